@@ -1,0 +1,71 @@
+# `make` lists the targets. Everything runs in .venv, which is made from requirements-dev.lock and made anew when that changes.
+
+PYTHON ?= python3
+ARGS ?=
+IMAGE ?= authsvc
+
+VENV := .venv
+BIN := $(VENV)/bin
+SOURCES := $(wildcard authsvc tests tools bench)
+COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
+	--custom-compile-command "make lock"
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-print-directory
+.PHONY: help run demo test bench lint types fmt proto lock image clean
+
+help: ## List the targets.
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-6s  %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+run: $(VENV)/.ready ## Start authsvc for development, with its own Postgres and mail catcher.
+	@$(BIN)/authsvc dev $(ARGS)
+
+demo: $(VENV)/.ready ## Walk through sign-up, sign-in with TOTP and a refused replay, with real mail.
+	@$(BIN)/authsvc demo $(ARGS)
+
+test: lint types ## Check everything: lint, types, then all tests (ARGS goes to pytest: make test ARGS="-k totp").
+	@$(BIN)/python tools/run_tests.py $(ARGS)
+
+bench: $(VENV)/.ready ## Measure the server against an empty RPC on the same stack.
+	@$(BIN)/python -m bench $(ARGS)
+
+lint: $(VENV)/.ready ## Check style, imports and layers.
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/ruff format --quiet --diff .
+	@report=$$($(BIN)/lint-imports --no-logo --no-cache) || { echo "$$report"; exit 1; }
+	@echo "lint: ok"
+
+types: $(VENV)/.ready ## Check types.
+	@$(BIN)/mypy --no-error-summary $(SOURCES)
+	@echo "types: ok"
+
+fmt: $(VENV)/.ready ## Format the code and the protos.
+	@$(BIN)/ruff check --quiet --fix-only .
+	@$(BIN)/ruff format .
+	@$(BIN)/buf format --write
+
+proto: $(VENV)/.ready ## Generate the stubs in authsvc/v1 from the protos.
+	@$(BIN)/python tools/generate_stubs.py
+
+lock: $(VENV)/.ready ## Resolve the dependencies (newest versions: make lock ARGS=--upgrade).
+	@$(COMPILE) pyproject.toml --extra demo --output-file requirements.lock $(ARGS)
+	@$(COMPILE) pyproject.toml --extra dev --group test --constraint requirements.lock \
+		--output-file requirements-dev.lock $(ARGS)
+	@$(COMPILE) --group build --constraint requirements-dev.lock --output-file requirements-build.lock $(ARGS)
+
+image: ## Build the Docker image.
+	@docker build --tag $(IMAGE) .
+
+clean: ## Remove what make made; the data of `make run` stays.
+	@rm -rf $(VENV) dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	@find authsvc tests tools bench -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true
+
+$(VENV)/.packages: requirements-dev.lock tools/create_venv.sh
+	@tools/create_venv.sh $(PYTHON) $(VENV) requirements-dev.lock
+	@touch $@
+
+# Offline and without build isolation: the build backend is one of the locked packages, so nothing unpinned is fetched.
+$(VENV)/.ready: $(VENV)/.packages pyproject.toml
+	@$(BIN)/uv pip install --python $(BIN)/python --quiet --no-cache --offline --no-deps --no-build-isolation --editable .
+	@touch $@
