@@ -1,0 +1,87 @@
+"""Mail that the flows owe: what it is, for whom, and its way into the outbox within the caller's transaction."""
+
+from __future__ import annotations
+
+import enum
+import json
+from dataclasses import asdict, dataclass
+from datetime import datetime
+
+from authsvc.crypto.sealing import KeyRing, Purpose
+from authsvc.crypto.tokens import new_id
+from authsvc.store import outbox
+from authsvc.store.db import Executor
+
+
+class MailKind(enum.StrEnum):
+    """Name every mail; the values are stored."""
+
+    SIGN_UP_CODE = "SIGN_UP_CODE"
+    RESET_PASSWORD_CODE = "RESET_PASSWORD_CODE"  # noqa: S105  # the name of a mail
+    PASSWORD_CHANGED = "PASSWORD_CHANGED"  # noqa: S105  # the name of a mail
+    MFA_CHANGED = "MFA_CHANGED"
+    REFRESH_TOKEN_REUSED = "REFRESH_TOKEN_REUSED"  # noqa: S105  # the name of a mail
+    EMAIL_TAKEN = "EMAIL_TAKEN"
+
+
+@dataclass(frozen=True, slots=True)
+class MailParameters:
+    """Hold what a mail says; sealed while it waits.
+
+    `code` only with code mails. `locale` is a BCP 47 tag, empty for the default.
+    """
+
+    to: str
+    username: str
+    locale: str = ""
+    code: str = ""
+
+    def __repr__(self) -> str:
+        return "MailParameters(…)"
+
+    def to_bytes(self) -> bytes:
+        """Return the JSON that is sealed."""
+        return json.dumps(asdict(self)).encode()
+
+    @classmethod
+    def from_bytes(cls, plaintext: bytes) -> MailParameters:
+        """Read what `to_bytes` made."""
+        return cls(**json.loads(plaintext))
+
+
+class Notices:
+    """Put mail into the outbox."""
+
+    __slots__ = ("_keys",)
+
+    def __init__(self, keys: KeyRing) -> None:
+        self._keys = keys
+
+    async def enqueue(
+        self,
+        executor: Executor,
+        kind: MailKind,
+        parameters: MailParameters | None,
+        *,
+        now: datetime,
+        expires_at: datetime | None = None,
+        supersede_key: str | None = None,
+    ) -> None:
+        """Enqueue one mail in the caller's transaction; None enqueues a mail that is never sent.
+
+        The latter is for names that don't exist: they cost the same statements as those that do. A mail with a
+        `supersede_key` replaces those that still wait under it, and none is sent after `expires_at`.
+        """
+        mail_id = new_id()
+        sealed = self._keys.seal(Purpose.MAIL, parameters.to_bytes(), bound_to=str(mail_id)) if parameters else None
+        if supersede_key is not None:
+            await outbox.supersede(executor, supersede_key=supersede_key, now=now)
+        await outbox.insert(
+            executor,
+            mail_id=mail_id,
+            kind=kind,
+            sealed_parameters=sealed,
+            supersede_key=supersede_key,
+            now=now,
+            expires_at=expires_at,
+        )

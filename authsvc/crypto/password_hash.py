@@ -1,0 +1,147 @@
+"""Argon2id (RFC 9106) in a bounded pool of low-priority threads.
+
+A hash takes tens of milliseconds and megabytes. The pool has as many threads as cores, so memory is bounded; the queue
+before it is short, so waiting is; and its threads run at nice 10, so the event loop is scheduled first. argon2-cffi
+releases the GIL while it hashes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import threading
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TypeVar
+
+from argon2 import PasswordHasher as Argon2
+from argon2.exceptions import InvalidHashError, VerifyMismatchError
+
+from authsvc.clock import monotonic
+from authsvc.errors import Overloaded
+
+_T = TypeVar("_T")
+
+NICE = 10
+# Weight of the newest duration in the running mean that RetryInfo is made of.
+_SMOOTHING = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class HashParameters:
+    """Fix the cost of new hashes; OWASP's first choice is t=2, m=19 MiB, p=1."""
+
+    time_cost: int
+    memory_kib: int
+    parallelism: int
+
+
+class PasswordHasher:
+    """Hash and verify passwords, at most `threads` at once and `queue` waiting."""
+
+    def __init__(self, parameters: HashParameters, *, threads: int, queue: int) -> None:
+        self._argon2 = Argon2(
+            time_cost=parameters.time_cost, memory_cost=parameters.memory_kib, parallelism=parameters.parallelism
+        )
+        self._threads = threads
+        self._capacity = threads + queue
+        self._taken = 0
+        self._mean_seconds = 0.03
+        self._executor = ThreadPoolExecutor(threads, thread_name_prefix="password-hash", initializer=_lower_priority)
+        # Verified in place of an unknown user's hash, so that names which don't exist cost the same.
+        self._dummy = self._argon2.hash("no password has this hash")
+
+    @property
+    def waiting(self) -> int:
+        """Count the places taken: hashes that run, wait, or are about to."""
+        return self._taken
+
+    @asynccontextmanager
+    async def place(self) -> AsyncIterator[HashPlace]:
+        """Take a place in the queue before anything is counted or looked up for the work that needs it.
+
+        Raises:
+            Overloaded: the queue is full; `retry_after` is its expected length.
+        """
+        if self._taken >= self._capacity:
+            raise Overloaded(retry_after=self.expected_wait())
+        place = HashPlace(self)
+        self._taken += 1
+        try:
+            yield place
+        finally:
+            place.leave()
+
+    def expected_wait(self) -> timedelta:
+        """Estimate how long a hash that comes now would take to finish."""
+        return timedelta(seconds=max(0.05, (self._taken + 1) * self._mean_seconds / self._threads))
+
+    def needs_rehash(self, hash_: str) -> bool:
+        """Tell whether a hash was made with other parameters than today's."""
+        try:
+            return self._argon2.check_needs_rehash(hash_)
+        except InvalidHashError:
+            return True
+
+    def close(self) -> None:
+        """Stop the threads once what runs has finished; what waits is dropped."""
+        self._executor.shutdown(wait=True, cancel_futures=True)
+
+    def _verify(self, hash_: str | None, password: str) -> bool:
+        try:
+            return self._argon2.verify(self._dummy if hash_ is None else hash_, password) and hash_ is not None
+        except VerifyMismatchError:
+            return False
+
+    async def _run(self, place: HashPlace, work: Callable[[], _T]) -> _T:
+        def timed() -> tuple[_T, float]:
+            started = monotonic()
+            return work(), monotonic() - started
+
+        place.job = job = self._executor.submit(timed)
+        # A cancelled caller takes its job out of the queue if it has not begun.
+        result, seconds = await asyncio.wrap_future(job)
+        self._mean_seconds += _SMOOTHING * (seconds - self._mean_seconds)
+        return result
+
+    def _leave(self) -> None:
+        self._taken -= 1
+
+
+class HashPlace:
+    """Stand for one place in the hash queue."""
+
+    __slots__ = ("_hasher", "_loop", "job")
+
+    def __init__(self, hasher: PasswordHasher) -> None:
+        self._hasher = hasher
+        self._loop = asyncio.get_running_loop()
+        self.job: Future[object] | None = None
+
+    async def hash(self, password: str) -> str:
+        """Return a new Argon2id hash in PHC string format."""
+        return await self._hasher._run(self, lambda: self._hasher._argon2.hash(password))  # noqa: SLF001  # one module, two halves
+
+    async def verify(self, hash_: str | None, password: str) -> bool:
+        """Tell whether `password` has `hash_`; None, for an unknown user, costs the same and is never right."""
+        return await self._hasher._run(self, lambda: self._hasher._verify(hash_, password))  # noqa: SLF001  # one module, two halves
+
+    def leave(self) -> None:
+        """Give the place back, once its thread is free: a cancelled caller's hash still runs and still takes memory."""
+        if self.job is None or self.job.done():
+            self._hasher._leave()  # noqa: SLF001  # one module, two halves
+        else:
+            self.job.add_done_callback(self._leave_from_thread)
+
+    def _leave_from_thread(self, _job: Future[object]) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop has closed, and nobody counts any more
+            self._loop.call_soon_threadsafe(self._hasher._leave)  # noqa: SLF001  # one module, two halves
+
+
+def _lower_priority() -> None:
+    # On Linux a thread has a nice value of its own.
+    os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICE)

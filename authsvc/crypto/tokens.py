@@ -1,0 +1,26 @@
+"""Random values: handles, codes and ids from the operating system's generator."""
+
+from __future__ import annotations
+
+import secrets
+from uuid import UUID, uuid4
+
+
+def new_handle() -> str:
+    """Return an opaque handle of 256 bits, base64url without padding: a challenge session or a refresh token."""
+    return secrets.token_urlsafe(32)
+
+
+def new_code(digits: int) -> str:
+    """Return a decimal code of `digits` digits, each value as likely as any other."""
+    return f"{secrets.randbelow(10**digits):0{digits}d}"
+
+
+def new_id() -> UUID:
+    """Return a random UUID (RFC 9562 version 4)."""
+    return uuid4()
+
+
+def jitter() -> float:
+    """Return a random number in [0, 1), to spread retries and polls of many replicas."""
+    return secrets.randbelow(1 << 30) / (1 << 30)

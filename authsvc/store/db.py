@@ -1,0 +1,158 @@
+"""Connections, transactions, and the one place where Postgres errors become domain errors."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from datetime import timedelta
+from typing import Any, Protocol, cast
+
+import asyncpg
+
+from authsvc.config import DatabaseSettings
+from authsvc.errors import Conflict, DatabaseUnavailable, DomainError
+
+# A failover takes seconds; a client that comes back after one is neither late nor a storm.
+RETRY_UNAVAILABLE = timedelta(seconds=1)
+RETRY_CONFLICT = timedelta(milliseconds=50)
+
+_UNAVAILABLE = (
+    asyncpg.PostgresConnectionError,
+    asyncpg.OperatorInterventionError,  # shutdown, crash, cannot connect now, statement timeout
+    asyncpg.InsufficientResourcesError,
+    asyncpg.ReadOnlySQLTransactionError,  # the old primary after a failover
+    asyncpg.LockNotAvailableError,
+    asyncpg.InvalidAuthorizationSpecificationError,
+    asyncpg.InvalidCatalogNameError,
+    asyncpg.UndefinedTableError,  # the schema is behind
+    asyncpg.UndefinedColumnError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+    OSError,  # TimeoutError too
+)
+_CONFLICT = (asyncpg.DeadlockDetectedError, asyncpg.SerializationError)
+
+
+class Executor(Protocol):
+    """Run one statement: the database itself (autocommit) or an open transaction."""
+
+    async def fetch(self, query: str, *args: object) -> list[Any]:
+        """Return all rows."""
+        ...
+
+    async def fetchrow(self, query: str, *args: object) -> Any | None:
+        """Return the first row, or None."""
+        ...
+
+    async def fetchval(self, query: str, *args: object) -> Any:
+        """Return the first column of the first row, or None."""
+        ...
+
+    async def execute(self, query: str, *args: object) -> str:
+        """Return the command tag."""
+        ...
+
+
+@contextmanager
+def domain_errors() -> Iterator[None]:
+    """Turn what asyncpg raises into DatabaseUnavailable or Conflict where that is what it means."""
+    try:
+        yield
+    except DomainError:
+        raise
+    except _CONFLICT as error:
+        raise Conflict(retry_after=RETRY_CONFLICT) from error
+    except _UNAVAILABLE as error:
+        raise DatabaseUnavailable(retry_after=RETRY_UNAVAILABLE) from error
+
+
+class Database:
+    """Hold one pool of connections; connects when first used, so that it can be made while Postgres is away."""
+
+    def __init__(self, pool: asyncpg.Pool, settings: DatabaseSettings) -> None:
+        self._pool = pool
+        self._acquire_seconds = settings.acquire_timeout.total_seconds()
+
+    @classmethod
+    async def open(cls, settings: DatabaseSettings, *, size: int, durable: bool = True) -> Database:
+        """Make a pool of at most `size` connections.
+
+        Without `durable` a commit does not wait for the disk: a crash of Postgres can lose the last 0.6 s of it.
+        """
+        pool = asyncpg.create_pool(
+            settings.url.get_secret_value(),
+            min_size=0,
+            max_size=size,
+            timeout=settings.connect_timeout.total_seconds(),
+            command_timeout=settings.statement_timeout.total_seconds(),
+            server_settings={
+                "application_name": "authsvc",
+                "timezone": "UTC",
+                "synchronous_commit": "on" if durable else "off",
+                "idle_in_transaction_session_timeout": "60s",
+            },
+            init=_set_codecs,
+            # No session state is ever set on a connection, so there is none to reset: saves a round trip a release.
+            reset=_keep_session,
+        )
+        await pool
+        return cls(pool, settings)
+
+    async def close(self) -> None:
+        """Close every connection, waiting for those in use."""
+        await self._pool.close()
+
+    def terminate(self) -> None:
+        """Close every connection without waiting."""
+        self._pool.terminate()
+
+    @asynccontextmanager
+    async def connection(self) -> AsyncIterator[asyncpg.Connection]:
+        """Lend a connection, in autocommit.
+
+        Raises:
+            DatabaseUnavailable: Postgres can't be reached, or no connection came free in time.
+        """
+        with domain_errors():
+            async with self._pool.acquire(timeout=self._acquire_seconds) as connection:
+                yield cast(asyncpg.Connection, connection)
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Executor]:
+        """Run statements that happen together or not at all."""
+        async with self.connection() as connection, connection.transaction():
+            yield connection
+
+    async def fetch(self, query: str, *args: object) -> list[Any]:
+        """Return all rows."""
+        async with self.connection() as connection:
+            return await connection.fetch(query, *args)
+
+    async def fetchrow(self, query: str, *args: object) -> Any | None:
+        """Return the first row, or None."""
+        async with self.connection() as connection:
+            return await connection.fetchrow(query, *args)
+
+    async def fetchval(self, query: str, *args: object) -> Any:
+        """Return the first column of the first row, or None."""
+        async with self.connection() as connection:
+            return await connection.fetchval(query, *args)
+
+    async def execute(self, query: str, *args: object) -> str:
+        """Return the command tag."""
+        async with self.connection() as connection:
+            return await connection.execute(query, *args)
+
+
+def affected(command_tag: str) -> int:
+    """Return the row count of a command tag such as `DELETE 3`."""
+    return int(command_tag.rsplit(" ", 1)[-1])
+
+
+async def _set_codecs(connection: asyncpg.Connection) -> None:
+    await connection.set_type_codec("jsonb", schema="pg_catalog", encoder=json.dumps, decoder=json.loads)
+
+
+async def _keep_session(_connection: asyncpg.Connection) -> None:
+    return None
