@@ -9,7 +9,7 @@ import sys
 import pytest
 
 # More than four processes only make the tests wait for Postgres.
-IN_PARALLEL = ("-m", "not serial", "-n", "auto", "--maxprocesses=4", "--dist=worksteal")
+IN_PARALLEL = ("-m", "not serial", "-n", "logical", "--maxprocesses=4", "--dist=worksteal")
 ONE_BY_ONE = ("-m", "serial")
 
 

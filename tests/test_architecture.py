@@ -1,0 +1,210 @@
+"""What the architecture promises and neither ruff, mypy nor import-linter can hold."""
+
+import ast
+import functools
+import io
+import re
+import subprocess
+import tokenize
+from collections.abc import Iterator
+from pathlib import Path
+
+import grimp
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+MOST_LINES = 350
+
+# Each library is known to one part of the program; the others don't see that it is there.
+HOMES = {
+    "aiosmtpd": ("authsvc.dev",),
+    "aiosmtplib": ("authsvc.mail.smtp",),
+    "argon2": ("authsvc.crypto",),
+    "asyncpg": ("authsvc.store",),
+    "authsvc.v1": ("authsvc.rpc", "authsvc.cli"),
+    "cryptography": ("authsvc.crypto",),
+    "google": ("authsvc.rpc", "authsvc.v1", "authsvc.cli"),
+    "grpc": ("authsvc.rpc", "authsvc.v1", "authsvc.cli"),
+    "grpc_health": ("authsvc.rpc", "authsvc.cli"),
+    "grpc_reflection": ("authsvc.rpc",),
+    "grpc_status": ("authsvc.rpc", "authsvc.cli"),
+    "jwt": ("authsvc.crypto",),
+    "pyotp": ("authsvc.crypto",),
+    "rich": ("authsvc.cli",),
+    "secrets": ("authsvc.crypto",),
+    "segno": ("authsvc.cli",),
+}
+
+SQL_CLOCK = re.compile(
+    r"\b(?:now|(?:clock|statement|transaction)_timestamp|timeofday)\s*\(|"
+    r"\b(?:current_(?:date|time|timestamp)|localtime(?:stamp)?)\b",
+    re.IGNORECASE,
+)
+SUPPRESSION = re.compile(
+    r"#\s*(?:noqa(?::\s*[A-Z]+\d+(?:[,\s]+[A-Z]+\d+)*)?|type:\s*ignore(?:\[[\w,\s-]*\])?)"
+)
+
+
+@functools.cache
+def tracked_files() -> tuple[Path, ...]:
+    """Return the files that git tracks."""
+    if not (ROOT / ".git").exists():
+        pytest.skip("not a git checkout: what belongs to the project is not known")
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=True, text=True)
+    return tuple(path for name in listed.stdout.split("\0") if name and (path := ROOT / name).is_file())
+
+
+def own_python_files() -> Iterator[Path]:
+    """Yield the tracked Python files that people write."""
+    generated = ROOT / "authsvc" / "v1"
+    return (path for path in tracked_files() if path.suffix == ".py" and generated not in path.parents)
+
+
+@functools.cache
+def imports() -> grimp.ImportGraph:
+    """Return the graph of all imports below authsvc, those of libraries included."""
+    return grimp.build_graph("authsvc", include_external_packages=True, cache_dir=None)
+
+
+def within(module: str, packages: tuple[str, ...]) -> bool:
+    """Tell whether the module is, or is inside, one of the packages."""
+    return any(module == package or module.startswith(f"{package}.") for package in packages)
+
+
+@pytest.mark.parametrize("library", HOMES)
+def test_library_is_imported_by_its_home_alone(library: str) -> None:
+    """A library, or the generated stubs, is imported where it is at home and nowhere else."""
+    graph = imports()
+    modules = {module for module in graph.modules if within(module, (library,))}
+    importers = {
+        importer
+        for module in modules
+        for importer in graph.find_modules_that_directly_import(module)
+        if not within(importer, (library,))
+    }
+    assert importers, f"nothing imports {library}: is it still needed?"
+    strangers = sorted(importer for importer in importers if not within(importer, HOMES[library]))
+    assert not strangers, f"{library} is at home in {' and '.join(HOMES[library])}"
+
+
+def test_files_are_short_enough_to_be_read_in_one_go() -> None:
+    """No file of ours has more lines than the limit."""
+    lengths = {path: len(path.read_text().splitlines()) for path in own_python_files()}
+    too_long = {str(path.relative_to(ROOT)): lines for path, lines in lengths.items() if lines > MOST_LINES}
+    assert lengths
+    assert not too_long
+
+
+def test_every_suppression_says_why() -> None:
+    """Each switched-off check has its reason behind it, or in a comment of its own right above."""
+    without_reason = [
+        f"{path.relative_to(ROOT)}:{line}"
+        for path in own_python_files()
+        for line in suppressions_without_reason(path.read_text())
+    ]
+    assert not without_reason
+
+
+@pytest.mark.parametrize(
+    ("source", "lines"),
+    [
+        ("x = f()  # noqa: S105", [1]),
+        ("x = f()  # noqa: S105, PTH123", [1]),
+        ("x = f()  # type: ignore[no-any-return]", [1]),
+        ("x = f()  # type: ignore[arg-type]  # noqa: S105", [1]),
+        ("x = 1\nx = f()  # noqa: S105", [2]),
+        ("x = f()  # noqa: S105  # the name of a purpose", []),
+        ("x = f()  # type: ignore[arg-type] - the stub is wrong about None", []),
+        ("# The stub is wrong about None.\nx = f()  # type: ignore[arg-type]", []),
+        ('x = "# noqa: S105"', []),
+    ],
+)
+def test_a_reason_is_told_from_none(source: str, lines: list[int]) -> None:
+    """A suppression counts as explained only by words beside it or right above it."""
+    assert list(suppressions_without_reason(source)) == lines
+
+
+def suppressions_without_reason(source: str) -> Iterator[int]:
+    """Yield the numbers of the lines that switch a check off and don't say why."""
+    lines = source.splitlines()
+    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+        if token.type != tokenize.COMMENT or not SUPPRESSION.search(token.string):
+            continue
+        line = token.start[0]
+        above = lines[line - 2].strip() if line > 1 else ""
+        explained = re.search(r"\w", SUPPRESSION.sub("", token.string)) or above.startswith("# ")
+        if not explained:
+            yield line
+
+
+def test_sql_never_asks_for_the_time() -> None:
+    """No SQL statement reads the database's clock: time comes from the clock that was given."""
+    asking = [
+        f"{path.relative_to(ROOT)}:{line}"
+        for path in (ROOT / "authsvc" / "store").rglob("*.py")
+        for line, text in strings(path.read_text())
+        if SQL_CLOCK.search(text)
+    ]
+    for path in migrations():
+        statements = re.sub(r"--.*", "", path.read_text())
+        asking += [f"{path.name}: {match.group()}" for match in SQL_CLOCK.finditer(statements)]
+    assert not asking
+
+
+def strings(source: str) -> Iterator[tuple[int, str]]:
+    """Yield each string in the code with its line; docstrings are not code."""
+    tree = ast.parse(source)
+    docstrings = {
+        id(node.body[0].value)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
+        and node.body
+        and isinstance(node.body[0], ast.Expr)
+    }
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in docstrings:
+            yield node.lineno, node.value
+
+
+def migrations() -> list[Path]:
+    """Return the migrations in the order in which they are applied."""
+    return sorted((ROOT / "migrations").iterdir())
+
+
+def test_migrations_are_numbered_without_gaps() -> None:
+    """A migration is called NNNN_what.sql and bears the number after the one before."""
+    names = [path.name for path in migrations()]
+    assert names
+    assert all(re.fullmatch(r"\d{4}_[a-z0-9_]+\.sql", name) for name in names), names
+    assert [int(name[:4]) for name in names] == list(range(1, len(names) + 1))
+
+
+def test_migrations_only_go_forward() -> None:
+    """A migration has statements for the way up, and none for the way down."""
+    for path in migrations():
+        opening, up, down = re.split(r"^-- migrate:(?:up|down).*$", path.read_text(), flags=re.MULTILINE)
+        code = [re.sub(r"--.*", "", part).strip() for part in (opening, up, down)]
+        assert code[0] == "", path.name
+        assert code[1], path.name
+        assert code[2] == "", path.name
+
+
+def test_no_file_names_a_package_index_or_a_path_of_somebodys_machine() -> None:
+    """The project builds anywhere, so no file says where one machine found its packages or kept its files."""
+    # Written in pieces, so that this file is not found by its own search.
+    hosts = [
+        "pypi" + ".org",
+        "python" + "hosted.org",
+        "npm" + "js.org",
+        "npm" + "js.com",
+        "deb." + "debian.org",
+    ]
+    options = [f"--{option}" for option in ("index" + "-url", "extra-index" + "-url", "find" + "-links")]
+    homes = "|".join(["wo" + "rk", "ro" + "ot", "ho" + "me", "Us" + "ers"])
+    named = re.compile("|".join([*map(re.escape, [*hosts, *options]), rf"(?<![\w.~-])/(?:{homes})/"]))
+    found = [
+        f"{path.relative_to(ROOT)}: {match.group()}"
+        for path in tracked_files()
+        if (match := named.search(path.read_bytes().decode(errors="replace")))
+    ]
+    assert not found
