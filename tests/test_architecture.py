@@ -5,8 +5,11 @@ import functools
 import io
 import re
 import subprocess
+import sys
 import tokenize
+import tomllib
 from collections.abc import Iterator
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import grimp
@@ -85,6 +88,32 @@ def test_library_is_imported_by_its_home_alone(library: str) -> None:
     assert importers, f"nothing imports {library}: is it still needed?"
     strangers = sorted(importer for importer in importers if not within(importer, HOMES[library]))
     assert not strangers, f"{library} is at home in {' and '.join(HOMES[library])}"
+
+
+def test_every_imported_library_is_declared() -> None:
+    """The service runs with its declared dependencies; those of the extras are for `dev` and the command line."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    declared = {distribution(requirement) for requirement in project["dependencies"]}
+    extras = {distribution(each) for extra in project["optional-dependencies"].values() for each in extra}
+    providers = packages_distributions()
+    graph = imports()
+    undeclared = []
+    for library in sorted(graph.modules - sys.stdlib_module_names):
+        if within(library, ("authsvc",)):
+            continue
+        provided_by = {distribution(name) for name in providers.get(library, ())}
+        for importer in sorted(graph.find_modules_that_directly_import(library)):
+            allowed = declared | extras if within(importer, ("authsvc.dev", "authsvc.cli")) else declared
+            if not provided_by & allowed:
+                undeclared.append(f"{importer} imports {library}")
+    assert not undeclared
+
+
+def distribution(requirement: str) -> str:
+    """Return the normal form of the name that a requirement starts with."""
+    name = re.match(r"[\w.-]+", requirement)
+    assert name
+    return re.sub(r"[-_.]+", "-", name.group()).lower()
 
 
 def test_files_are_short_enough_to_be_read_in_one_go() -> None:
