@@ -1,0 +1,160 @@
+"""Send what the outbox holds: a worker of this kind runs in every process of the service.
+
+No mail is ever in one process's memory alone. A worker leases mails, sends them and notes how it went; one that dies
+says nothing, its leases end, and another worker sends the mails with the same Message-IDs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+from datetime import timedelta
+
+import structlog
+
+from authsvc.clock import Clock
+from authsvc.config import MailSettings
+from authsvc.crypto.sealing import KeyRing
+from authsvc.errors import DomainError
+from authsvc.mail.backoff import backoff, jittered
+from authsvc.mail.delivery import Delivery, OnOutcome, Sender
+from authsvc.store import outbox
+from authsvc.store.db import Database
+
+# Waits for a database that is away.
+RECONNECT_FIRST = timedelta(milliseconds=500)
+RECONNECT_MAX = timedelta(seconds=30)
+# Deaf for that long, a worker still polls.
+LISTEN_AGAIN = timedelta(seconds=3)
+# Routers forget idle connections after some minutes.
+PING_EVERY = timedelta(minutes=1)
+EXPIRE_AT_ONCE = 1000
+
+_log = structlog.get_logger(__name__)
+
+
+class Dispatcher:
+    """Take mails from the outbox to the sender.
+
+    `on_outcome` is told about each try; `on_queue_age`, now and then, how long the mail that is due longest has waited.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        sender: Sender,
+        keys: KeyRing,
+        settings: MailSettings,
+        clock: Clock,
+        *,
+        on_outcome: OnOutcome,
+        on_queue_age: Callable[[timedelta], None],
+    ) -> None:
+        self._database = database
+        self._settings = settings
+        self._clock = clock
+        self._on_outcome = on_outcome
+        self._on_queue_age = on_queue_age
+        self._delivery = Delivery(database, sender, keys, settings, clock, on_outcome)
+        self._wake = asyncio.Event()
+        self._in_flight = 0
+        self._is_stopping = False
+
+    async def run_once(self) -> int:
+        """Send what is due, at most `concurrency` mails, and return how many were tried.
+
+        Raises:
+            DatabaseUnavailable: nothing was claimed.
+        """
+        await self._sweep()
+        async with asyncio.TaskGroup() as sends:
+            return await self._start_sends(sends)
+
+    async def run(self) -> None:
+        """Send mail as it comes, whatever fails, until `stop`. Cancelling is safe too: the leases see to the rest."""
+        async with asyncio.TaskGroup() as helpers:
+            running = [
+                helpers.create_task(self._keep_listening()),
+                helpers.create_task(self._keep_sweeping()),
+            ]
+            try:
+                async with asyncio.TaskGroup() as sends:
+                    await self._keep_sending(sends)
+            finally:
+                self._is_stopping = True
+                for helper in running:
+                    helper.cancel()
+
+    def stop(self) -> None:
+        """Claim no more mail; `run` returns when what is in flight has come to its end."""
+        self._is_stopping = True
+        self._wake.set()
+
+    async def _keep_sending(self, sends: asyncio.TaskGroup) -> None:
+        failures = 0
+        while not self._is_stopping:
+            # Before the claim: a hint that comes meanwhile must not be lost.
+            self._wake.clear()
+            try:
+                await self._start_sends(sends)
+            except Exception as error:  # nobody would start it again
+                failures += 1
+                _log_failure("outbox_unavailable", error)
+                await self._wait(backoff(RECONNECT_FIRST, RECONNECT_MAX, failures))
+            else:
+                failures = 0
+                # For a hint, for a finished send that makes room, or until it is time to look regardless.
+                await self._wait(jittered(self._settings.poll_interval))
+
+    async def _wait(self, at_most: timedelta) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(at_most.total_seconds()):
+                await self._wake.wait()
+
+    async def _start_sends(self, sends: asyncio.TaskGroup) -> int:
+        room = self._settings.concurrency - self._in_flight
+        if room <= 0:
+            return 0
+        now = self._clock.now()
+        mails = await outbox.claim(
+            self._database, now=now, leased_until=now + self._settings.lease, limit=room
+        )
+        for mail in mails:
+            self._in_flight += 1
+            sends.create_task(self._delivery.deliver(mail)).add_done_callback(self._make_room)
+        return len(mails)
+
+    def _make_room(self, _sent: asyncio.Task[None]) -> None:
+        self._in_flight -= 1
+        self._wake.set()
+
+    async def _keep_listening(self) -> None:
+        while not self._is_stopping:
+            try:
+                await outbox.listen(self._database, on_hint=self._wake.set, ping_every=PING_EVERY)
+            except Exception as error:  # as above
+                _log_failure("outbox_hints_lost", error)
+            await self._clock.sleep(jittered(LISTEN_AGAIN))
+
+    async def _keep_sweeping(self) -> None:
+        while not self._is_stopping:
+            try:
+                await self._sweep()
+            except Exception as error:  # as above
+                _log_failure("outbox_unavailable", error)
+            await self._clock.sleep(jittered(self._settings.poll_interval))
+
+    async def _sweep(self) -> None:
+        """End the expired mails, and measure the queue."""
+        now = self._clock.now()
+        for mail in await outbox.expire(self._database, now=now, limit=EXPIRE_AT_ONCE):
+            _log.error("mail_expired", mail_id=str(mail.mail_id), kind=mail.kind, attempt=mail.attempts)
+            self._on_outcome(mail.kind, "expired")
+        oldest = await outbox.find_oldest_due(self._database, now=now)
+        self._on_queue_age(now - oldest if oldest else timedelta())
+
+
+def _log_failure(event: str, error: Exception) -> None:
+    # A database that is away is nobody's fault here; anything else needs its traceback.
+    _log.warning(event, reason=type(error).__name__, exc_info=not isinstance(error, DomainError))
