@@ -14,7 +14,7 @@ from typing import ClassVar
 
 
 class Reason(enum.StrEnum):
-    """Name every cause of failure a caller can meet: the values of the proto enum `ErrorReason` without their prefix."""
+    """Name every cause of failure: the values of the proto enum `ErrorReason` without their prefix."""
 
     INVALID_FIELDS = "INVALID_FIELDS"
     USERNAME_EXISTS = "USERNAME_EXISTS"
@@ -47,8 +47,8 @@ class Reason(enum.StrEnum):
 class Violation:
     """Say what is wrong with one field, for `google.rpc.BadRequest`.
 
-    `field` is the path of the proto field (`attributes["email"]`); `rule` is a stable UPPER_SNAKE_CASE name of the broken
-    rule; `description` is a sentence for a person, without the submitted value.
+    `field` is the path of the proto field (`attributes["email"]`); `rule` is a stable UPPER_SNAKE_CASE name of the
+    broken rule; `description` is a sentence for a person, without the submitted value.
     """
 
     field: str

@@ -125,5 +125,3 @@ create table signing_keys (
 );
 
 -- migrate:down
-
-drop table signing_keys, refresh_tokens, sessions, challenge_sessions, codes, totp_devices, passwords, users;

@@ -25,5 +25,3 @@ create table rate_windows (
 create index rate_windows_end on rate_windows (ends_at);
 
 -- migrate:down
-
-drop table rate_windows, failures;

@@ -26,5 +26,3 @@ create index outbox_supersede on outbox (supersede_key) where state = 'QUEUED';
 create index outbox_finished on outbox (finished_at) where state <> 'QUEUED';
 
 -- migrate:down
-
-drop table outbox;

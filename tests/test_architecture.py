@@ -43,9 +43,7 @@ SQL_CLOCK = re.compile(
     r"\b(?:current_(?:date|time|timestamp)|localtime(?:stamp)?)\b",
     re.IGNORECASE,
 )
-SUPPRESSION = re.compile(
-    r"#\s*(?:noqa(?::\s*[A-Z]+\d+(?:[,\s]+[A-Z]+\d+)*)?|type:\s*ignore(?:\[[\w,\s-]*\])?)"
-)
+SUPPRESSION = re.compile(r"#\s*(?:noqa(?::\s*[A-Z]+\d+(?:[,\s]+[A-Z]+\d+)*)?|type:\s*ignore(?:\[[\w,\s-]*\])?)")
 
 
 @functools.cache

@@ -11,6 +11,7 @@ from authsvc.crypto.sealing import KeyRing, Purpose
 from authsvc.crypto.tokens import new_id
 from authsvc.store import outbox
 from authsvc.store.db import Executor
+from authsvc.store.users import User
 
 
 class MailKind(enum.StrEnum):
@@ -49,6 +50,18 @@ class MailParameters:
         return cls(**json.loads(plaintext))
 
 
+def recipient(user: User | None) -> MailParameters | None:
+    """Return the parameters of a mail to an account's stored address; None without one, or for a disabled account."""
+    if user is None or user.email is None or user.disabled_at is not None:
+        return None
+    return MailParameters(to=user.email, username=user.username, locale=user.attributes.get("locale", ""))
+
+
+def verified_recipient(user: User | None) -> MailParameters | None:
+    """Return the parameters of a mail to an account's verified address; None without one."""
+    return recipient(user) if user is not None and user.email_verified_at is not None else None
+
+
 class Notices:
     """Put mail into the outbox."""
 
@@ -85,3 +98,9 @@ class Notices:
             now=now,
             expires_at=expires_at,
         )
+
+    async def tell(self, executor: Executor, kind: MailKind, user: User, *, now: datetime) -> None:
+        """Tell a user with a verified address by mail what happened to the account, in the caller's transaction."""
+        parameters = verified_recipient(user)
+        if parameters is not None:
+            await self.enqueue(executor, kind, parameters, now=now)

@@ -16,7 +16,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from argon2 import PasswordHasher as Argon2
 from argon2.exceptions import InvalidHashError, VerifyMismatchError
@@ -93,9 +93,10 @@ class PasswordHasher:
 
     def _verify(self, hash_: str | None, password: str) -> bool:
         try:
-            return self._argon2.verify(self._dummy if hash_ is None else hash_, password) and hash_ is not None
+            self._argon2.verify(self._dummy if hash_ is None else hash_, password)
         except VerifyMismatchError:
             return False
+        return hash_ is not None
 
     async def _run(self, place: HashPlace, work: Callable[[], _T]) -> _T:
         def timed() -> tuple[_T, float]:
@@ -120,7 +121,7 @@ class HashPlace:
     def __init__(self, hasher: PasswordHasher) -> None:
         self._hasher = hasher
         self._loop = asyncio.get_running_loop()
-        self.job: Future[object] | None = None
+        self.job: Future[Any] | None = None
 
     async def hash(self, password: str) -> str:
         """Return a new Argon2id hash in PHC string format."""
@@ -137,7 +138,7 @@ class HashPlace:
         else:
             self.job.add_done_callback(self._leave_from_thread)
 
-    def _leave_from_thread(self, _job: Future[object]) -> None:
+    def _leave_from_thread(self, _job: Future[Any]) -> None:
         with contextlib.suppress(RuntimeError):  # the loop has closed, and nobody counts any more
             self._loop.call_soon_threadsafe(self._hasher._leave)  # noqa: SLF001  # one module, two halves
 

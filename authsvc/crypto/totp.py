@@ -43,7 +43,7 @@ class TotpSecret:
     def matching_step(self, code: str, *, at: datetime) -> int | None:
         """Return the time step that `code` belongs to, within one step of `at`, or None.
 
-        Every candidate is computed and compared in constant time. Whether the step was used before is the store's to say.
+        Every candidate is compared in constant time. Whether the step was used before is the store's to say.
         """
         totp = pyotp.TOTP(self.base32, digits=DIGITS, interval=PERIOD_SECONDS)
         present = int(at.timestamp()) // PERIOD_SECONDS

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -16,6 +17,7 @@ from authsvc.errors import Conflict, DatabaseUnavailable, DomainError
 # A failover takes seconds; a client that comes back after one is neither late nor a storm.
 RETRY_UNAVAILABLE = timedelta(seconds=1)
 RETRY_CONFLICT = timedelta(milliseconds=50)
+CLOSE_SECONDS = 5.0
 
 _UNAVAILABLE = (
     asyncpg.PostgresConnectionError,
@@ -75,17 +77,20 @@ class Database:
         self._acquire_seconds = settings.acquire_timeout.total_seconds()
 
     @classmethod
-    async def open(cls, settings: DatabaseSettings, *, size: int, durable: bool = True) -> Database:
+    async def open(
+        cls, settings: DatabaseSettings, *, size: int, durable: bool = True, hurried: bool = True
+    ) -> Database:
         """Make a pool of at most `size` connections.
 
-        Without `durable` a commit does not wait for the disk: a crash of Postgres can lose the last 0.6 s of it.
+        Without `durable` a commit does not wait for the disk: a crash of Postgres can lose the last 0.6 s of commits.
+        Without `hurried` statements may take any time, as migrations do.
         """
         pool = asyncpg.create_pool(
             settings.url.get_secret_value(),
             min_size=0,
             max_size=size,
             timeout=settings.connect_timeout.total_seconds(),
-            command_timeout=settings.statement_timeout.total_seconds(),
+            command_timeout=settings.statement_timeout.total_seconds() if hurried else None,
             server_settings={
                 "application_name": "authsvc",
                 "timezone": "UTC",
@@ -100,12 +105,12 @@ class Database:
         return cls(pool, settings)
 
     async def close(self) -> None:
-        """Close every connection, waiting for those in use."""
-        await self._pool.close()
-
-    def terminate(self) -> None:
-        """Close every connection without waiting."""
-        self._pool.terminate()
+        """Close every connection; those still in use after a moment are cut off."""
+        try:
+            async with asyncio.timeout(CLOSE_SECONDS):
+                await self._pool.close()
+        except TimeoutError:
+            self._pool.terminate()
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[asyncpg.Connection]:

@@ -1,0 +1,171 @@
+"""The composition root: builds everything by constructor, runs it, stops it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import timedelta
+
+import structlog
+
+from authsvc.clock import Clock
+from authsvc.config import Settings
+from authsvc.core.janitor import Janitor
+from authsvc.core.mail_codes import MailCodes
+from authsvc.core.notices import Notices
+from authsvc.core.password_policy import PasswordPolicy
+from authsvc.core.passwords import Passwords
+from authsvc.core.sessions import Sessions
+from authsvc.core.sign_in import SignIn
+from authsvc.core.sign_up import SignUp
+from authsvc.core.signing_keys import SigningKeys
+from authsvc.core.throttle import Throttle
+from authsvc.core.totp import Totp
+from authsvc.crypto.password_hash import HashParameters, PasswordHasher
+from authsvc.crypto.sealing import KeyRing, parse_master_keys
+from authsvc.errors import DomainError
+from authsvc.mail.dispatcher import Dispatcher
+from authsvc.mail.smtp import SmtpSender
+from authsvc.rpc.auth import AuthServicer, Flows
+from authsvc.rpc.server import Server
+from authsvc.store.db import Database
+from authsvc.store.migrate import is_current, read_migrations
+from authsvc.telemetry.metrics import Metrics
+
+READINESS_INTERVAL = timedelta(seconds=1)
+# Methods that wait for a password hash.
+HASHING = ("SignUp", "SignIn", "ConfirmResetPassword", "UpdatePassword")
+
+_log = structlog.get_logger()
+
+
+class App:
+    """Hold one running server process and its background work."""
+
+    def __init__(
+        self,
+        *,
+        database: Database,
+        server: Server,
+        signing_keys: SigningKeys,
+        dispatcher: Dispatcher,
+        janitor: Janitor,
+        hasher: PasswordHasher,
+        metrics: Metrics,
+        drain_timeout: timedelta,
+        clock: Clock,
+    ) -> None:
+        self._database = database
+        self._server = server
+        self._signing_keys = signing_keys
+        self._dispatcher = dispatcher
+        self._janitor = janitor
+        self._hasher = hasher
+        self._metrics = metrics
+        self._drain_timeout = drain_timeout
+        self._clock = clock
+        self._migrations = read_migrations()
+
+    @classmethod
+    @asynccontextmanager
+    async def open(cls, settings: Settings, clock: Clock, metrics: Metrics) -> AsyncIterator[App]:
+        """Build the service; Postgres may be away. Everything that was opened is closed at the end.
+
+        Raises:
+            MasterKeyError: the setting keys.master holds no keys.
+        """
+        ring = KeyRing(parse_master_keys(settings.keys.master.get_secret_value()))
+        async with AsyncExitStack() as stack:
+            database = await Database.open(settings.database, size=settings.database.pool_size)
+            stack.push_async_callback(database.close)
+            # Counting must never wait for work to give a connection back, nor for the disk.
+            counters = await Database.open(settings.database, size=settings.database.throttle_pool_size, durable=False)
+            stack.push_async_callback(counters.close)
+            hasher = PasswordHasher(
+                HashParameters(
+                    settings.passwords.argon2_time_cost,
+                    settings.passwords.argon2_memory_kib,
+                    settings.passwords.argon2_parallelism,
+                ),
+                threads=settings.passwords.hash_threads or len(os.sched_getaffinity(0)),
+                queue=settings.passwords.hash_queue,
+            )
+            stack.callback(hasher.close)
+            notices = Notices(ring)
+            throttle = Throttle(counters, settings.limits, settings.codes, clock)
+            signing_keys = SigningKeys(database, ring, settings.tokens, clock)
+            sessions = Sessions(database, ring, signing_keys, notices, settings.tokens, clock)
+            codes = MailCodes(database, ring, throttle, notices, settings.codes, clock)
+            policy = PasswordPolicy(settings.passwords, settings.accounts.mfa)
+            totp = Totp(database, ring, throttle, sessions, notices, settings.accounts, settings.challenges, clock)
+            flows = Flows(
+                sign_up=SignUp(database, hasher, throttle, codes, policy, settings.accounts, clock),
+                sign_in=SignIn(database, ring, hasher, throttle, sessions, totp, settings, clock),
+                totp=totp,
+                sessions=sessions,
+                passwords=Passwords(database, hasher, throttle, codes, policy, sessions, notices, clock),
+                policy=policy,
+                signing_keys=signing_keys,
+            )
+            yield cls(
+                database=database,
+                server=Server(
+                    settings.server, AuthServicer(flows), metrics, dict.fromkeys(HASHING, hasher.expected_wait)
+                ),
+                signing_keys=signing_keys,
+                dispatcher=Dispatcher(
+                    database,
+                    SmtpSender(settings.mail),
+                    ring,
+                    settings.mail,
+                    clock,
+                    on_outcome=metrics.count_mail,
+                    on_queue_age=metrics.set_mail_age,
+                ),
+                janitor=Janitor(database, settings, clock),
+                hasher=hasher,
+                metrics=metrics,
+                drain_timeout=settings.server.drain_timeout,
+                clock=clock,
+            )
+
+    async def start(self) -> int:
+        """Listen; return the port."""
+        return await self._server.start()
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Serve until `stop` is set, then drain: calls in flight finish, mail in flight is sent or its lease ends."""
+        async with asyncio.TaskGroup() as tasks:
+            readiness = tasks.create_task(self._watch_readiness())
+            janitor = tasks.create_task(self._janitor.run())
+            mail = tasks.create_task(self._dispatcher.run())
+            await stop.wait()
+            _log.info("draining")
+            readiness.cancel()
+            janitor.cancel()
+            self._dispatcher.stop()
+            await self._server.stop()
+            await asyncio.wait({mail}, timeout=self._drain_timeout.total_seconds())
+            mail.cancel()
+        _log.info("stopped")
+
+    async def _watch_readiness(self) -> None:
+        ready: bool | None = None
+        while True:
+            was, ready = ready, await self._is_ready()
+            if ready is not was:
+                _log.info("serving" if ready else "not serving: the database is away or its schema is behind")
+                await self._server.set_serving(ready)
+            self._metrics.set_hashes(self._hasher.waiting)
+            await self._clock.sleep(READINESS_INTERVAL)
+
+    async def _is_ready(self) -> bool:
+        try:
+            if not await is_current(self._database, self._migrations):
+                return False
+            await self._signing_keys.ensure_one()
+        except DomainError:
+            return False
+        return True

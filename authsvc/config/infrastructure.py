@@ -1,0 +1,160 @@
+"""Settings of what the service runs on: database, server, keys, mail, logs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, SecretStr
+
+from authsvc.config.types import Duration, Section, TrustedCallers, days, hours, milliseconds, minutes, seconds
+
+
+class DatabaseSettings(Section):
+    """Postgres 14 or newer."""
+
+    url: SecretStr = Field(
+        SecretStr(""), description="libpq URL of the database, `postgresql://user:password@host/name`."
+    )
+    pool_size: int = Field(10, ge=2, le=200, description="Most connections of one worker process, throttling excluded.")
+    throttle_pool_size: int = Field(
+        3, ge=1, le=50, description="Most connections of one worker process for throttling."
+    )
+    connect_timeout: Duration = Field(
+        seconds(5),
+        ge=seconds(1),
+        le=seconds(60),
+        description="For one connection attempt.",
+    )
+    acquire_timeout: Duration = Field(
+        seconds(3),
+        ge=milliseconds(100),
+        le=seconds(60),
+        description="Longest wait for a free connection; then DATABASE_UNAVAILABLE.",
+    )
+    statement_timeout: Duration = Field(seconds(10), ge=seconds(1), le=minutes(5), description="For one statement.")
+
+
+class ServerSettings(Section):
+    """The gRPC server."""
+
+    host: str = Field("127.0.0.1", description="Address to listen on; `0.0.0.0` or `[::]` for all.")
+    port: int = Field(50051, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
+    workers: int = Field(1, ge=1, le=64, description="Processes that share the port.")
+    reflection: bool = Field(False, description="Whether grpcurl may ask for the protos.")
+    tls_certificate_file: Path | None = Field(None, description="PEM chain; with the key it turns TLS on.")
+    tls_key_file: Path | None = Field(None, description="PEM private key.")
+    tls_client_ca_file: Path | None = Field(
+        None, description="PEM bundle; clients must then show a certificate of it (mTLS)."
+    )
+    trusted_callers: TrustedCallers = Field(
+        (),
+        description="Callers whose `authsvc-client-ip` and `authsvc-client-user-agent` are believed: CIDRs, or subject "
+        "alternative names or common names of client certificates; comma-separated.",
+    )
+    max_message_bytes: int = Field(
+        65_536, ge=4_096, le=4_194_304, description="Largest request; a larger one is INVALID_FIELDS."
+    )
+    request_timeout: Duration = Field(
+        seconds(30),
+        ge=seconds(1),
+        le=minutes(5),
+        description="Longest time for a call, whatever its deadline.",
+    )
+    keepalive: Duration = Field(
+        seconds(60),
+        ge=seconds(10),
+        le=hours(2),
+        description="Ping interval on idle connections.",
+    )
+    max_connection_age: Duration = Field(
+        minutes(30),
+        ge=minutes(1),
+        le=days(1),
+        description="After it a connection is asked to reconnect, so load spreads.",
+    )
+    drain_timeout: Duration = Field(
+        seconds(20),
+        ge=seconds(1),
+        le=minutes(10),
+        description="Time for calls in flight after SIGTERM.",
+    )
+    metrics_host: str = Field("127.0.0.1", description="Address of the Prometheus endpoint.")
+    metrics_port: int = Field(
+        0, ge=0, le=65535, description="Port of the Prometheus endpoint `/metrics`; 0 turns it off."
+    )
+
+
+class KeysSettings(Section):
+    """The keys that protect what is stored."""
+
+    master: SecretStr = Field(
+        SecretStr(""),
+        description="Master keys, one `id:base64url` of 32 bytes a line, made by `authsvc keys generate`. The first is "
+        "used, the others are still read.",
+    )
+
+
+class MailSettings(Section):
+    """Outgoing mail."""
+
+    smtp_host: str = Field("", description="SMTP server.")
+    smtp_port: int = Field(587, ge=1, le=65535, description="Its port.")
+    smtp_tls: Literal["starttls", "implicit", "none"] = Field(
+        "starttls", description="`starttls` (required, never downgraded), `implicit` (port 465) or `none`."
+    )
+    smtp_ca_file: Path | None = Field(
+        None, description="PEM bundle that signs the SMTP server's certificate; the system's if absent."
+    )
+    smtp_username: str = Field("", description="Login; none if empty.")
+    smtp_password: SecretStr = Field(SecretStr(""), description="Its password.")
+    from_address: str = Field("no-reply@authsvc.invalid", description="Sender; its domain also names the Message-IDs.")
+    from_name: str = Field("", max_length=128, description="Sender name.")
+    send_timeout: Duration = Field(
+        seconds(30),
+        ge=seconds(5),
+        le=minutes(5),
+        description="Longest time for one message in all.",
+    )
+    concurrency: int = Field(4, ge=1, le=64, description="Messages sent at once by one worker process.")
+    lease: Duration = Field(
+        minutes(2),
+        ge=seconds(30),
+        le=minutes(30),
+        description="After it another worker may send the message.",
+    )
+    poll_interval: Duration = Field(
+        seconds(5),
+        ge=milliseconds(100),
+        le=minutes(5),
+        description="Longest wait of an idle worker.",
+    )
+    max_attempts: int = Field(12, ge=1, le=100, description="Tries after which a message is dead.")
+    backoff_first: Duration = Field(
+        seconds(5),
+        ge=seconds(1),
+        le=minutes(10),
+        description="Wait after the first failed try, doubling.",
+    )
+    backoff_max: Duration = Field(
+        minutes(30),
+        ge=seconds(10),
+        le=hours(12),
+        description="Longest wait between tries.",
+    )
+    code_subject: str = Field(
+        "Your verification code", min_length=1, max_length=140, description="Subject of mails with a code."
+    )
+    code_message: str = Field(
+        "Your verification code is {####}",
+        min_length=6,
+        max_length=20_000,
+        description="Text of mails with a code; `{####}` is the code.",
+    )
+
+
+class LogSettings(Section):
+    """Logs, on standard error."""
+
+    level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level that is written.")
+    format: Literal["json", "console"] = Field("json", description="`json`, a line each, or `console` for people.")

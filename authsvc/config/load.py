@@ -1,0 +1,113 @@
+"""Read the settings from the environment and the settings file."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Mapping
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, get_args
+
+from pydantic import SecretStr, ValidationError
+
+from authsvc.config.settings import Settings
+
+PREFIX = "AUTHSVC_"
+SETTINGS_FILE = "AUTHSVC_SETTINGS_FILE"
+
+
+class SettingsError(Exception):
+    """Tell an operator, one line a fault, which settings are wrong and what they must be."""
+
+
+def setting_names() -> dict[str, tuple[str, str]]:
+    """Map every environment name to its (section, field), `…_FILE` names of secrets excluded."""
+    names: dict[str, tuple[str, str]] = {}
+    for section, holder in Settings.model_fields.items():
+        fields: Mapping[str, Any] = holder.annotation.model_fields  # type: ignore[union-attr]  # every section is a model
+        for field, info in fields.items():
+            suffix = "_SECONDS" if info.annotation is timedelta else ""
+            names[f"{PREFIX}{section}_{field}{suffix}".upper()] = (section, field)
+    return names
+
+
+def is_secret(section: str, field: str) -> bool:
+    """Tell whether a setting holds a secret, and so has a `…_FILE` form."""
+    model: Any = Settings.model_fields[section].annotation
+    annotation = model.model_fields[field].annotation
+    return annotation is SecretStr or SecretStr in get_args(annotation)
+
+
+def load(environ: Mapping[str, str] | None = None) -> Settings:
+    """Read the settings from the environment and the settings file.
+
+    Raises:
+        SettingsError: a name is unknown, a value out of its range, or a file can't be read; all faults at once.
+    """
+    environ = os.environ if environ is None else environ
+    names = setting_names()
+    values: dict[str, dict[str, object]] = {}
+    faults: list[str] = []
+    if path := environ.get(SETTINGS_FILE):
+        _read_settings_file(Path(path), names, values, faults)
+    for name, value in environ.items():
+        if not name.startswith(PREFIX) or name == SETTINGS_FILE:
+            continue
+        if environ.get(name.removesuffix("_FILE"), value) != value and name.removesuffix("_FILE") in names:
+            faults.append(f"{name}: give either this or {name.removesuffix('_FILE')}, not both")
+        _read_variable(name, value, names, values, faults)
+    try:
+        settings = Settings.model_validate(values)
+    except ValidationError as error:
+        faults += [
+            _fault(names, fault["loc"], fault["msg"]) for fault in error.errors(include_url=False, include_input=False)
+        ]
+    if faults:
+        raise SettingsError("\n".join(sorted(faults)))
+    return settings
+
+
+def _read_settings_file(
+    path: Path, names: dict[str, tuple[str, str]], values: dict[str, dict[str, object]], faults: list[str]
+) -> None:
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        faults.append(f"{SETTINGS_FILE}: {path}: {error}")
+        return
+    for section, fields in content.items():
+        if not isinstance(fields, dict):
+            faults.append(f"{path}: {section!r} must be a section")
+            continue
+        for key, value in fields.items():
+            target = names.get(f"{PREFIX}{section}_{key}".upper())
+            if target is None:
+                faults.append(f"{path}: unknown setting {key!r} in [{section}]")
+            else:
+                values.setdefault(target[0], {})[target[1]] = value
+
+
+def _read_variable(
+    name: str, value: str, names: dict[str, tuple[str, str]], values: dict[str, dict[str, object]], faults: list[str]
+) -> None:
+    target = names.get(name)
+    if target is None and name.endswith("_FILE"):
+        target = names.get(name.removesuffix("_FILE"))
+        if target is not None and is_secret(*target):
+            try:
+                value = Path(value).read_text(encoding="utf-8").rstrip("\n")
+            except (OSError, ValueError) as error:
+                faults.append(f"{name}: cannot be read: {error}")
+        else:
+            target = None
+    if target is None:
+        faults.append(f"{name}: unknown setting")
+    else:
+        values.setdefault(target[0], {})[target[1]] = value
+
+
+def _fault(names: dict[str, tuple[str, str]], location: tuple[int | str, ...], message: str) -> str:
+    by_target = {target: name for name, target in names.items()}
+    name = by_target.get((str(location[0]), str(location[1]))) if len(location) > 1 else None
+    return f"{name or 'settings'}: {message.removeprefix('Value error, ')}"

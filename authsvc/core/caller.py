@@ -1,0 +1,19 @@
+"""On whose behalf a call is made."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Hold where a call comes from.
+
+    `source` is what source limits are counted by: the end user's address as told by a trusted caller (IPv6 by its /64),
+    or the address of a caller that is not trusted; empty when a trusted caller tells none. `ip` and `user_agent` are
+    the end user's, for the list of sessions; empty unless told by a trusted caller.
+    """
+
+    source: str = ""
+    ip: str = ""
+    user_agent: str = ""

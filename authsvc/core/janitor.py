@@ -1,0 +1,89 @@
+"""Removal of what nobody needs any more, in small batches, by every replica; one more or less does no harm."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+
+import structlog
+
+from authsvc.clock import Clock
+from authsvc.config import Settings
+from authsvc.crypto.tokens import jitter
+from authsvc.errors import DomainError
+from authsvc.store import (
+    challenges,
+    codes,
+    outbox,
+    refresh_tokens,
+    sessions,
+    signing_keys,
+    throttle,
+    totp_devices,
+    users,
+)
+from authsvc.store.db import Database
+
+INTERVAL = timedelta(minutes=5)
+BATCH = 1_000
+# How long things stay after their end, so that what is answered about them stays exact for a while.
+KEEP_ENDED = timedelta(hours=1)
+# A session's refresh tokens stay known as reused for a while after its end.
+KEEP_SESSIONS = timedelta(days=7)
+# How long an account's wrong tries are remembered when none is added.
+KEEP_FAILURES = timedelta(days=90)
+KEEP_MAIL = timedelta(days=7)
+
+_log = structlog.get_logger()
+
+
+class Janitor:
+    """Purge what has ended."""
+
+    def __init__(self, database: Database, settings: Settings, clock: Clock) -> None:
+        self._database = database
+        self._settings = settings
+        self._clock = clock
+
+    async def run(self) -> None:
+        """Purge now and then until cancelled."""
+        while True:
+            await self._clock.sleep(INTERVAL * (0.5 + jitter()))
+            try:
+                await self.run_once()
+            except DomainError as error:
+                _log.warning("purge failed", reason=error.reason)
+
+    async def run_once(self) -> dict[str, int]:
+        """Purge everything that is due; return how many rows of each kind went."""
+        now = self._clock.now()
+        ended = now - KEEP_ENDED
+        db = self._database
+        purges: dict[str, Callable[[], Awaitable[int]]] = {
+            "challenge_sessions": lambda: challenges.purge(db, expired_before=ended, limit=BATCH),
+            "totp_devices": lambda: totp_devices.purge_pending(db, expired_before=ended, limit=BATCH),
+            "codes": lambda: codes.purge(db, expired_before=ended, limit=BATCH),
+            "rate_windows": lambda: throttle.purge_windows(db, ended_before=ended, limit=BATCH),
+            "failures": lambda: throttle.purge_failures(db, updated_before=now - KEEP_FAILURES, limit=BATCH),
+            "sessions": lambda: sessions.purge(db, expired_before=now - KEEP_SESSIONS, limit=BATCH),
+            "successors": lambda: refresh_tokens.forget_successors(
+                db, used_before=now - self._settings.tokens.refresh_grace, limit=BATCH
+            ),
+            "outbox": lambda: outbox.purge_finished(db, before=now - KEEP_MAIL, limit=BATCH),
+            "users": lambda: users.purge_unconfirmed(
+                db, created_before=now - self._settings.accounts.unconfirmed_purge, now=now, limit=BATCH
+            ),
+        }
+        purged = {what: await self._drain(purge) for what, purge in purges.items()}
+        purged["signing_keys"] = await signing_keys.purge(db, expired_before=ended)
+        if any(purged.values()):
+            _log.info("purged", **{what: count for what, count in purged.items() if count})
+        return purged
+
+    async def _drain(self, purge: Callable[[], Awaitable[int]]) -> int:
+        total = 0
+        while True:
+            count = await purge()
+            total += count
+            if count < BATCH:
+                return total

@@ -1,0 +1,167 @@
+"""Codes sent by mail: issuing one with its mail, and taking a try at one."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from authsvc.clock import Clock
+from authsvc.config import CodesSettings
+from authsvc.core.names import mask_email
+from authsvc.core.notices import MailKind, MailParameters, Notices
+from authsvc.core.throttle import Factor, Throttle
+from authsvc.crypto.sealing import KeyRing, Purpose
+from authsvc.crypto.tokens import new_code
+from authsvc.errors import CodeExpired, CodeMismatch
+from authsvc.store import codes
+from authsvc.store.db import Database, Executor
+
+
+class CodePurpose(enum.StrEnum):
+    """Name what a code is for; the values are stored."""
+
+    SIGN_UP = "SIGN_UP"
+    RESET_PASSWORD = "RESET_PASSWORD"  # noqa: S105  # the name of a purpose
+
+
+@dataclass(frozen=True, slots=True)
+class CodeDelivery:
+    """Hold where a code is on its way to: the masked address of the attribute."""
+
+    destination: str
+    attribute_name: str = "email"
+
+
+@dataclass(frozen=True, slots=True)
+class _Kind:
+    factor: Factor
+    mail: MailKind
+    digits: int
+    ttl: timedelta
+
+
+class MailCodes:
+    """Issue and verify the codes of one name, whether an account has it or not."""
+
+    def __init__(
+        self,
+        database: Database,
+        ring: KeyRing,
+        throttle: Throttle,
+        notices: Notices,
+        settings: CodesSettings,
+        clock: Clock,
+    ) -> None:
+        self._database = database
+        self._ring = ring
+        self._throttle = throttle
+        self._notices = notices
+        self._max_wrong = settings.max_wrong
+        self._clock = clock
+        self._kinds = {
+            CodePurpose.SIGN_UP: _Kind(
+                Factor.SIGN_UP_CODE, MailKind.SIGN_UP_CODE, settings.sign_up_digits, settings.sign_up_ttl
+            ),
+            CodePurpose.RESET_PASSWORD: _Kind(
+                Factor.RESET_CODE, MailKind.RESET_PASSWORD_CODE, settings.reset_digits, settings.reset_ttl
+            ),
+        }
+
+    def expiry(self, purpose: CodePurpose, now: datetime) -> datetime:
+        """Return when a code issued now ends."""
+        return now + self._kinds[purpose].ttl
+
+    async def spend_send(self, purpose: CodePurpose, username_key: str) -> None:
+        """Count a code to be sent, before it is made.
+
+        Raises:
+            LimitExceeded: the name had its codes of this hour.
+        """
+        await self._throttle.spend_send(self._kinds[purpose].factor, username_key)
+
+    async def issue(
+        self,
+        executor: Executor,
+        purpose: CodePurpose,
+        username_key: str,
+        to: MailParameters | None,
+        *,
+        now: datetime,
+        owner: MailParameters | None = None,
+    ) -> None:
+        """Replace the name's code and enqueue its mail, in the caller's transaction.
+
+        `to` None: nobody to send it to, but the same statements run. `owner`: the address belongs to another account,
+        whose owner is told of the sign-up, and the code is sent to nobody.
+        """
+        kind = self._kinds[purpose]
+        code = new_code(kind.digits)
+        expires_at = self.expiry(purpose, now)
+        await codes.issue(
+            executor,
+            username_key=username_key,
+            purpose=purpose,
+            digest=self._ring.digest(Purpose.CODE, purpose, username_key, code),
+            now=now,
+            expires_at=expires_at,
+        )
+        await self._notices.enqueue(
+            executor,
+            MailKind.EMAIL_TAKEN if to and owner else kind.mail,
+            (owner or replace(to, code=code)) if to else None,
+            now=now,
+            expires_at=expires_at,
+            supersede_key=f"{purpose} {username_key}",
+        )
+
+    async def try_code(self, purpose: CodePurpose, username_key: str, code: str) -> None:
+        """Count a try and compare, committed at once; who passes goes on to `consume`.
+
+        Raises:
+            CodeMismatch: it is wrong.
+            CodeExpired: it was replaced, or there is no live code.
+            LimitExceeded: too many tries for this name.
+        """
+        await self._throttle.spend_try(self._kinds[purpose].factor, username_key)
+        outcome = await codes.spend_try(
+            self._database,
+            username_key=username_key,
+            purpose=purpose,
+            digests=self._digests(purpose, username_key, code),
+            now=self._clock.now(),
+            max_wrong=self._max_wrong,
+        )
+        if outcome is None or (outcome.is_superseded and not outcome.is_right):
+            raise CodeExpired
+        if not outcome.is_right:
+            raise CodeMismatch
+
+    async def forgive(self, purpose: CodePurpose, username_key: str, code: str) -> None:
+        """Forget the tries at a code that was right, when something else stopped its use."""
+        digests = self._digests(purpose, username_key, code)
+        await codes.forgive(self._database, username_key=username_key, purpose=purpose, digests=digests)
+
+    async def consume(
+        self, executor: Executor, purpose: CodePurpose, username_key: str, code: str, *, now: datetime
+    ) -> None:
+        """Use a right code up, in the transaction that does what it is for.
+
+        Raises:
+            CodeExpired: another call used or replaced it.
+        """
+        digests = self._digests(purpose, username_key, code)
+        if not await codes.consume(executor, username_key=username_key, purpose=purpose, digests=digests, now=now):
+            raise CodeExpired
+        await self._throttle.forget(executor, username_key, self._kinds[purpose].factor)
+
+    def delivery(self, username_key: str, email: str | None) -> CodeDelivery:
+        """Return the masked address; for a name without one a made-up one that is always the same."""
+        if email is not None:
+            return CodeDelivery(mask_email(email))
+        digest = self._ring.digest(Purpose.MASK, username_key)
+        local, domain = (chr(ord("a") + byte % 26) for byte in digest[:2])
+        return CodeDelivery(mask_email(f"{local}@{domain}"))
+
+    def _digests(self, purpose: CodePurpose, username_key: str, code: str) -> list[bytes]:
+        return self._ring.digests(Purpose.CODE, purpose, username_key, code)

@@ -1,0 +1,85 @@
+"""Usernames, e-mail addresses and codes in the form they are compared in: normalise, then validate, then use."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from dataclasses import dataclass
+
+from email_validator import EmailNotValidError, validate_email
+from precis_i18n import get_profile
+
+from authsvc.errors import Violation
+
+USERNAME_CHARACTERS = 128
+EMAIL_CHARACTERS = 254
+_USERNAME_KEY = get_profile("UsernameCaseMapped")
+_USERNAME_DISPLAY = get_profile("UsernameCasePreserved")
+
+
+@dataclass(frozen=True, slots=True)
+class Username:
+    """Hold a name as its owner writes it and as names are told apart (RFC 8265 §3.3)."""
+
+    display: str
+    key: str
+
+
+def parse_username(text: str, *, field: str = "username") -> Username | Violation:
+    """Normalise a username, or say which rule it breaks."""
+    if not text:
+        return Violation(field, "REQUIRED", "must not be empty")
+    if "@" in text:
+        return Violation(field, "AT_SIGN", "must not contain @")
+    # A longer text can't get short enough, and costs time to normalise.
+    if len(text) <= USERNAME_CHARACTERS * 4:
+        try:
+            display = _USERNAME_DISPLAY.enforce(text)
+            key = _USERNAME_KEY.enforce(text)
+        except UnicodeError:
+            return Violation(
+                field, "CHARACTERS", "must be a username of RFC 8265: letters, digits and symbols, no spaces"
+            )
+        if len(display) <= USERNAME_CHARACTERS and len(key) <= USERNAME_CHARACTERS:
+            return Username(display, key)
+    return Violation(field, "LENGTH", f"must have at most {USERNAME_CHARACTERS} characters")
+
+
+@dataclass(frozen=True, slots=True)
+class EmailAddress:
+    """Hold an address as mail is sent to it and as addresses are told apart."""
+
+    address: str
+    key: str
+
+
+def parse_email(text: str, *, field: str = 'attributes["email"]') -> EmailAddress | Violation:
+    """Normalise an e-mail address, or say that it is none; no name server is asked."""
+    if not text:
+        return Violation(field, "REQUIRED", "must not be empty")
+    if len(text) > EMAIL_CHARACTERS:
+        return Violation(field, "LENGTH", f"must have at most {EMAIL_CHARACTERS} characters")
+    try:
+        address = validate_email(text, check_deliverability=False).normalized
+    except EmailNotValidError:
+        return Violation(field, "EMAIL", "must be an e-mail address")
+    return EmailAddress(address, unicodedata.normalize("NFKC", address).casefold())
+
+
+def mask_email(address: str) -> str:
+    """Return an address fit to be shown: `j***@e***`."""
+    local, _, domain = address.rpartition("@")
+    return f"{local[:1]}***@{domain[:1]}***"
+
+
+_CODE = re.compile(r"[0-9]{4,12}")
+
+
+def parse_code(text: str, *, field: str) -> str | Violation:
+    """Return a code's digits without the spaces that people type and apps show, or say that it is none."""
+    digits = "".join(text.split())
+    if not digits:
+        return Violation(field, "REQUIRED", "must not be empty")
+    if not _CODE.fullmatch(digits):
+        return Violation(field, "DIGITS", "must be a code of digits")
+    return digits

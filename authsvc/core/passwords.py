@@ -1,0 +1,139 @@
+"""Forgotten and changed passwords."""
+
+from __future__ import annotations
+
+from authsvc.clock import Clock
+from authsvc.core.caller import Caller
+from authsvc.core.mail_codes import CodeDelivery, CodePurpose, MailCodes
+from authsvc.core.notices import MailKind, Notices, verified_recipient
+from authsvc.core.password_policy import PasswordPolicy, own_words
+from authsvc.core.sessions import Bearer, Sessions
+from authsvc.core.throttle import Action, Factor, Throttle
+from authsvc.crypto.password_hash import PasswordHasher
+from authsvc.errors import CodeExpired, Conflict, InvalidPassword, NotAuthorized, TokenRevoked, Violation
+from authsvc.store import users
+from authsvc.store.db import RETRY_CONFLICT, Database
+
+
+class Passwords:
+    """Reset and update passwords."""
+
+    def __init__(
+        self,
+        database: Database,
+        hasher: PasswordHasher,
+        throttle: Throttle,
+        codes: MailCodes,
+        policy: PasswordPolicy,
+        sessions: Sessions,
+        notices: Notices,
+        clock: Clock,
+    ) -> None:
+        self._database = database
+        self._hasher = hasher
+        self._throttle = throttle
+        self._codes = codes
+        self._policy = policy
+        self._sessions = sessions
+        self._notices = notices
+        self._clock = clock
+
+    async def start_reset(self, username_key: str, caller: Caller) -> CodeDelivery:
+        """Send a reset code to an account's verified address; other names are answered alike and sent nothing.
+
+        Raises:
+            LimitExceeded: too many codes for this name, from this source or in all.
+        """
+        await self._throttle.spend_call(Action.RESET, caller)
+        await self._codes.spend_send(CodePurpose.RESET_PASSWORD, username_key)
+        now = self._clock.now()
+        async with self._database.transaction() as transaction:
+            user = await users.find(transaction, username_key=username_key)
+            await self._codes.issue(
+                transaction, CodePurpose.RESET_PASSWORD, username_key, verified_recipient(user), now=now
+            )
+        return self._codes.delivery(username_key, user.email if user else None)
+
+    async def confirm_reset(self, username_key: str, code: str, new_password: str, caller: Caller) -> None:
+        """Set a new password with a reset code; end all sessions and half-done sign-ins.
+
+        Raises:
+            InvalidPassword: the new password breaks the policy; the code can still be used.
+            CodeMismatch, CodeExpired: see `MailCodes.try_code`.
+            LimitExceeded: too many tries from this source or for this name.
+            Overloaded: too many hashes wait.
+        """
+        field = "new_password"
+        password = self._new_password(new_password, field, own_words(username_key, None))
+        await self._throttle.spend_call(Action.RESET, caller)
+        async with self._hasher.place() as place:
+            await self._codes.try_code(CodePurpose.RESET_PASSWORD, username_key, code)
+            user = await users.find(self._database, username_key=username_key)
+            if user is None:
+                raise CodeExpired
+            try:
+                self._new_password(new_password, field, own_words(username_key, user.email))
+            except InvalidPassword:
+                await self._codes.forgive(CodePurpose.RESET_PASSWORD, username_key, code)
+                raise
+            hash_ = await place.hash(password)
+        now = self._clock.now()
+        async with self._database.transaction() as transaction:
+            locked = await users.lock(transaction, user_id=user.user_id)
+            if locked is None:
+                raise CodeExpired
+            await self._codes.consume(transaction, CodePurpose.RESET_PASSWORD, username_key, code, now=now)
+            await users.set_password(transaction, user_id=user.user_id, hash_=hash_, now=now)
+            await users.finish_reset(transaction, user_id=user.user_id)
+            await self._sessions.end_all(transaction, user.user_id, now)
+            await self._throttle.forget(transaction, username_key, Factor.PASSWORD)
+            await self._notices.tell(transaction, MailKind.PASSWORD_CHANGED, locked, now=now)
+
+    async def update(self, bearer: Bearer, previous: str, proposed: str) -> None:
+        """Change the password; end the user's other sessions and half-done sign-ins.
+
+        Raises:
+            ReauthenticationRequired: the authentication is too old.
+            InvalidPassword: the proposed password breaks the policy, or is the previous one.
+            NotAuthorized: the previous password is wrong.
+            LimitExceeded: too many wrong passwords for this account.
+            Overloaded: too many hashes wait.
+            Conflict: the password was changed at the same time.
+        """
+        self._sessions.require_recent(bearer)
+        standing = bearer.standing
+        field = "proposed_password"
+        current = await users.find_by_id(self._database, user_id=standing.user_id)
+        words = own_words(standing.username_key, current.email if current else None)
+        password = self._new_password(proposed, field, words)
+        normal = self._policy.normalise(previous, field="previous_password")
+        if isinstance(normal, Violation):
+            raise NotAuthorized
+        async with self._hasher.place() as place:
+            await self._throttle.spend_try(Factor.PASSWORD, standing.username_key)
+            credential = await users.find_credential(self._database, username_key=standing.username_key)
+            if not await place.verify(credential.hash if credential else None, normal) or credential is None:
+                raise NotAuthorized
+            if normal == password:
+                raise InvalidPassword(violations=(Violation(field, "REUSED", "must not be the present password"),))
+            hash_ = await place.hash(password)
+        now = self._clock.now()
+        async with self._database.transaction() as transaction:
+            user = await users.lock(transaction, user_id=standing.user_id)
+            if user is None:
+                raise TokenRevoked
+            if not await users.has_hash(transaction, user_id=user.user_id, hash_=credential.hash):
+                raise Conflict(retry_after=RETRY_CONFLICT)
+            await users.set_password(transaction, user_id=user.user_id, hash_=hash_, now=now)
+            await self._sessions.end_all(transaction, user.user_id, now, keep=standing.session_id)
+            await self._throttle.forget(transaction, user.username_key, Factor.PASSWORD)
+            await self._notices.tell(transaction, MailKind.PASSWORD_CHANGED, user, now=now)
+
+    def _new_password(self, text: str, field: str, words: frozenset[str]) -> str:
+        normal = self._policy.normalise(text, field=field)
+        broken = (
+            [normal] if isinstance(normal, Violation) else self._policy.violations(normal, field=field, own_words=words)
+        )
+        if broken or isinstance(normal, Violation):
+            raise InvalidPassword(violations=tuple(broken))
+        return normal

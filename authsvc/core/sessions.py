@@ -1,0 +1,330 @@
+"""Sessions of signed-in users: their tokens, what those stand for, and their end."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from uuid import UUID
+
+from authsvc.clock import Clock
+from authsvc.config import TokensSettings
+from authsvc.core.caller import Caller
+from authsvc.core.notices import MailKind, Notices
+from authsvc.core.signing_keys import SigningKeys
+from authsvc.crypto.jwt import ACCESS_TOKEN_TYPE, ID_TOKEN_TYPE
+from authsvc.crypto.sealing import KeyRing, Purpose, UnsealError
+from authsvc.crypto.tokens import new_handle, new_id
+from authsvc.errors import (
+    InvalidFields,
+    ReauthenticationRequired,
+    RefreshTokenReused,
+    TokenExpired,
+    TokenInvalid,
+    TokenRevoked,
+    UserDisabled,
+    Violation,
+)
+from authsvc.store import challenges, refresh_tokens, sessions, users
+from authsvc.store.db import Database, Executor
+from authsvc.store.sessions import Session, Standing
+from authsvc.store.users import User
+
+PAGE_SIZE = 50
+LARGEST_PAGE = 100
+_END_OF_TIME = datetime(9999, 1, 1, tzinfo=UTC)
+_LAST_ID = UUID(int=(1 << 128) - 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Tokens:
+    """Hold the tokens of a signed-in user."""
+
+    access_token: str
+    id_token: str
+    refresh_token: str
+    access_token_expires_at: datetime
+
+    def __repr__(self) -> str:
+        return "Tokens(…)"
+
+
+@dataclass(frozen=True, slots=True)
+class NewSession:
+    """Hold a session as it was just stored; `tokens_of` makes its tokens after the commit."""
+
+    session_id: UUID
+    origin_jti: UUID
+    amr: list[str]
+    auth_time: datetime
+    refresh_token: str
+
+    def __repr__(self) -> str:
+        return f"NewSession({self.session_id})"
+
+
+@dataclass(frozen=True, slots=True)
+class Bearer:
+    """Hold whom an access token stands for right now, and when that token ends."""
+
+    standing: Standing
+    token_expires_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class SessionPage:
+    """Hold some of a user's sessions and the token of the next page, empty on the last."""
+
+    sessions: list[Session]
+    next_page_token: str
+
+
+class Sessions:
+    """Start, authenticate, refresh, list and end sessions."""
+
+    def __init__(
+        self,
+        database: Database,
+        ring: KeyRing,
+        signing_keys: SigningKeys,
+        notices: Notices,
+        settings: TokensSettings,
+        clock: Clock,
+    ) -> None:
+        self._database = database
+        self._ring = ring
+        self._signing_keys = signing_keys
+        self._notices = notices
+        self._settings = settings
+        self._clock = clock
+
+    async def start(self, executor: Executor, user: User, amr: list[str], caller: Caller, now: datetime) -> NewSession:
+        """Store a finished sign-in in the caller's transaction."""
+        new = NewSession(new_id(), new_id(), amr, now, new_handle())
+        await sessions.insert(
+            executor,
+            session_id=new.session_id,
+            user_id=user.user_id,
+            origin_jti=new.origin_jti,
+            amr=amr,
+            now=now,
+            expires_at=now + self._settings.refresh_ttl,
+            client_ip=caller.ip,
+            client_user_agent=caller.user_agent,
+        )
+        digest = self._ring.digest(Purpose.REFRESH_TOKEN, new.refresh_token)
+        await refresh_tokens.insert(executor, digest=digest, session_id=new.session_id, now=now)
+        return new
+
+    async def tokens_of(self, user: User, new: NewSession) -> Tokens:
+        """Sign the first tokens of a session; the access token's `jti` is the session's `origin_jti`."""
+        return await self._sign(
+            user=user,
+            session_id=new.session_id,
+            origin_jti=new.origin_jti,
+            access_jti=new.origin_jti,
+            amr=new.amr,
+            auth_time=new.auth_time,
+            refresh_token=new.refresh_token,
+        )
+
+    async def authenticate(self, access_token: str | None) -> Bearer:
+        """Return whom an access token stands for right now; the database is asked every time.
+
+        Raises:
+            TokenInvalid: there is none, or it is not one of ours.
+            TokenExpired: it is past its end.
+            TokenRevoked: its session has ended, or its account is disabled or gone.
+        """
+        if not access_token:
+            raise TokenInvalid
+        claims = await self._signing_keys.verify_access_token(access_token)
+        now = self._clock.now()
+        token_expires_at = datetime.fromtimestamp(claims["exp"], UTC)
+        if token_expires_at <= now:
+            raise TokenExpired
+        standing = await sessions.find_standing(self._database, session_id=UUID(claims["sid"]))
+        if standing is None or standing.revoked_at is not None or standing.disabled_at is not None:
+            raise TokenRevoked
+        if standing.expires_at <= now:
+            raise TokenExpired
+        return Bearer(standing, token_expires_at)
+
+    async def fetch(self, access_token: str | None) -> Bearer | None:
+        """Return whom an access token stands for right now, or None for a bad or absent one."""
+        try:
+            return await self.authenticate(access_token)
+        except (TokenInvalid, TokenExpired, TokenRevoked):
+            return None
+
+    def require_recent(self, bearer: Bearer) -> None:
+        """Let a sensitive call pass only soon after the user proved themselves.
+
+        Raises:
+            ReauthenticationRequired: that was too long ago.
+        """
+        if self._clock.now() - bearer.standing.auth_time > self._settings.reauthentication_window:
+            raise ReauthenticationRequired
+
+    async def refresh(self, refresh_token: str, caller: Caller) -> Tokens:
+        """Rotate a refresh token.
+
+        Raises:
+            TokenInvalid: it was never issued, or its session is long gone.
+            TokenExpired: its session is past its end.
+            TokenRevoked: its session has ended.
+            UserDisabled: its account is disabled.
+            RefreshTokenReused: it was used before, and not just now; its session has been ended.
+        """
+        now = self._clock.now()
+        found = await refresh_tokens.find(
+            self._database, digests=self._ring.digests(Purpose.REFRESH_TOKEN, refresh_token)
+        )
+        if found is None:
+            raise TokenInvalid
+        successor = new_handle()
+        async with self._database.transaction() as transaction:
+            user = await users.lock(transaction, user_id=found.user_id)
+            standing = await sessions.find_standing(transaction, session_id=found.session_id)
+            if user is None or standing is None or standing.revoked_at is not None:
+                raise TokenRevoked
+            if standing.disabled_at is not None:
+                raise UserDisabled
+            if standing.expires_at <= now:
+                raise TokenExpired
+            rotated = await refresh_tokens.rotate(
+                transaction,
+                digest=found.digest,
+                sealed_successor=self._ring.seal(
+                    Purpose.REFRESH_SUCCESSOR, successor.encode(), bound_to=found.digest.hex()
+                ),
+                successor_digest=self._ring.digest(Purpose.REFRESH_TOKEN, successor),
+                now=now,
+            )
+            if rotated:
+                await sessions.touch(
+                    transaction,
+                    session_id=found.session_id,
+                    now=now,
+                    client_ip=caller.ip,
+                    client_user_agent=caller.user_agent,
+                )
+        if not rotated:
+            successor = await self._same_successor(found.digest, user, standing, now)
+        return await self._sign(
+            user=user,
+            session_id=standing.session_id,
+            origin_jti=standing.origin_jti,
+            access_jti=new_id(),
+            amr=standing.amr,
+            auth_time=standing.auth_time,
+            refresh_token=successor,
+        )
+
+    async def sign_out(self, bearer: Bearer, *, everywhere: bool) -> None:
+        """End the bearer's session or, `everywhere`, all sessions and half-done sign-ins of the user."""
+        now = self._clock.now()
+        user_id = bearer.standing.user_id
+        if not everywhere:
+            await self.revoke(bearer, bearer.standing.session_id)
+            return
+        async with self._database.transaction() as transaction:
+            # A sign-in that finishes at this moment comes before or after as a whole.
+            await users.lock(transaction, user_id=user_id)
+            await self.end_all(transaction, user_id, now)
+
+    async def end_all(self, executor: Executor, user_id: UUID, now: datetime, *, keep: UUID | None = None) -> None:
+        """End all sessions but one to `keep`, and half-done sign-ins, in a transaction that holds the user's row."""
+        await sessions.revoke_of_user(executor, user_id=user_id, now=now, keep=keep)
+        await challenges.delete_of_user(executor, user_id=user_id)
+
+    async def revoke(self, bearer: Bearer, session_id: UUID) -> None:
+        """End one session of the bearer's user; no error if there is none to end."""
+        await sessions.revoke(
+            self._database, session_id=session_id, user_id=bearer.standing.user_id, now=self._clock.now()
+        )
+
+    async def list_live(self, bearer: Bearer, *, page_size: int, page_token: str) -> SessionPage:
+        """List the user's live sessions, latest first, 50 by default.
+
+        Raises:
+            InvalidFields: the page token is not one that this user was given.
+        """
+        size = page_size or PAGE_SIZE
+        user_id = bearer.standing.user_id
+        found = await sessions.list_live(
+            self._database,
+            user_id=user_id,
+            now=self._clock.now(),
+            before=self._open_page_token(page_token, user_id),
+            limit=size + 1,
+        )
+        page = found[:size]
+        return SessionPage(page, self._page_token(page[-1]) if len(found) > size else "")
+
+    async def _same_successor(self, digest: bytes, user: User, standing: Standing, now: datetime) -> str:
+        found = await refresh_tokens.find(self._database, digests=[digest])
+        if found is None or found.used_at is None:
+            raise TokenRevoked
+        if found.sealed_successor is not None and now - found.used_at <= self._settings.refresh_grace:
+            return self._ring.open(
+                Purpose.REFRESH_SUCCESSOR, found.sealed_successor, bound_to=found.digest.hex()
+            ).decode()
+        async with self._database.transaction() as transaction:
+            revoked = await sessions.revoke(transaction, session_id=standing.session_id, user_id=user.user_id, now=now)
+            if revoked:
+                await self._notices.tell(transaction, MailKind.REFRESH_TOKEN_REUSED, user, now=now)
+        raise RefreshTokenReused
+
+    async def _sign(
+        self,
+        *,
+        user: User,
+        session_id: UUID,
+        origin_jti: UUID,
+        access_jti: UUID,
+        amr: list[str],
+        auth_time: datetime,
+        refresh_token: str,
+    ) -> Tokens:
+        key = await self._signing_keys.current()
+        issued_at = int(self._clock.now().timestamp())
+        expires_at = issued_at + int(self._settings.access_ttl.total_seconds())
+        shared = {
+            "iss": self._settings.issuer,
+            "aud": self._settings.audience,
+            "sub": str(user.user_id),
+            "sid": str(session_id),
+            "origin_jti": str(origin_jti),
+            "auth_time": int(auth_time.timestamp()),
+            "amr": amr,
+            "iat": issued_at,
+            "exp": expires_at,
+            "username": user.username,
+            "groups": [],
+        }
+        access = key.sign({**shared, "jti": str(access_jti), "token_use": "access"}, typ=ACCESS_TOKEN_TYPE)
+        about = {
+            **user.attributes,
+            **({"email": user.email, "email_verified": user.email_verified_at is not None} if user.email else {}),
+        }
+        identity = key.sign({**about, **shared, "jti": str(new_id()), "token_use": "id"}, typ=ID_TOKEN_TYPE)
+        return Tokens(access, identity, refresh_token, datetime.fromtimestamp(expires_at, UTC))
+
+    def _page_token(self, last: Session) -> str:
+        position = f"{last.created_at.isoformat()} {last.session_id}"
+        sealed = self._ring.seal(Purpose.PAGE, position.encode(), bound_to=str(last.user_id))
+        return base64.urlsafe_b64encode(sealed).decode().rstrip("=")
+
+    def _open_page_token(self, token: str, user_id: UUID) -> tuple[datetime, UUID]:
+        if not token:
+            return _END_OF_TIME, _LAST_ID
+        try:
+            sealed = base64.urlsafe_b64decode(token + "=" * (-len(token) % 4))
+            created_at, session_id = self._ring.open(Purpose.PAGE, sealed, bound_to=str(user_id)).decode().split(" ")
+        except (UnsealError, binascii.Error, ValueError) as error:
+            raise InvalidFields(
+                violations=(Violation("page_token", "PAGE_TOKEN", "must be next_page_token of the page before"),)
+            ) from error
+        return datetime.fromisoformat(created_at), UUID(session_id)

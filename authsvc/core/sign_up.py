@@ -1,0 +1,180 @@
+"""Sign-up: a new account, its code by mail, its confirmation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from uuid import UUID
+
+from authsvc.clock import Clock
+from authsvc.config import AccountsSettings
+from authsvc.core.attributes import Attributes, parse_attributes
+from authsvc.core.caller import Caller
+from authsvc.core.mail_codes import CodeDelivery, CodePurpose, MailCodes
+from authsvc.core.names import Username, parse_username
+from authsvc.core.notices import MailParameters, recipient
+from authsvc.core.password_policy import PasswordPolicy, own_words
+from authsvc.core.throttle import Action, Factor, Throttle
+from authsvc.crypto.password_hash import PasswordHasher
+from authsvc.crypto.tokens import new_id
+from authsvc.errors import CodeExpired, InvalidFields, InvalidPassword, UsernameExists, Violation
+from authsvc.store import users
+from authsvc.store.db import Database
+
+
+@dataclass(frozen=True, slots=True)
+class SignUpOutcome:
+    """Hold the new account's id, and where its code is on its way to unless it needs none."""
+
+    user_id: UUID
+    code_delivery: CodeDelivery | None
+
+
+@dataclass(frozen=True, slots=True)
+class NewAccount:
+    """Hold the valid, normalised fields of a sign-up."""
+
+    username: Username
+    password: str
+    attributes: Attributes
+
+    def __repr__(self) -> str:
+        return f"NewAccount({self.username.display!r})"
+
+
+class SignUp:
+    """Make and confirm accounts."""
+
+    def __init__(
+        self,
+        database: Database,
+        hasher: PasswordHasher,
+        throttle: Throttle,
+        codes: MailCodes,
+        policy: PasswordPolicy,
+        settings: AccountsSettings,
+        clock: Clock,
+    ) -> None:
+        self._database = database
+        self._hasher = hasher
+        self._throttle = throttle
+        self._codes = codes
+        self._policy = policy
+        self._settings = settings
+        self._clock = clock
+
+    async def start(self, username: str, password: str, attributes: Mapping[str, str], caller: Caller) -> SignUpOutcome:
+        """Make an unconfirmed account and send its code.
+
+        Raises:
+            InvalidFields, InvalidPassword: every broken rule at once.
+            UsernameExists: the name is taken, or reserved by a sign-up whose code has not expired.
+            LimitExceeded: too many sign-ups from this source or in all.
+            Overloaded: too many hashes wait.
+        """
+        account = self._parse(username, password, attributes)
+        key, email = account.username.key, account.attributes.email
+        await self._throttle.spend_call(Action.SIGN_UP, caller)
+        now = self._clock.now()
+        standing = await users.find(self._database, username_key=key)
+        # Usernames are public: no need to hash for a taken one. The insert below decides.
+        if standing is not None and (standing.reserved_until is None or standing.reserved_until > now):
+            raise UsernameExists
+        async with self._hasher.place() as place:
+            hash_ = await place.hash(account.password)
+        now = self._clock.now()
+        user_id = new_id()
+        needs_code = self._settings.confirm_sign_up and email is not None
+        async with self._database.transaction() as transaction:
+            if not await users.insert(
+                transaction,
+                user_id=user_id,
+                username=account.username.display,
+                username_key=key,
+                status="UNCONFIRMED" if needs_code else "CONFIRMED",
+                email=email.address if email else None,
+                email_key=email.key if email else None,
+                attributes=account.attributes.others,
+                now=now,
+                reserved_until=self._codes.expiry(CodePurpose.SIGN_UP, now) if needs_code else None,
+            ):
+                raise UsernameExists
+            await users.insert_password(transaction, user_id=user_id, hash_=hash_, now=now)
+            # What was guessed at the name before belongs to whoever had it.
+            await self._throttle.forget(transaction, key, *Factor)
+            if needs_code and email is not None:
+                await self._codes.issue(
+                    transaction,
+                    CodePurpose.SIGN_UP,
+                    key,
+                    MailParameters(
+                        to=email.address,
+                        username=account.username.display,
+                        locale=account.attributes.others.get("locale", ""),
+                    ),
+                    now=now,
+                    owner=recipient(await users.find_email_owner(transaction, email_key=email.key)),
+                )
+        delivery = self._codes.delivery(key, email.address) if needs_code and email else None
+        return SignUpOutcome(user_id, delivery)
+
+    async def confirm(self, username_key: str, code: str, caller: Caller) -> None:
+        """Confirm an account and its e-mail address.
+
+        Raises:
+            CodeMismatch: the code is wrong.
+            CodeExpired: it is used, replaced, burned, expired or was never issued.
+            LimitExceeded: too many tries from this source or for this name.
+        """
+        await self._throttle.spend_call(Action.SIGN_UP, caller)
+        await self._codes.try_code(CodePurpose.SIGN_UP, username_key, code)
+        now = self._clock.now()
+        async with self._database.transaction() as transaction:
+            await self._codes.consume(transaction, CodePurpose.SIGN_UP, username_key, code, now=now)
+            if await users.confirm(transaction, username_key=username_key, now=now) is None:
+                raise CodeExpired
+
+    async def resend(self, username_key: str, caller: Caller) -> CodeDelivery:
+        """Send a new code to an unconfirmed account; others are answered alike and sent nothing.
+
+        Raises:
+            LimitExceeded: too many codes for this name, from this source or in all.
+        """
+        await self._throttle.spend_call(Action.RESEND, caller)
+        await self._codes.spend_send(CodePurpose.SIGN_UP, username_key)
+        now = self._clock.now()
+        async with self._database.transaction() as transaction:
+            user = await users.find(transaction, username_key=username_key)
+            expires_at = self._codes.expiry(CodePurpose.SIGN_UP, now)
+            await users.reserve_username(transaction, username_key=username_key, until=expires_at)
+            owner = await users.find_email_owner(transaction, email_key=user.email_key if user else None)
+            await self._codes.issue(
+                transaction,
+                CodePurpose.SIGN_UP,
+                username_key,
+                recipient(user) if user and user.status == "UNCONFIRMED" else None,
+                now=now,
+                owner=recipient(owner),
+            )
+        return self._codes.delivery(username_key, user.email if user else None)
+
+    def _parse(self, username: str, password: str, attributes: Mapping[str, str]) -> NewAccount:
+        name = parse_username(username)
+        normal = self._policy.normalise(password, field="password")
+        about = parse_attributes(attributes, email_required=self._settings.confirm_sign_up)
+        weak: list[Violation] = []
+        if isinstance(normal, Violation):
+            weak = [normal]
+        else:
+            key = "" if isinstance(name, Violation) else name.key
+            email = attributes.get("email")
+            weak = self._policy.violations(normal, field="password", own_words=own_words(key, email))
+        invalid = [*([name] if isinstance(name, Violation) else []), *(about if isinstance(about, list) else [])]
+        if invalid:
+            raise InvalidFields(violations=(*invalid, *weak))
+        if weak:
+            raise InvalidPassword(violations=tuple(weak))
+        assert isinstance(name, Username)  # noqa: S101  # told by the two lists above
+        assert isinstance(normal, str)  # noqa: S101  # told by the two lists above
+        assert isinstance(about, Attributes)  # noqa: S101  # told by the two lists above
+        return NewAccount(name, normal, about)

@@ -1,0 +1,125 @@
+"""The signing keys that this process uses, as the database has them."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any, cast
+
+from authsvc.clock import Clock
+from authsvc.config import TokensSettings
+from authsvc.crypto.jwt import ACCESS_TOKEN_TYPE, Algorithm, InvalidToken, PublicKey, SigningKey, key_id_of
+from authsvc.crypto.sealing import KeyRing, Purpose
+from authsvc.errors import Internal, TokenInvalid
+from authsvc.store import signing_keys
+from authsvc.store.db import Database
+from authsvc.store.signing_keys import SigningKeyRow
+
+# How long this process may not know of a key that another one made; well below the lead of a rotation.
+REFRESH_INTERVAL = timedelta(seconds=30)
+# Unknown key ids, which anybody can send, ask the database at most this often.
+UNKNOWN_KEY_INTERVAL = timedelta(seconds=1)
+# Access tokens live at most this long, so a key that signed one must be published for as long.
+PUBLICATION_MARGIN = timedelta(minutes=5)
+
+
+class SigningKeys:
+    """Sign with the current key, verify with every published one, rotate."""
+
+    def __init__(self, database: Database, ring: KeyRing, settings: TokensSettings, clock: Clock) -> None:
+        self._database = database
+        self._ring = ring
+        self._settings = settings
+        self._clock = clock
+        self._rows: list[SigningKeyRow] = []
+        self._public: dict[str, PublicKey] = {}
+        self._private: dict[str, SigningKey] = {}
+        self._read_at: datetime | None = None
+
+    async def ensure_one(self) -> None:
+        """Make the first key if there is none; replicas that start at once end up with the same one."""
+        await self._refresh()
+        if not self._rows:
+            key = SigningKey.generate(self._settings.algorithm)
+            async with self._database.transaction() as transaction:
+                await signing_keys.insert_first(
+                    transaction,
+                    kid=key.kid,
+                    algorithm=key.algorithm,
+                    public_jwk=key.public_jwk(),
+                    sealed_private=self._ring.seal(Purpose.SIGNING_KEY, key.to_der(), bound_to=key.kid),
+                    now=self._clock.now(),
+                )
+            await self._refresh()
+
+    async def rotate(self, *, immediately: bool = False) -> SigningKeyRow:
+        """Publish a new key, to be used once verifiers had time to fetch it; return it.
+
+        The others end when the last token they signed has. With `immediately`, for a leaked key, the new one is used at
+        once and the others end now: their tokens are refused.
+        """
+        now = self._clock.now()
+        active_from = now if immediately else now + self._settings.signing_key_lead
+        key = SigningKey.generate(self._settings.algorithm)
+        async with self._database.transaction() as transaction:
+            await signing_keys.rotate(
+                transaction,
+                kid=key.kid,
+                algorithm=key.algorithm,
+                public_jwk=key.public_jwk(),
+                sealed_private=self._ring.seal(Purpose.SIGNING_KEY, key.to_der(), bound_to=key.kid),
+                now=now,
+                active_from=active_from,
+                others_expire_at=now if immediately else active_from + self._settings.access_ttl + PUBLICATION_MARGIN,
+            )
+        await self._refresh()
+        return next(row for row in self._rows if row.kid == key.kid)
+
+    async def published(self) -> list[SigningKeyRow]:
+        """Return the keys that verify tokens, newest first."""
+        await self._refresh_if_older(REFRESH_INTERVAL)
+        return self._rows
+
+    async def current(self) -> SigningKey:
+        """Return the key to sign with: the newest that is active."""
+        now = self._clock.now()
+        for row in await self.published():
+            if row.active_from <= now:
+                if row.kid not in self._private:
+                    der = self._ring.open(Purpose.SIGNING_KEY, row.sealed_private, bound_to=row.kid)
+                    self._private[row.kid] = SigningKey.from_der(
+                        kid=row.kid, algorithm=cast(Algorithm, row.algorithm), der=der
+                    )
+                return self._private[row.kid]
+        raise Internal
+
+    async def verify_access_token(self, token: str) -> dict[str, Any]:
+        """Return the claims of an access token of ours; its times are the caller's to look at.
+
+        Raises:
+            TokenInvalid: it is not one.
+        """
+        try:
+            kid = key_id_of(token)
+            await self._refresh_if_older(REFRESH_INTERVAL)
+            if kid not in self._public:
+                await self._refresh_if_older(UNKNOWN_KEY_INTERVAL)
+            key = self._public.get(kid)
+            if key is None:
+                raise TokenInvalid
+            return key.verify(
+                token, typ=ACCESS_TOKEN_TYPE, issuer=self._settings.issuer, audience=self._settings.audience
+            )
+        except InvalidToken as error:
+            raise TokenInvalid from error
+
+    async def _refresh_if_older(self, age: timedelta) -> None:
+        if self._read_at is None or self._clock.now() - self._read_at >= age:
+            await self._refresh()
+
+    async def _refresh(self) -> None:
+        now = self._clock.now()
+        rows = await signing_keys.list_published(self._database, now=now)
+        self._rows = rows
+        self._public = {row.kid: self._public.get(row.kid) or PublicKey.from_jwk(row.public_jwk) for row in rows}
+        self._private = {kid: key for kid, key in self._private.items() if kid in self._public}
+        self._read_at = now

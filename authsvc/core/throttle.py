@@ -1,0 +1,107 @@
+"""The one gate before every verifier, and the limits on calls by source, by account and in all."""
+
+from __future__ import annotations
+
+import enum
+from datetime import timedelta
+
+from authsvc.clock import Clock
+from authsvc.config import CodesSettings, LimitsSettings
+from authsvc.core.caller import Caller
+from authsvc.errors import LimitExceeded
+from authsvc.store import throttle
+from authsvc.store.db import Database, Executor
+from authsvc.store.throttle import Allowance
+
+HOUR = timedelta(hours=1)
+MINUTE = timedelta(minutes=1)
+# The shortest wait that is told, for a lock that ended between two statements.
+SHORTEST_WAIT = timedelta(milliseconds=100)
+
+
+class Factor(enum.StrEnum):
+    """Name what is guessed; failures are counted for each account and factor. The values are stored."""
+
+    PASSWORD = "PASSWORD"  # noqa: S105  # the name of a factor
+    TOTP = "TOTP"
+    SIGN_UP_CODE = "SIGN_UP_CODE"
+    RESET_CODE = "RESET_CODE"
+
+
+class Action(enum.StrEnum):
+    """Name what is limited by source and in all. The values are stored."""
+
+    SIGN_UP = "SIGN_UP"
+    SIGN_IN = "SIGN_IN"
+    RESEND = "RESEND"
+    RESET = "RESET"
+
+
+class Throttle:
+    """Spend limits in Postgres, each in one statement that is committed before the work it guards."""
+
+    def __init__(self, database: Database, limits: LimitsSettings, codes: CodesSettings, clock: Clock) -> None:
+        self._database = database
+        self._limits = limits
+        self._sends_per_hour = codes.sends_per_hour
+        self._clock = clock
+        self._calls = {
+            Action.SIGN_UP: (limits.sign_up_per_source, limits.sign_up_global, HOUR),
+            Action.SIGN_IN: (limits.sign_in_per_source, limits.sign_in_global, MINUTE),
+            Action.RESEND: (limits.resend_per_source, limits.resend_global, HOUR),
+            Action.RESET: (limits.reset_per_source, limits.reset_global, HOUR),
+        }
+
+    async def spend_call(self, action: Action, caller: Caller) -> None:
+        """Count a call against its source and against all calls.
+
+        Raises:
+            LimitExceeded: either is used up; `retry_after` is the end of its window.
+        """
+        per_source, in_all, window = self._calls[action]
+        allowances = [Allowance(action, "*", in_all, window)]
+        if caller.source:
+            allowances.append(Allowance(action, f"source:{caller.source}", per_source, window))
+        await self._spend(allowances)
+
+    async def spend_send(self, factor: Factor, username_key: str) -> None:
+        """Count a code sent to an account, existing or not.
+
+        Raises:
+            LimitExceeded: the account had its codes of this hour.
+        """
+        await self._spend([Allowance(f"SEND_{factor}", f"account:{username_key}", self._sends_per_hour, HOUR)])
+
+    async def spend_try(self, factor: Factor, username_key: str) -> None:
+        """Count a failure in advance; who succeeds has it forgotten by `forget`.
+
+        Raises:
+            LimitExceeded: the factor is locked, until `retry_after`; or closed until it is reset, without one.
+        """
+        limits = self._limits
+        if await throttle.spend_failure(
+            self._database,
+            username_key=username_key,
+            factor=factor,
+            now=self._clock.now(),
+            lock_from=limits.lock_from,
+            lock_max=limits.lock_max,
+            close_at=limits.close_at,
+        ):
+            return
+        lock = await throttle.find_lock(self._database, username_key=username_key, factor=factor)
+        if lock is not None and lock.count >= limits.close_at:
+            raise LimitExceeded(metadata={"closed": "true"})
+        wait = lock.locked_until - self._clock.now() if lock is not None else SHORTEST_WAIT
+        raise LimitExceeded(retry_after=max(wait, SHORTEST_WAIT))
+
+    async def forget(self, executor: Executor, username_key: str, *factors: Factor) -> None:
+        """Forget the failures of factors that were proved or reset, in the transaction that says so."""
+        await throttle.reset_failures(executor, username_key=username_key, factors=list(factors))
+
+    async def _spend(self, allowances: list[Allowance]) -> None:
+        used_up = await throttle.spend_calls(self._database, allowances=allowances, now=self._clock.now())
+        if used_up:
+            end = await throttle.find_window_end(self._database, allowances=used_up)
+            wait = end - self._clock.now() if end is not None else SHORTEST_WAIT
+            raise LimitExceeded(retry_after=max(wait, SHORTEST_WAIT))

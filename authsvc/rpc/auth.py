@@ -1,0 +1,126 @@
+"""AuthService: validate, call the flow, convert."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from authsvc.core.password_policy import PasswordPolicy
+from authsvc.core.passwords import Passwords
+from authsvc.core.sessions import Bearer, Sessions
+from authsvc.core.sign_in import SignIn
+from authsvc.core.sign_up import SignUp
+from authsvc.core.signing_keys import SigningKeys
+from authsvc.core.totp import Totp
+from authsvc.rpc import convert, validation
+from authsvc.rpc.call import Context, current_call
+from authsvc.v1 import auth_service_pb2 as pb
+from authsvc.v1.auth_service_pb2_grpc import AuthServiceServicer
+
+
+@dataclass(frozen=True, slots=True)
+class Flows:
+    """Hold what AuthService calls."""
+
+    sign_up: SignUp
+    sign_in: SignIn
+    totp: Totp
+    sessions: Sessions
+    passwords: Passwords
+    policy: PasswordPolicy
+    signing_keys: SigningKeys
+
+
+class AuthServicer(AuthServiceServicer):
+    """Serve the RPCs of `authsvc.v1.AuthService`; what each does stands in its proto."""
+
+    def __init__(self, flows: Flows) -> None:
+        self._flows = flows
+
+    async def SignUp(self, request: pb.SignUpRequest, context: Context) -> pb.SignUpResponse:
+        outcome = await self._flows.sign_up.start(
+            request.username, request.password, request.attributes, current_call.get().caller
+        )
+        return pb.SignUpResponse(user_id=str(outcome.user_id), next_step=convert.sign_up_step(outcome.code_delivery))
+
+    async def ConfirmSignUp(self, request: pb.ConfirmSignUpRequest, context: Context) -> pb.ConfirmSignUpResponse:
+        username_key, code = validation.confirm_sign_up(request)
+        await self._flows.sign_up.confirm(username_key, code, current_call.get().caller)
+        return pb.ConfirmSignUpResponse(next_step=convert.sign_up_step(None))
+
+    async def ResendSignUpCode(
+        self, request: pb.ResendSignUpCodeRequest, context: Context
+    ) -> pb.ResendSignUpCodeResponse:
+        delivery = await self._flows.sign_up.resend(validation.username_of(request), current_call.get().caller)
+        return pb.ResendSignUpCodeResponse(code_delivery=convert.code_delivery(delivery))
+
+    async def SignIn(self, request: pb.SignInRequest, context: Context) -> pb.SignInResponse:
+        username_key, password = validation.sign_in(request, self._flows.policy)
+        return convert.sign_in(await self._flows.sign_in.start(username_key, password, current_call.get().caller))
+
+    async def ConfirmSignIn(self, request: pb.ConfirmSignInRequest, context: Context) -> pb.ConfirmSignInResponse:
+        session, answer = validation.confirm_sign_in(request)
+        return convert.confirm_sign_in(await self._flows.sign_in.confirm(session, answer, current_call.get().caller))
+
+    async def AssociateTotp(self, request: pb.AssociateTotpRequest, context: Context) -> pb.AssociateTotpResponse:
+        bearer = await self._bearer()
+        setup, session = await self._flows.totp.associate(bearer, validation.friendly_name_of(request))
+        return convert.totp_association(setup, session)
+
+    async def VerifyTotp(self, request: pb.VerifyTotpRequest, context: Context) -> pb.VerifyTotpResponse:
+        bearer = await self._bearer()
+        session, code = validation.verify_totp(request)
+        await self._flows.totp.verify(bearer, session, code)
+        return pb.VerifyTotpResponse()
+
+    async def FetchAuthSession(
+        self, request: pb.FetchAuthSessionRequest, context: Context
+    ) -> pb.FetchAuthSessionResponse:
+        return convert.auth_session(await self._flows.sessions.fetch(current_call.get().access_token))
+
+    async def RefreshSession(self, request: pb.RefreshSessionRequest, context: Context) -> pb.RefreshSessionResponse:
+        refresh_token = validation.refresh_token_of(request)
+        tokens = await self._flows.sessions.refresh(refresh_token, current_call.get().caller)
+        return pb.RefreshSessionResponse(tokens=convert.tokens(tokens))
+
+    async def GetCurrentUser(self, request: pb.GetCurrentUserRequest, context: Context) -> pb.GetCurrentUserResponse:
+        return convert.current_user(await self._bearer())
+
+    async def SignOut(self, request: pb.SignOutRequest, context: Context) -> pb.SignOutResponse:
+        # `global` is a keyword here.
+        everywhere: bool = getattr(request, "global")
+        await self._flows.sessions.sign_out(await self._bearer(), everywhere=everywhere)
+        return pb.SignOutResponse()
+
+    async def ListSessions(self, request: pb.ListSessionsRequest, context: Context) -> pb.ListSessionsResponse:
+        bearer = await self._bearer()
+        page_size, page_token = validation.list_sessions(request)
+        page = await self._flows.sessions.list_live(bearer, page_size=page_size, page_token=page_token)
+        return convert.session_page(page, bearer.standing.session_id)
+
+    async def RevokeSession(self, request: pb.RevokeSessionRequest, context: Context) -> pb.RevokeSessionResponse:
+        bearer = await self._bearer()
+        await self._flows.sessions.revoke(bearer, validation.session_id_of(request))
+        return pb.RevokeSessionResponse()
+
+    async def GetSigningKeys(self, request: pb.GetSigningKeysRequest, context: Context) -> pb.GetSigningKeysResponse:
+        return convert.signing_keys(await self._flows.signing_keys.published())
+
+    async def ResetPassword(self, request: pb.ResetPasswordRequest, context: Context) -> pb.ResetPasswordResponse:
+        delivery = await self._flows.passwords.start_reset(validation.username_of(request), current_call.get().caller)
+        return pb.ResetPasswordResponse(next_step=convert.reset_password_step(delivery))
+
+    async def ConfirmResetPassword(
+        self, request: pb.ConfirmResetPasswordRequest, context: Context
+    ) -> pb.ConfirmResetPasswordResponse:
+        username_key, code = validation.confirm_reset_password(request)
+        await self._flows.passwords.confirm_reset(username_key, code, request.new_password, current_call.get().caller)
+        return pb.ConfirmResetPasswordResponse()
+
+    async def UpdatePassword(self, request: pb.UpdatePasswordRequest, context: Context) -> pb.UpdatePasswordResponse:
+        bearer = await self._bearer()
+        validation.update_password(request)
+        await self._flows.passwords.update(bearer, request.previous_password, request.proposed_password)
+        return pb.UpdatePasswordResponse()
+
+    async def _bearer(self) -> Bearer:
+        return await self._flows.sessions.authenticate(current_call.get().access_token)

@@ -1,0 +1,119 @@
+"""What a call says of itself in its metadata: request id, bearer token, and on whose behalf it is made."""
+
+from __future__ import annotations
+
+import re
+from contextvars import ContextVar
+from dataclasses import dataclass
+from functools import lru_cache
+from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
+from typing import TypeAlias
+from urllib.parse import unquote
+
+import grpc
+
+from authsvc.config import TrustedCallers
+from authsvc.core.caller import Caller
+from authsvc.crypto.tokens import new_id
+from authsvc.errors import InvalidFields, Violation
+from authsvc.rpc.status import REQUEST_ID
+
+AUTHORIZATION = "authorization"
+CLIENT_IP = "authsvc-client-ip"
+CLIENT_USER_AGENT = "authsvc-client-user-agent"
+USER_AGENT_CHARACTERS = 256
+
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_BEARER = re.compile(r"bearer +(\S+) *", re.IGNORECASE)
+
+Address = IPv4Address | IPv6Address
+# Generic in the stubs alone.
+Context: TypeAlias = "grpc.aio.ServicerContext[object, object]"
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """Hold what the metadata of one call says."""
+
+    request_id: str
+    access_token: str | None
+    caller: Caller
+
+    def __repr__(self) -> str:
+        return f"Call({self.request_id})"
+
+
+current_call: ContextVar[Call] = ContextVar("current_call")
+
+
+def metadata_of(context: Context) -> dict[str, str]:
+    """Return the text metadata of a call; of a name given twice the last value."""
+    return {key: value for key, value in context.invocation_metadata() or () if isinstance(value, str)}
+
+
+def request_id_of(metadata: dict[str, str]) -> str:
+    """Return the caller's request id, or a new one if there is none that is fit for logs."""
+    given = metadata.get(REQUEST_ID, "")
+    return given if _REQUEST_ID.fullmatch(given) else str(new_id())
+
+
+class Callers:
+    """Decide whose word on the end user is believed."""
+
+    def __init__(self, trusted: TrustedCallers) -> None:
+        self._networks = tuple(entry for entry in trusted if not isinstance(entry, str))
+        self._identities = frozenset(entry for entry in trusted if isinstance(entry, str))
+        self._address_of = lru_cache(maxsize=4096)(_address_of)
+
+    def caller_of(self, context: Context, metadata: dict[str, str]) -> Caller:
+        """Return on whose behalf a call is made.
+
+        Raises:
+            InvalidFields: a trusted caller tells an address that is none.
+        """
+        peer = self._address_of(context.peer())
+        if not self._is_trusted(context, peer):
+            return Caller(source=_source_of(peer) if peer is not None else "")
+        user_agent = metadata.get(CLIENT_USER_AGENT, "")[:USER_AGENT_CHARACTERS]
+        told = metadata.get(CLIENT_IP)
+        if not told:
+            return Caller(user_agent=user_agent)
+        try:
+            address = ip_address(told)
+        except ValueError as error:
+            violation = Violation(CLIENT_IP, "ADDRESS", "must be an IPv4 or IPv6 address")
+            raise InvalidFields(violations=(violation,)) from error
+        return Caller(source=_source_of(address), ip=str(address), user_agent=user_agent)
+
+    def _is_trusted(self, context: Context, peer: Address | None) -> bool:
+        if peer is not None and any(peer in network for network in self._networks):
+            return True
+        if not self._identities:
+            return False
+        presented = context.auth_context()
+        names = (*presented.get("x509_subject_alternative_name", ()), *presented.get("x509_common_name", ()))
+        return any(name.decode(errors="replace") in self._identities for name in names)
+
+
+def access_token_of(metadata: dict[str, str]) -> str | None:
+    """Return the token of `authorization: Bearer …` (RFC 6750 §2.1), or None."""
+    match = _BEARER.fullmatch(metadata.get(AUTHORIZATION, ""))
+    return match[1] if match else None
+
+
+def _address_of(peer: str) -> Address | None:
+    # `ipv4:127.0.0.1:5000`, `ipv6:[::1]:5000` with the brackets percent-encoded, `unix:…`
+    family, _, rest = unquote(peer).partition(":")
+    if family not in ("ipv4", "ipv6"):
+        return None
+    address = ip_address(rest.rpartition(":")[0].strip("[]").partition("%")[0])
+    return address.ipv4_mapped or address if isinstance(address, IPv6Address) else address
+
+
+def _source_of(address: Address) -> str:
+    if isinstance(address, IPv6Address):
+        if address.ipv4_mapped is not None:
+            return str(address.ipv4_mapped)
+        # One subscriber has at least a /64 (RFC 6177).
+        return str(IPv6Network((address, 64), strict=False))
+    return str(address)

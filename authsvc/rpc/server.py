@@ -1,0 +1,109 @@
+"""The gRPC server: transport, health, reflection."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import timedelta
+
+import grpc
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from authsvc.config import ServerSettings
+from authsvc.rpc.auth import AuthServicer
+from authsvc.rpc.interceptor import CallInterceptor
+from authsvc.telemetry.metrics import Metrics
+from authsvc.v1 import auth_service_pb2
+from authsvc.v1.auth_service_pb2_grpc import add_AuthServiceServicer_to_server
+
+AUTH_SERVICE = auth_service_pb2.DESCRIPTOR.services_by_name["AuthService"].full_name
+# What the transport takes; the interceptor refuses what is over the setting, with a typed error.
+TRANSPORT_BYTES = 4 * 1024 * 1024
+# Calls of one connection at once.
+CONCURRENT_STREAMS = 1000
+
+
+class TransportError(Exception):
+    """Say what keeps the server from listening."""
+
+
+class Server:
+    """Listen, tell whether calls can be served, stop without cutting calls off."""
+
+    def __init__(
+        self,
+        settings: ServerSettings,
+        auth: AuthServicer,
+        metrics: Metrics,
+        time_needed: Mapping[str, Callable[[], timedelta]],
+    ) -> None:
+        self._settings = settings
+        self._health = health.aio.HealthServicer()
+        self._server = grpc.aio.server(
+            interceptors=[CallInterceptor(settings, metrics, time_needed)],
+            options=_options(settings),
+        )
+        add_AuthServiceServicer_to_server(auth, self._server)
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+        if settings.reflection:
+            names = (AUTH_SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME)
+            reflection.enable_server_reflection(names, self._server)
+
+    async def start(self) -> int:
+        """Listen; return the port. Not serving until `set_serving`.
+
+        Raises:
+            TransportError: the port is taken, or a TLS file can't be read.
+        """
+        await self.set_serving(False)
+        address = f"{self._settings.host}:{self._settings.port}"
+        try:
+            credentials = _credentials(self._settings)
+            port = (
+                self._server.add_insecure_port(address)
+                if credentials is None
+                else self._server.add_secure_port(address, credentials)
+            )
+        except (OSError, RuntimeError) as error:
+            raise TransportError(f"cannot listen on {address}: {error}") from error
+        await self._server.start()
+        return port
+
+    async def set_serving(self, serving: bool) -> None:
+        """Tell health clients, for each service and as a whole, whether calls can be served."""
+        status = health_pb2.HealthCheckResponse.SERVING if serving else health_pb2.HealthCheckResponse.NOT_SERVING
+        for service in ("", AUTH_SERVICE):
+            await self._health.set(service, status)
+
+    async def stop(self) -> None:
+        """Refuse new calls, finish those in flight within the drain timeout, then close."""
+        await self._health.enter_graceful_shutdown()
+        await self._server.stop(self._settings.drain_timeout.total_seconds())
+
+
+def _options(settings: ServerSettings) -> list[tuple[str, int]]:
+    keepalive = int(settings.keepalive.total_seconds() * 1000)
+    age = int(settings.max_connection_age.total_seconds() * 1000)
+    return [
+        ("grpc.so_reuseport", 1 if settings.workers > 1 else 0),
+        ("grpc.max_receive_message_length", TRANSPORT_BYTES),
+        ("grpc.max_concurrent_streams", CONCURRENT_STREAMS),
+        ("grpc.keepalive_time_ms", keepalive),
+        ("grpc.keepalive_timeout_ms", 20_000),
+        # Clients may ping as often as we do, with no call open, and are not told off for it.
+        ("grpc.keepalive_permit_without_calls", 1),
+        ("grpc.http2.min_ping_interval_without_data_ms", keepalive // 2),
+        ("grpc.max_connection_age_ms", age),
+        ("grpc.max_connection_age_grace_ms", int(settings.request_timeout.total_seconds() * 1000)),
+    ]
+
+
+def _credentials(settings: ServerSettings) -> grpc.ServerCredentials | None:
+    if settings.tls_certificate_file is None or settings.tls_key_file is None:
+        return None
+    client_ca = settings.tls_client_ca_file.read_bytes() if settings.tls_client_ca_file else None
+    return grpc.ssl_server_credentials(
+        [(settings.tls_key_file.read_bytes(), settings.tls_certificate_file.read_bytes())],
+        root_certificates=client_ca,
+        require_client_auth=client_ca is not None,
+    )

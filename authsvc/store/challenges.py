@@ -1,0 +1,112 @@
+"""Challenge sessions: steps of a sign-in, and verifications of a new authenticator, that wait for an answer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from authsvc.store.db import Executor, affected
+
+
+@dataclass(frozen=True, slots=True)
+class Challenge:
+    """Hold one live challenge session and whom it is about."""
+
+    digest: bytes
+    user_id: UUID
+    username_key: str
+    step: str
+    proved: list[str]
+    totp_device_id: UUID | None
+
+
+INSERT = """
+insert into challenge_sessions (digest, user_id, step, proved, totp_device_id, created_at, expires_at)
+values ($1, $2, $3, $4, $5, $6, $7)
+"""
+
+
+async def insert(
+    executor: Executor,
+    *,
+    digest: bytes,
+    user_id: UUID,
+    step: str,
+    proved: list[str],
+    totp_device_id: UUID | None,
+    now: datetime,
+    expires_at: datetime,
+) -> None:
+    """Store a new challenge session."""
+    await executor.execute(INSERT, digest, user_id, step, proved, totp_device_id, now, expires_at)
+
+
+FIND_LIVE = """
+select c.digest, c.user_id, u.username_key, c.step, c.proved, c.totp_device_id
+  from challenge_sessions c
+  join users u on u.user_id = c.user_id
+ where c.digest = any($1::bytea[])
+   and c.expires_at > $2
+   and c.wrong < $3
+"""
+
+
+async def find_live(executor: Executor, *, digests: list[bytes], now: datetime, max_wrong: int) -> Challenge | None:
+    """Find a session that can still be answered."""
+    row = await executor.fetchrow(FIND_LIVE, digests, now, max_wrong)
+    return None if row is None else Challenge(**row)
+
+
+SPEND_ANSWER = """
+update challenge_sessions
+   set wrong = wrong + 1
+ where digest = $1
+   and expires_at > $2
+   and wrong < $3
+"""
+
+
+async def spend_answer(executor: Executor, *, digest: bytes, now: datetime, max_wrong: int) -> bool:
+    """Count an answer as wrong in advance; False if the session can't be answered any more."""
+    return affected(await executor.execute(SPEND_ANSWER, digest, now, max_wrong)) == 1
+
+
+CONSUME = """
+delete from challenge_sessions
+ where digest = $1
+   and expires_at > $2
+"""
+
+
+async def consume(executor: Executor, *, digest: bytes, now: datetime) -> bool:
+    """Use a session up; False if another call did."""
+    return affected(await executor.execute(CONSUME, digest, now)) == 1
+
+
+DELETE_OF_USER = """
+delete from challenge_sessions
+ where user_id = $1
+"""
+
+
+async def delete_of_user(executor: Executor, *, user_id: UUID) -> None:
+    """End all half-done sign-ins and set-ups of an account."""
+    await executor.execute(DELETE_OF_USER, user_id)
+
+
+PURGE = """
+delete from challenge_sessions
+ where digest in (
+     select digest
+       from challenge_sessions
+      where expires_at <= $1
+      limit $2
+        for update skip locked
+ )
+"""
+
+
+async def purge(executor: Executor, *, expired_before: datetime, limit: int) -> int:
+    """Delete sessions that expired before `expired_before`."""
+    return affected(await executor.execute(PURGE, expired_before, limit))

@@ -1,0 +1,99 @@
+"""Codes sent by mail, for names rather than accounts: a name that does not exist has a row like one that does."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from authsvc.store.db import Executor, affected
+
+# Ten replaced codes are remembered, to be answered as expired.
+ISSUE = """
+insert into codes as c (username_key, purpose, digest, created_at, expires_at)
+values ($1, $2, $3, $4, $5)
+on conflict (username_key, purpose) do update
+   set digest = excluded.digest,
+       superseded = (c.digest || c.superseded)[:10],
+       wrong = 0,
+       created_at = excluded.created_at,
+       expires_at = excluded.expires_at
+"""
+
+
+async def issue(
+    executor: Executor, *, username_key: str, purpose: str, digest: bytes, now: datetime, expires_at: datetime
+) -> None:
+    """Store a new code, which replaces the former one and its count of wrong tries."""
+    await executor.execute(ISSUE, username_key, purpose, digest, now, expires_at)
+
+
+@dataclass(frozen=True, slots=True)
+class Try:
+    """Hold the outcome of one counted try: the current code, a former one, or neither."""
+
+    is_right: bool
+    is_superseded: bool
+
+
+SPEND_TRY = """
+update codes
+   set wrong = wrong + 1
+ where username_key = $1
+   and purpose = $2
+   and expires_at > $4
+   and wrong < $5
+returning digest = any($3::bytea[]) as is_right, superseded && $3::bytea[] as is_superseded
+"""
+
+
+async def spend_try(
+    executor: Executor, *, username_key: str, purpose: str, digests: list[bytes], now: datetime, max_wrong: int
+) -> Try | None:
+    """Count one try against a live code and compare it, in one statement; None if there is no live code."""
+    row = await executor.fetchrow(SPEND_TRY, username_key, purpose, digests, now, max_wrong)
+    return None if row is None else Try(**row)
+
+
+FORGIVE = """
+update codes
+   set wrong = 0
+ where username_key = $1
+   and purpose = $2
+   and digest = any($3::bytea[])
+"""
+
+
+async def forgive(executor: Executor, *, username_key: str, purpose: str, digests: list[bytes]) -> None:
+    """Forget the wrong tries of a code that its owner has proved to know."""
+    await executor.execute(FORGIVE, username_key, purpose, digests)
+
+
+CONSUME = """
+delete from codes
+ where username_key = $1
+   and purpose = $2
+   and digest = any($3::bytea[])
+   and expires_at > $4
+"""
+
+
+async def consume(executor: Executor, *, username_key: str, purpose: str, digests: list[bytes], now: datetime) -> bool:
+    """Use a code up; False if another call did, or it was replaced or expired."""
+    return affected(await executor.execute(CONSUME, username_key, purpose, digests, now)) == 1
+
+
+PURGE = """
+delete from codes
+ where (username_key, purpose) in (
+     select username_key, purpose
+       from codes
+      where expires_at <= $1
+      limit $2
+        for update skip locked
+ )
+"""
+
+
+async def purge(executor: Executor, *, expired_before: datetime, limit: int) -> int:
+    """Delete codes that expired before `expired_before`."""
+    return affected(await executor.execute(PURGE, expired_before, limit))

@@ -1,0 +1,84 @@
+"""Refresh tokens: single-use, each with one successor."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from authsvc.store.db import Executor, affected
+
+INSERT = """
+insert into refresh_tokens (digest, session_id, created_at)
+values ($1, $2, $3)
+"""
+
+
+async def insert(executor: Executor, *, digest: bytes, session_id: UUID, now: datetime) -> None:
+    """Store a fresh token of a session."""
+    await executor.execute(INSERT, digest, session_id, now)
+
+
+@dataclass(frozen=True, slots=True)
+class RefreshToken:
+    """Hold a token of any age and the session it belongs to."""
+
+    digest: bytes
+    session_id: UUID
+    user_id: UUID
+    used_at: datetime | None
+    sealed_successor: bytes | None
+
+
+FIND = """
+select t.digest, t.session_id, s.user_id, t.used_at, t.sealed_successor
+  from refresh_tokens t
+  join sessions s on s.session_id = t.session_id
+ where t.digest = any($1::bytea[])
+"""
+
+
+async def find(executor: Executor, *, digests: list[bytes]) -> RefreshToken | None:
+    """Find a token by its digests."""
+    row = await executor.fetchrow(FIND, digests)
+    return None if row is None else RefreshToken(**row)
+
+
+ROTATE = """
+with used as (
+    update refresh_tokens
+       set used_at = $2, sealed_successor = $3
+     where digest = $1
+       and used_at is null
+    returning session_id
+)
+insert into refresh_tokens (digest, session_id, created_at)
+select $4, session_id, $2
+  from used
+"""
+
+
+async def rotate(
+    executor: Executor, *, digest: bytes, sealed_successor: bytes, successor_digest: bytes, now: datetime
+) -> bool:
+    """Use a token up and store its one successor; False if another call did."""
+    return affected(await executor.execute(ROTATE, digest, now, sealed_successor, successor_digest)) == 1
+
+
+FORGET_SUCCESSORS = """
+update refresh_tokens
+   set sealed_successor = null
+ where digest in (
+     select digest
+       from refresh_tokens
+      where sealed_successor is not null
+        and used_at <= $1
+      limit $2
+        for update skip locked
+ )
+"""
+
+
+async def forget_successors(executor: Executor, *, used_before: datetime, limit: int) -> int:
+    """Wipe successors that no retry may ask for any more."""
+    return affected(await executor.execute(FORGET_SUCCESSORS, used_before, limit))

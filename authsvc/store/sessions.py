@@ -1,0 +1,159 @@
+"""Sessions of signed-in users, and the refresh tokens that are their family."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from authsvc.store.db import Executor, affected
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """Hold one session."""
+
+    session_id: UUID
+    user_id: UUID
+    origin_jti: UUID
+    amr: list[str]
+    auth_time: datetime
+    created_at: datetime
+    last_used_at: datetime
+    expires_at: datetime
+    revoked_at: datetime | None
+    client_ip: str
+    client_user_agent: str
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Hold what a bearer token stands for at this moment."""
+
+    session_id: UUID
+    origin_jti: UUID
+    amr: list[str]
+    auth_time: datetime
+    expires_at: datetime
+    revoked_at: datetime | None
+    user_id: UUID
+    username: str
+    username_key: str
+    status: str
+    disabled_at: datetime | None
+
+
+INSERT = """
+insert into sessions (session_id, user_id, origin_jti, amr, auth_time, created_at, last_used_at, expires_at, client_ip,
+                      client_user_agent)
+values ($1, $2, $3, $4, $5, $5, $5, $6, $7, $8)
+"""
+
+
+async def insert(
+    executor: Executor,
+    *,
+    session_id: UUID,
+    user_id: UUID,
+    origin_jti: UUID,
+    amr: list[str],
+    now: datetime,
+    expires_at: datetime,
+    client_ip: str,
+    client_user_agent: str,
+) -> None:
+    """Store a finished sign-in."""
+    await executor.execute(INSERT, session_id, user_id, origin_jti, amr, now, expires_at, client_ip, client_user_agent)
+
+
+# One index look-up each; asked at every call with a bearer token.
+FIND_STANDING = """
+select s.session_id, s.origin_jti, s.amr, s.auth_time, s.expires_at, s.revoked_at, u.user_id, u.username,
+       u.username_key, u.status, u.disabled_at
+  from sessions s
+  join users u on u.user_id = s.user_id
+ where s.session_id = $1
+"""
+
+
+async def find_standing(executor: Executor, *, session_id: UUID) -> Standing | None:
+    """Find a session and its account as they stand now."""
+    row = await executor.fetchrow(FIND_STANDING, session_id)
+    return None if row is None else Standing(*row)
+
+
+LIST_LIVE = """
+select session_id, user_id, origin_jti, amr, auth_time, created_at, last_used_at, expires_at, revoked_at, client_ip,
+       client_user_agent
+  from sessions
+ where user_id = $1
+   and revoked_at is null
+   and expires_at > $2
+   and (created_at, session_id) < ($3, $4)
+ order by created_at desc, session_id desc
+ limit $5
+"""
+
+
+async def list_live(
+    executor: Executor, *, user_id: UUID, now: datetime, before: tuple[datetime, UUID], limit: int
+) -> list[Session]:
+    """List live sessions that were created before `before`, latest first."""
+    return [Session(**row) for row in await executor.fetch(LIST_LIVE, user_id, now, *before, limit)]
+
+
+REVOKE = """
+update sessions
+   set revoked_at = $3
+ where session_id = $1
+   and user_id = $2
+   and revoked_at is null
+"""
+
+
+async def revoke(executor: Executor, *, session_id: UUID, user_id: UUID, now: datetime) -> bool:
+    """End one session of an account; False if there was nothing to end."""
+    return affected(await executor.execute(REVOKE, session_id, user_id, now)) == 1
+
+
+REVOKE_OF_USER = """
+update sessions
+   set revoked_at = $2
+ where user_id = $1
+   and session_id is distinct from $3
+   and revoked_at is null
+"""
+
+
+async def revoke_of_user(executor: Executor, *, user_id: UUID, now: datetime, keep: UUID | None = None) -> int:
+    """End all sessions of an account, but for the one to `keep`."""
+    return affected(await executor.execute(REVOKE_OF_USER, user_id, now, keep))
+
+
+TOUCH = """
+update sessions
+   set last_used_at = $2, client_ip = $3, client_user_agent = $4
+ where session_id = $1
+"""
+
+
+async def touch(executor: Executor, *, session_id: UUID, now: datetime, client_ip: str, client_user_agent: str) -> None:
+    """Note that a session was used, and from where."""
+    await executor.execute(TOUCH, session_id, now, client_ip, client_user_agent)
+
+
+PURGE = """
+delete from sessions
+ where session_id in (
+     select session_id
+       from sessions
+      where expires_at <= $1
+      limit $2
+        for update skip locked
+ )
+"""
+
+
+async def purge(executor: Executor, *, expired_before: datetime, limit: int) -> int:
+    """Delete sessions that expired before `expired_before`, with their refresh tokens."""
+    return affected(await executor.execute(PURGE, expired_before, limit))

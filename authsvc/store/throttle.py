@@ -1,0 +1,164 @@
+"""Counters of failures and calls. Each spend is one statement, committed on its own before the work it guards."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from authsvc.store.db import Executor, affected
+
+# Count n locks for 2^(n - lock_from) seconds from lock_from on, at most lock_max. The exponent is bounded, not only the
+# result: 2^1000 s is no interval.
+SPEND_FAILURE = """
+insert into failures as f (username_key, factor, count, locked_until, updated_at)
+values ($1, $2, 1, $3, $3)
+on conflict (username_key, factor) do update
+   set count = f.count + 1,
+       locked_until = case
+           when f.count + 1 < $4::int then $3
+           else $3 + least(make_interval(secs => power(2, least(f.count + 1 - $4::int, 30))), $5::interval)
+       end,
+       updated_at = $3
+ where f.locked_until <= $3
+   and f.count < $6::int
+"""
+
+
+async def spend_failure(
+    executor: Executor,
+    *,
+    username_key: str,
+    factor: str,
+    now: datetime,
+    lock_from: int,
+    lock_max: timedelta,
+    close_at: int,
+) -> bool:
+    """Count a failure in advance; False, and nothing counted, while the factor is locked or closed."""
+    tag = await executor.execute(SPEND_FAILURE, username_key, factor, now, lock_from, lock_max, close_at)
+    return affected(tag) == 1
+
+
+@dataclass(frozen=True, slots=True)
+class Lock:
+    """Hold how a factor stands."""
+
+    count: int
+    locked_until: datetime
+
+
+FIND_LOCK = """
+select count, locked_until
+  from failures
+ where username_key = $1
+   and factor = $2
+"""
+
+
+async def find_lock(executor: Executor, *, username_key: str, factor: str) -> Lock | None:
+    """Find the count of failures in a row and the end of the present lock."""
+    row = await executor.fetchrow(FIND_LOCK, username_key, factor)
+    return None if row is None else Lock(**row)
+
+
+RESET_FAILURES = """
+delete from failures
+ where username_key = $1
+   and factor = any($2::text[])
+"""
+
+
+async def reset_failures(executor: Executor, *, username_key: str, factors: list[str]) -> None:
+    """Forget the failures of some factors of one account."""
+    await executor.execute(RESET_FAILURES, username_key, factors)
+
+
+PURGE_FAILURES = """
+delete from failures
+ where (username_key, factor) in (
+     select username_key, factor
+       from failures
+      where updated_at <= $1
+      limit $2
+        for update skip locked
+ )
+"""
+
+
+async def purge_failures(executor: Executor, *, updated_before: datetime, limit: int) -> int:
+    """Delete counters that nothing was added to since `updated_before`."""
+    return affected(await executor.execute(PURGE_FAILURES, updated_before, limit))
+
+
+@dataclass(frozen=True, slots=True)
+class Allowance:
+    """Allow `allowed` calls of `action` by `subject` in a `window` that begins with the first of them."""
+
+    action: str
+    subject: str
+    allowed: int
+    window: timedelta
+
+
+# Rows are locked in one order everywhere, so that two calls with the same subjects can't deadlock.
+SPEND_CALLS = """
+insert into rate_windows as w (action, subject, spent, allowed, ends_at)
+select action, subject, 1, allowed, $5::timestamptz + length
+  from unnest($1::text[], $2::text[], $3::int[], $4::interval[]) as asked (action, subject, allowed, length)
+ order by action, subject
+on conflict (action, subject) do update
+   set spent = case when w.ends_at <= $5::timestamptz then 1 else w.spent + 1 end,
+       allowed = excluded.allowed,
+       ends_at = case when w.ends_at <= $5::timestamptz then excluded.ends_at else w.ends_at end
+ where w.ends_at <= $5::timestamptz
+    or w.spent < excluded.allowed
+returning action, subject
+"""
+
+
+async def spend_calls(executor: Executor, *, allowances: list[Allowance], now: datetime) -> list[Allowance]:
+    """Count one call against each allowance; return those that were used up, against which nothing was counted."""
+    rows = await executor.fetch(
+        SPEND_CALLS,
+        [allowance.action for allowance in allowances],
+        [allowance.subject for allowance in allowances],
+        [allowance.allowed for allowance in allowances],
+        [allowance.window for allowance in allowances],
+        now,
+    )
+    spent = {(row["action"], row["subject"]) for row in rows}
+    return [allowance for allowance in allowances if (allowance.action, allowance.subject) not in spent]
+
+
+FIND_WINDOW_ENDS = """
+select max(ends_at)
+  from rate_windows
+ where (action, subject) in (select * from unnest($1::text[], $2::text[]))
+"""
+
+
+async def find_window_end(executor: Executor, *, allowances: list[Allowance]) -> datetime | None:
+    """Find when the last of some windows ends."""
+    end: datetime | None = await executor.fetchval(
+        FIND_WINDOW_ENDS,
+        [allowance.action for allowance in allowances],
+        [allowance.subject for allowance in allowances],
+    )
+    return end
+
+
+PURGE_WINDOWS = """
+delete from rate_windows
+ where (action, subject) in (
+     select action, subject
+       from rate_windows
+      where ends_at <= $1
+      limit $2
+        for update skip locked
+ )
+"""
+
+
+async def purge_windows(executor: Executor, *, ended_before: datetime, limit: int) -> int:
+    """Delete windows that ended before `ended_before`."""
+    return affected(await executor.execute(PURGE_WINDOWS, ended_before, limit))

@@ -1,0 +1,126 @@
+"""Authenticators: pending until their first code, then active with the last accepted time step."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from authsvc.store.db import Executor, affected
+
+
+@dataclass(frozen=True, slots=True)
+class TotpDevice:
+    """Hold one authenticator; its secret is sealed."""
+
+    device_id: UUID
+    user_id: UUID
+    friendly_name: str
+    sealed_secret: bytes
+    is_active: bool
+
+
+INSERT_PENDING = """
+insert into totp_devices (device_id, user_id, friendly_name, sealed_secret, created_at, expires_at)
+values ($1, $2, $3, $4, $5, $6)
+"""
+
+
+async def insert_pending(
+    executor: Executor,
+    *,
+    device_id: UUID,
+    user_id: UUID,
+    friendly_name: str,
+    sealed_secret: bytes,
+    now: datetime,
+    expires_at: datetime,
+) -> None:
+    """Store an authenticator that waits for its first code."""
+    await executor.execute(INSERT_PENDING, device_id, user_id, friendly_name, sealed_secret, now, expires_at)
+
+
+FIND_PENDING = """
+select device_id, user_id, friendly_name, sealed_secret, verified_at is not null as is_active
+  from totp_devices
+ where device_id = $1
+   and verified_at is null
+"""
+
+
+async def find_pending(executor: Executor, *, device_id: UUID) -> TotpDevice | None:
+    """Find an authenticator that waits for its first code."""
+    row = await executor.fetchrow(FIND_PENDING, device_id)
+    return None if row is None else TotpDevice(**row)
+
+
+LIST_ACTIVE = """
+select device_id, user_id, friendly_name, sealed_secret, verified_at is not null as is_active
+  from totp_devices
+ where user_id = $1
+   and verified_at is not null
+ order by verified_at, device_id
+"""
+
+
+async def list_active(executor: Executor, *, user_id: UUID) -> list[TotpDevice]:
+    """List the account's active authenticators, oldest first."""
+    return [TotpDevice(**row) for row in await executor.fetch(LIST_ACTIVE, user_id)]
+
+
+COUNT_ACTIVE = """
+select count(*)::int
+  from totp_devices
+ where user_id = $1
+   and verified_at is not null
+"""
+
+
+async def count_active(executor: Executor, *, user_id: UUID) -> int:
+    """Count the account's active authenticators."""
+    return int(await executor.fetchval(COUNT_ACTIVE, user_id))
+
+
+ACTIVATE = """
+update totp_devices
+   set verified_at = $2, last_used_at = $2, last_step = $3, expires_at = null
+ where device_id = $1
+   and verified_at is null
+"""
+
+
+async def activate(executor: Executor, *, device_id: UUID, step: int, now: datetime) -> bool:
+    """Make a pending authenticator active; the step of its first code is used up. False if another call did."""
+    return affected(await executor.execute(ACTIVATE, device_id, now, step)) == 1
+
+
+CLAIM_STEP = """
+update totp_devices
+   set last_step = $2, last_used_at = $3
+ where device_id = $1
+   and verified_at is not null
+   and last_step < $2
+"""
+
+
+async def claim_step(executor: Executor, *, device_id: UUID, step: int, now: datetime) -> bool:
+    """Accept the code of a time step; False if it, or a later one, was accepted before (RFC 6238 §5.2)."""
+    return affected(await executor.execute(CLAIM_STEP, device_id, step, now)) == 1
+
+
+PURGE_PENDING = """
+delete from totp_devices
+ where device_id in (
+     select device_id
+       from totp_devices
+      where verified_at is null
+        and expires_at <= $1
+      limit $2
+        for update skip locked
+ )
+"""
+
+
+async def purge_pending(executor: Executor, *, expired_before: datetime, limit: int) -> int:
+    """Delete authenticators that were never verified in time."""
+    return affected(await executor.execute(PURGE_PENDING, expired_before, limit))

@@ -1,0 +1,264 @@
+"""Accounts and their passwords."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+import asyncpg
+
+from authsvc.store.db import Executor, affected
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """Hold one account, without its password."""
+
+    user_id: UUID
+    username: str
+    username_key: str
+    status: str
+    email: str | None
+    email_key: str | None
+    email_verified_at: datetime | None
+    attributes: dict[str, str]
+    created_at: datetime
+    reserved_until: datetime | None
+    disabled_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Credential:
+    """Hold what a password is verified against."""
+
+    user_id: UUID
+    hash: str
+
+
+RELEASE_USERNAME = """
+delete from users
+ where username_key = $1
+   and status = 'UNCONFIRMED'
+   and reserved_until <= $2
+"""
+
+INSERT = """
+insert into users (user_id, username, username_key, status, email, email_key, attributes, created_at, reserved_until)
+values ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+on conflict (username_key) do nothing
+"""
+
+
+async def insert(
+    executor: Executor,
+    *,
+    user_id: UUID,
+    username: str,
+    username_key: str,
+    status: str,
+    email: str | None,
+    email_key: str | None,
+    attributes: dict[str, str],
+    now: datetime,
+    reserved_until: datetime | None,
+) -> bool:
+    """Insert an account unless its name is taken; a name whose reservation is over is released first."""
+    await executor.execute(RELEASE_USERNAME, username_key, now)
+    tag = await executor.execute(
+        INSERT, user_id, username, username_key, status, email, email_key, attributes, now, reserved_until
+    )
+    return affected(tag) == 1
+
+
+RESERVE_USERNAME = """
+update users
+   set reserved_until = $2
+ where username_key = $1
+   and status = 'UNCONFIRMED'
+"""
+
+
+async def reserve_username(executor: Executor, *, username_key: str, until: datetime) -> None:
+    """Keep the name of an unconfirmed account until `until`."""
+    await executor.execute(RESERVE_USERNAME, username_key, until)
+
+
+INSERT_PASSWORD = """
+insert into passwords (user_id, hash, changed_at)
+values ($1, $2, $3)
+"""
+
+
+async def insert_password(executor: Executor, *, user_id: UUID, hash_: str, now: datetime) -> None:
+    """Give a new account its password."""
+    await executor.execute(INSERT_PASSWORD, user_id, hash_, now)
+
+
+SET_PASSWORD = """
+update passwords
+   set hash = $2, changed_at = $3
+ where user_id = $1
+"""
+
+
+async def set_password(executor: Executor, *, user_id: UUID, hash_: str, now: datetime) -> None:
+    """Replace the password, whatever it was."""
+    await executor.execute(SET_PASSWORD, user_id, hash_, now)
+
+
+REHASH_PASSWORD = """
+update passwords
+   set hash = $3
+ where user_id = $1
+   and hash = $2
+"""
+
+
+async def rehash_password(executor: Executor, *, user_id: UUID, verified: str, hash_: str) -> None:
+    """Replace the hash of the same password, unless the password was changed meanwhile."""
+    await executor.execute(REHASH_PASSWORD, user_id, verified, hash_)
+
+
+FIND_EMAIL_OWNER = """
+select user_id, username, username_key, status, email, email_key, email_verified_at, attributes, created_at,
+       reserved_until, disabled_at
+  from users
+ where email_key = $1
+   and email_verified_at is not null
+"""
+
+
+async def find_email_owner(executor: Executor, *, email_key: str | None) -> User | None:
+    """Find the account that has verified an address."""
+    row = await executor.fetchrow(FIND_EMAIL_OWNER, email_key)
+    return None if row is None else User(**row)
+
+
+FIND = """
+select user_id, username, username_key, status, email, email_key, email_verified_at, attributes, created_at,
+       reserved_until, disabled_at
+  from users
+ where username_key = $1
+"""
+
+
+async def find(executor: Executor, *, username_key: str) -> User | None:
+    """Find an account by the key of its name."""
+    row = await executor.fetchrow(FIND, username_key)
+    return None if row is None else User(**row)
+
+
+FIND_BY_ID = """
+select user_id, username, username_key, status, email, email_key, email_verified_at, attributes, created_at,
+       reserved_until, disabled_at
+  from users
+ where user_id = $1
+"""
+
+
+async def find_by_id(executor: Executor, *, user_id: UUID) -> User | None:
+    """Find an account by its id."""
+    row = await executor.fetchrow(FIND_BY_ID, user_id)
+    return None if row is None else User(**row)
+
+
+LOCK = """
+select user_id, username, username_key, status, email, email_key, email_verified_at, attributes, created_at,
+       reserved_until, disabled_at
+  from users
+ where user_id = $1
+   for update
+"""
+
+
+async def lock(executor: Executor, *, user_id: UUID) -> User | None:
+    """Find an account and hold its row until the transaction ends: what changes one account happens in a row."""
+    row = await executor.fetchrow(LOCK, user_id)
+    return None if row is None else User(**row)
+
+
+FIND_CREDENTIAL = """
+select u.user_id, p.hash
+  from users u
+  join passwords p on p.user_id = u.user_id
+ where u.username_key = $1
+"""
+
+
+async def find_credential(executor: Executor, *, username_key: str) -> Credential | None:
+    """Find what the password of a name is verified against."""
+    row = await executor.fetchrow(FIND_CREDENTIAL, username_key)
+    return None if row is None else Credential(**row)
+
+
+HAS_HASH = """
+select exists (
+    select from passwords
+     where user_id = $1
+       and hash = $2
+)
+"""
+
+
+async def has_hash(executor: Executor, *, user_id: UUID, hash_: str) -> bool:
+    """Tell whether the account's password hash is still `hash_`."""
+    return bool(await executor.fetchval(HAS_HASH, user_id, hash_))
+
+
+CONFIRM = """
+update users u
+   set status = 'CONFIRMED', email_verified_at = $2, reserved_until = null
+ where u.username_key = $1
+   and u.status = 'UNCONFIRMED'
+   and not exists (
+       select from users other
+        where other.email_key = u.email_key
+          and other.email_verified_at is not null
+   )
+returning u.user_id
+"""
+
+
+async def confirm(executor: Executor, *, username_key: str, now: datetime) -> UUID | None:
+    """Confirm an account and its address; None if it is confirmed already, or another account has the address.
+
+    The transaction is lost if another account gets the address at this very moment.
+    """
+    try:
+        user_id: UUID | None = await executor.fetchval(CONFIRM, username_key, now)
+    except asyncpg.UniqueViolationError:
+        return None
+    return user_id
+
+
+FINISH_RESET = """
+update users
+   set status = 'CONFIRMED'
+ where user_id = $1
+   and status = 'RESET_REQUIRED'
+"""
+
+
+async def finish_reset(executor: Executor, *, user_id: UUID) -> None:
+    """Note that the password reset an operator asked for is done."""
+    await executor.execute(FINISH_RESET, user_id)
+
+
+PURGE_UNCONFIRMED = """
+delete from users
+ where user_id in (
+     select user_id
+       from users
+      where status = 'UNCONFIRMED'
+        and created_at <= $1
+        and reserved_until <= $2
+      limit $3
+        for update skip locked
+ )
+"""
+
+
+async def purge_unconfirmed(executor: Executor, *, created_before: datetime, now: datetime, limit: int) -> int:
+    """Delete unconfirmed accounts of before `created_before` whose code has expired."""
+    return affected(await executor.execute(PURGE_UNCONFIRMED, created_before, now, limit))

@@ -1,0 +1,106 @@
+"""Structured logs on standard error: an event name and fields."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import MutableMapping
+from typing import Any
+
+import structlog
+
+from authsvc.config import LogSettings
+
+# Names of fields whose values must not be written, wherever a line comes from. The code's own lines have none of them;
+# this is the second fence.
+SECRET_FIELDS = frozenset(
+    {
+        "access_token",
+        "authorization",
+        "code",
+        "confirmation_code",
+        "email",
+        "hash",
+        "id_token",
+        "master",
+        "new_password",
+        "password",
+        "previous_password",
+        "proposed_password",
+        "recovery_code",
+        "refresh_token",
+        "secret",
+        "session",
+        "setup_uri",
+        "shared_secret",
+        "token",
+        "totp_code",
+    }
+)
+REDACTED = "[redacted]"
+
+
+def set_up_logs(settings: LogSettings) -> None:
+    """Send the logs of this process, libraries included, to standard error in the form that the settings ask for."""
+    level = logging.getLevelNamesMapping()[settings.level.upper()]
+    renderer: structlog.types.Processor
+    if settings.format == "json":
+        renderer = structlog.processors.JSONRenderer()
+    else:
+        renderer = structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), pad_event_to=0)
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            redact,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            _exception_without_message,
+            renderer,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=structlog.WriteLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=True,
+    )
+    logging.basicConfig(handlers=[_Forward()], level=max(level, logging.WARNING), force=True)
+
+
+def redact(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Replace the values of fields with secret names."""
+    for name in event.keys() & SECRET_FIELDS:
+        event[name] = REDACTED
+    return event
+
+
+def _exception_without_message(
+    _logger: object, _method: str, event: MutableMapping[str, Any]
+) -> MutableMapping[str, Any]:
+    # Messages of exceptions can repeat values (of a row, of a field); types and places can't.
+    error = event.pop("exc_info", None)
+    if error is True:
+        error = sys.exc_info()[1]
+    if isinstance(error, BaseException):
+        event["exception"] = describe(error)
+    return event
+
+
+def describe(error: BaseException) -> list[str]:
+    """Return the types and source places of an exception and its causes, without their messages."""
+    lines: list[str] = []
+    cause: BaseException | None = error
+    while cause is not None:
+        trace = cause.__traceback__
+        places = []
+        while trace is not None:
+            code = trace.tb_frame.f_code
+            places.append(f"{code.co_filename.rpartition('site-packages/')[2]}:{trace.tb_lineno} {code.co_name}")
+            trace = trace.tb_next
+        lines += [f"{type(cause).__module__}.{type(cause).__qualname__}", *places]
+        cause = cause.__cause__ or cause.__context__
+    return lines
+
+
+class _Forward(logging.Handler):
+    """Hand the records of libraries on: their own words at most, never their arguments."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        error = record.exc_info[1] if record.exc_info else None
+        structlog.get_logger().log(record.levelno, "library", library=record.name, text=str(record.msg), exc_info=error)

@@ -1,0 +1,65 @@
+"""Prometheus metrics: calls by method and outcome, the hash queue, mail by kind and outcome."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+SECONDS_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+
+
+class Metrics:
+    """Hold the metrics of one process; labels are closed sets, never what a caller sends."""
+
+    def __init__(self, registry: CollectorRegistry | None = None) -> None:
+        self.registry = registry or CollectorRegistry()
+        self._rpcs = Counter(
+            "authsvc_rpcs",
+            "Calls by method and reason; OK if they succeeded.",
+            ["method", "reason"],
+            registry=self.registry,
+        )
+        self._seconds = Histogram(
+            "authsvc_rpc_seconds", "Time of calls.", ["method"], buckets=SECONDS_BUCKETS, registry=self.registry
+        )
+        self._mails = Counter(
+            "authsvc_mails", "Mails by kind and outcome.", ["kind", "outcome"], registry=self.registry
+        )
+        self._hashes = Gauge(
+            "authsvc_password_hashes",
+            "Password hashes that run or wait.",
+            registry=self.registry,
+            multiprocess_mode="livesum",
+        )
+        self._mail_age = Gauge(
+            "authsvc_mail_age_seconds",
+            "How long the mail that is due longest has waited.",
+            registry=self.registry,
+            multiprocess_mode="livemax",
+        )
+        self._rpc_children: dict[tuple[str, str], Counter] = {}
+        self._seconds_children: dict[str, Histogram] = {}
+
+    def observe_rpc(self, method: str, reason: str, seconds: float) -> None:
+        """Count one finished call."""
+        child = self._rpc_children.get((method, reason))
+        if child is None:
+            child = self._rpc_children[method, reason] = self._rpcs.labels(method, reason)
+        child.inc()
+        histogram = self._seconds_children.get(method)
+        if histogram is None:
+            histogram = self._seconds_children[method] = self._seconds.labels(method)
+        histogram.observe(seconds)
+
+    def count_mail(self, kind: str, outcome: str) -> None:
+        """Count one try to send a mail."""
+        self._mails.labels(kind, outcome).inc()
+
+    def set_hashes(self, waiting: int) -> None:
+        """Note how many password hashes run or wait."""
+        self._hashes.set(waiting)
+
+    def set_mail_age(self, age: timedelta) -> None:
+        """Note how long the mail that is due longest has waited."""
+        self._mail_age.set(age.total_seconds())

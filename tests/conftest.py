@@ -1,0 +1,113 @@
+"""Fixtures: one Postgres for a run of tests, a database cloned from a migrated template for each test."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import AsyncIterator, Iterator
+
+import asyncpg
+import pytest
+from pydantic import SecretStr
+
+from authsvc.clock import SystemClock
+from authsvc.config import (
+    DatabaseSettings,
+    KeysSettings,
+    LimitsSettings,
+    PasswordsSettings,
+    Settings,
+    load,
+)
+from authsvc.crypto.sealing import KeyRing, MasterKey, parse_master_keys
+from authsvc.dev.postgres import EmbeddedPostgres
+from authsvc.store.db import Database
+from authsvc.store.migrate import migrate, read_migrations
+from tests.clock import FakeClock
+from tests.service import Service
+
+TEMPLATE = "template_authsvc"
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostgres]:
+    """Run one Postgres for this process, with a migrated template database."""
+    with EmbeddedPostgres(tmp_path_factory.mktemp("pg"), durable=False) as server:
+        asyncio.run(_make_template(server))
+        yield server
+
+
+@pytest.fixture
+async def database_url(postgres: EmbeddedPostgres) -> AsyncIterator[str]:
+    """Make an empty, migrated database for one test."""
+    name = f"test_{uuid.uuid4().hex}"
+    admin = await asyncpg.connect(postgres.dsn())
+    try:
+        await admin.execute(f"create database {name} template {TEMPLATE} strategy file_copy")
+        yield postgres.dsn(name)
+        await admin.execute(f"drop database {name} with (force)")
+    finally:
+        await admin.close()
+
+
+@pytest.fixture
+def master_key() -> MasterKey:
+    """Make a master key."""
+    return MasterKey.generate()
+
+
+@pytest.fixture
+def ring(master_key: MasterKey) -> KeyRing:
+    """Make the key ring of the settings."""
+    return KeyRing(parse_master_keys(master_key.line()))
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    """Make a clock that the test moves."""
+    return FakeClock()
+
+
+@pytest.fixture
+def settings(database_url: str, master_key: MasterKey) -> Settings:
+    """Make settings for this test's database, with the cheapest hash and limits that don't get in the way."""
+    return load({}).model_copy(
+        update={
+            "database": DatabaseSettings(url=SecretStr(database_url), pool_size=5, throttle_pool_size=2),
+            "keys": KeysSettings(master=SecretStr(master_key.line())),
+            "passwords": PasswordsSettings(argon2_time_cost=1, argon2_memory_kib=8, argon2_parallelism=1),
+            "limits": LimitsSettings(
+                sign_up_per_source=10_000,
+                sign_in_per_source=10_000,
+                resend_per_source=10_000,
+                reset_per_source=10_000,
+            ),
+        }
+    )
+
+
+@pytest.fixture
+async def database(settings: Settings) -> AsyncIterator[Database]:
+    """Open this test's database."""
+    opened = await Database.open(settings.database, size=settings.database.pool_size)
+    yield opened
+    await opened.close()
+
+
+@pytest.fixture
+async def service(
+    settings: Settings, clock: FakeClock, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Service]:
+    """Run the whole service in this process, on this test's database and clock, with a mail catcher."""
+    async with Service.run(settings, clock, tmp_path_factory.mktemp("mail")) as running:
+        yield running
+
+
+async def _make_template(server: EmbeddedPostgres) -> None:
+    admin = await asyncpg.connect(server.dsn())
+    await admin.execute(f"create database {TEMPLATE}")
+    await admin.close()
+    settings = DatabaseSettings(url=SecretStr(server.dsn(TEMPLATE)))
+    template = await Database.open(settings, size=1)
+    await migrate(template, read_migrations(), SystemClock())
+    await template.close()
