@@ -65,27 +65,27 @@ class Delivery:
         log = _log.bind(mail_id=str(mail.mail_id), kind=mail.kind, attempt=mail.attempts)
         try:
             if not await self._is_wanted(mail):
-                log.info("mail_unwanted")
+                log.info("mail unwanted")
                 self._on_outcome(mail.kind, "unwanted")
                 return
             failure = await self._send(mail)
             if failure is None:
-                log.info("mail_sent")
+                log.info("mail sent")
                 self._on_outcome(mail.kind, "sent")
                 await self._note(mail, lambda: self._finish(mail, MailState.SENT, None))
             elif isinstance(failure, TemporaryFailure) and mail.attempts < self._settings.max_attempts:
-                log.warning("mail_retried", reason=str(failure))
+                log.warning("mail retried", reason=str(failure))
                 self._on_outcome(mail.kind, "retried")
                 await self._note(mail, lambda: self._retry(mail, str(failure)))
             else:
-                log.error("mail_dead", reason=str(failure))
+                log.error("mail dead", reason=str(failure))
                 self._on_outcome(mail.kind, "dead")
                 await self._note(mail, lambda: self._finish(mail, MailState.DEAD, str(failure)))
         except Exception as error:
             # Nothing is lost: the lease ends, and the mail is tried again. Only what is not a database that is away
             # needs its traceback.
             is_known = isinstance(error, DomainError)
-            log.warning("mail_outcome_not_noted", reason=type(error).__name__, exc_info=not is_known)
+            log.warning("mail outcome not noted", reason=type(error).__name__, exc_info=not is_known)
 
     async def _is_wanted(self, mail: ClaimedMail) -> bool:
         """Ask again right before the send: the mail may be superseded or expired by now.
@@ -149,9 +149,7 @@ class Delivery:
             else:
                 if not is_noted:
                     # Superseded on its way, or the lease was over.
-                    _log.info(
-                        "mail_taken_from_us", mail_id=str(mail.mail_id), kind=mail.kind, attempt=mail.attempts
-                    )
+                    _log.info("mail taken over", mail_id=str(mail.mail_id), kind=mail.kind, attempt=mail.attempts)
                 return
 
     async def _finish(self, mail: ClaimedMail, state: MailState, last_error: str | None) -> bool:

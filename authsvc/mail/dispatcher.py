@@ -100,7 +100,7 @@ class Dispatcher:
                 await self._start_sends(sends)
             except Exception as error:  # nobody would start it again
                 failures += 1
-                _log_failure("outbox_unavailable", error)
+                _log_failure("outbox unavailable", error)
                 await self._wait(backoff(RECONNECT_FIRST, RECONNECT_MAX, failures))
             else:
                 failures = 0
@@ -117,9 +117,7 @@ class Dispatcher:
         if room <= 0:
             return 0
         now = self._clock.now()
-        mails = await outbox.claim(
-            self._database, now=now, leased_until=now + self._settings.lease, limit=room
-        )
+        mails = await outbox.claim(self._database, now=now, leased_until=now + self._settings.lease, limit=room)
         for mail in mails:
             self._in_flight += 1
             sends.create_task(self._delivery.deliver(mail)).add_done_callback(self._make_room)
@@ -134,7 +132,7 @@ class Dispatcher:
             try:
                 await outbox.listen(self._database, on_hint=self._wake.set, ping_every=PING_EVERY)
             except Exception as error:  # as above
-                _log_failure("outbox_hints_lost", error)
+                _log_failure("outbox hints lost", error)
             await self._clock.sleep(jittered(LISTEN_AGAIN))
 
     async def _keep_sweeping(self) -> None:
@@ -142,14 +140,14 @@ class Dispatcher:
             try:
                 await self._sweep()
             except Exception as error:  # as above
-                _log_failure("outbox_unavailable", error)
+                _log_failure("outbox unavailable", error)
             await self._clock.sleep(jittered(self._settings.poll_interval))
 
     async def _sweep(self) -> None:
         """End the expired mails, and measure the queue."""
         now = self._clock.now()
         for mail in await outbox.expire(self._database, now=now, limit=EXPIRE_AT_ONCE):
-            _log.error("mail_expired", mail_id=str(mail.mail_id), kind=mail.kind, attempt=mail.attempts)
+            _log.error("mail expired", mail_id=str(mail.mail_id), kind=mail.kind, attempt=mail.attempts)
             self._on_outcome(mail.kind, "expired")
         oldest = await outbox.find_oldest_due(self._database, now=now)
         self._on_queue_age(now - oldest if oldest else timedelta())
