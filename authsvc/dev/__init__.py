@@ -1,1 +1,1 @@
-"""What a machine without PostgreSQL and without a mail server lacks: for `authsvc dev`, `authsvc demo` and the tests."""
+"""What a machine without PostgreSQL and mail server lacks, for `authsvc dev`, the demo and the tests."""

@@ -1,12 +1,13 @@
 """Run one PostgreSQL program so that nothing of it outlives the process that asked for it.
 
-A script for a fresh interpreter (`python -I -S _launch.py PROGRAM ARGUMENT...`), on the standard library alone: being
-single-threaded at its start is what lets it enter a user namespace and act between fork and exec.
+A script for a fresh interpreter (`python -I -S _launch.py PROGRAM ARGUMENT...`), on the standard library
+alone: being single-threaded at its start is what lets it enter a user namespace and act between fork and
+exec.
 
-It lives as long as the program and all its descendants, and takes its one order from standard input: `stop` shuts the
-program down, `kill` crashes it, end of file means that the process which asked has died and counts as `stop`. A pipe
-rather than a death signal, because PR_SET_PDEATHSIG fires when the parent's *thread* ends, and callers start us from
-worker threads.
+It lives as long as the program and all its descendants, and takes its one order from standard input: `stop`
+shuts the program down, `kill` crashes it, end of file means that the process which asked has died and counts
+as `stop`. A pipe rather than a death signal, because PR_SET_PDEATHSIG fires when the parent's *thread* ends,
+and callers start us from worker threads.
 """
 
 from __future__ import annotations
@@ -28,6 +29,8 @@ KILL = b"kill"
 PATIENCE = 10.0
 # Exit status: PostgreSQL refuses the user we run as, and the kernel refuses us a namespace to hide that in.
 NAMESPACE_REFUSED = 71
+# Exit status, as a shell has it.
+_CANNOT_RUN = 126
 
 # linux/prctl.h and linux/sched.h; os.unshare exists from Python 3.12 on.
 _PR_SET_PDEATHSIG = 1
@@ -55,14 +58,18 @@ def main(command: list[str]) -> int:
         if os.getppid() != launcher:
             os._exit(1)
 
-    program = subprocess.Popen(
-        command,
-        stdin=subprocess.DEVNULL,
-        close_fds=False,  # hands on the caller's lock: held until the last descendant is gone
-        # PGPORT, PGOPTIONS, LANG and the like would change what we start.
-        env={"LC_ALL": "C", "TZ": "UTC", "PATH": os.defpath},
-        preexec_fn=die_with_launcher,  # noqa: PLW1509 - safe here: this process has a single thread so far
-    )
+    try:
+        program = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            close_fds=False,  # hands on the caller's lock: held until the last descendant is gone
+            # Nothing of the caller's: a server has no business with its secrets, nor a cluster with its locale.
+            env={"LC_ALL": "C", "TZ": "UTC", "PATH": os.defpath},
+            preexec_fn=die_with_launcher,  # noqa: PLW1509 - safe here: this process has a single thread so far
+        )
+    except OSError as error:
+        print(f"cannot run {command[0]}: {error.strerror}", file=sys.stderr)
+        return _CANNOT_RUN
     threading.Thread(target=_obey, args=(program,), daemon=True).start()
     status = program.wait()
     _end_orphans()
@@ -90,7 +97,7 @@ def _enter_user_namespace() -> None:
     if named is None:
         raise OSError(errno.ENOENT, "the user database names nobody but root")
     _call("unshare", _CLONE_NEWUSER)
-    # user_namespaces(7): a single line mapping oneself needs no privilege, for groups only once setgroups is given up.
+    # user_namespaces(7): mapping oneself alone needs no privilege; for the group, setgroups is given up first.
     Path("/proc/self/setgroups").write_text("deny")
     Path("/proc/self/uid_map").write_text(f"{named} {uid} 1")
     Path("/proc/self/gid_map").write_text(f"{named} {gid} 1")
@@ -122,9 +129,9 @@ def _children() -> list[int]:
     me = os.getpid()
     found = []
     for stat in Path("/proc").glob("[0-9]*/stat"):
-        # Processes end while we look. The parent is the second field after the name, which may hold blanks itself.
+        # Processes end while we look. The parent is the second field after the name, itself free text.
         with contextlib.suppress(OSError):
-            if int(stat.read_text().rpartition(")")[2].split()[1]) == me:
+            if int(stat.read_bytes().rpartition(b")")[2].split()[1]) == me:
                 found.append(int(stat.parent.name))
     return found
 

