@@ -30,8 +30,11 @@ BATCH = 1_000
 KEEP_ENDED = timedelta(hours=1)
 # A session's refresh tokens stay known as reused for a while after its end.
 KEEP_SESSIONS = timedelta(days=7)
-# How long an account's wrong tries are remembered when none is added.
+# How long an account's wrong tries are remembered when none is added. Those that never led to a lock go sooner: anybody
+# can make them, for names that don't exist too, and a guesser this slow gets fewer tries than the locks allow.
 KEEP_FAILURES = timedelta(days=90)
+KEEP_FEW_FAILURES = timedelta(days=1)
+NO_COUNT = 1_000_000
 KEEP_MAIL = timedelta(days=7)
 
 _log = structlog.get_logger()
@@ -64,7 +67,12 @@ class Janitor:
             "totp_devices": lambda: totp_devices.purge_pending(db, expired_before=ended, limit=BATCH),
             "codes": lambda: codes.purge(db, expired_before=ended, limit=BATCH),
             "rate_windows": lambda: throttle.purge_windows(db, ended_before=ended, limit=BATCH),
-            "failures": lambda: throttle.purge_failures(db, updated_before=now - KEEP_FAILURES, limit=BATCH),
+            "failures": lambda: throttle.purge_failures(
+                db, updated_before=now - KEEP_FAILURES, count_below=NO_COUNT, limit=BATCH
+            ),
+            "few_failures": lambda: throttle.purge_failures(
+                db, updated_before=now - KEEP_FEW_FAILURES, count_below=self._settings.limits.lock_from, limit=BATCH
+            ),
             "sessions": lambda: sessions.purge(db, expired_before=now - KEEP_SESSIONS, limit=BATCH),
             "successors": lambda: refresh_tokens.forget_successors(
                 db, used_before=now - self._settings.tokens.refresh_grace, limit=BATCH

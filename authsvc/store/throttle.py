@@ -79,15 +79,16 @@ delete from failures
      select username_key, factor
        from failures
       where updated_at <= $1
-      limit $2
+        and count < $2
+      limit $3
         for update skip locked
  )
 """
 
 
-async def purge_failures(executor: Executor, *, updated_before: datetime, limit: int) -> int:
-    """Delete counters that nothing was added to since `updated_before`."""
-    return affected(await executor.execute(PURGE_FAILURES, updated_before, limit))
+async def purge_failures(executor: Executor, *, updated_before: datetime, count_below: int, limit: int) -> int:
+    """Delete counters below `count_below` that nothing was added to since `updated_before`."""
+    return affected(await executor.execute(PURGE_FAILURES, updated_before, count_below, limit))
 
 
 @dataclass(frozen=True, slots=True)
