@@ -1,10 +1,5 @@
 import asyncio
-import json
-from collections.abc import AsyncIterator
-from datetime import UTC, datetime, timedelta
-from email.message import EmailMessage
 from pathlib import Path
-from urllib.parse import quote
 
 import aiosmtplib
 import psutil
@@ -12,56 +7,7 @@ import pytest
 import uvloop
 
 from authsvc.dev.catcher import MailCatcher, code_in
-from authsvc.dev.mailbox import Mailbox
-
-TEXT = "Your verification code is 123456\n"
-
-
-@pytest.fixture
-def echoed() -> list[str]:
-    """Return the list that collects the catcher's lines."""
-    return []
-
-
-@pytest.fixture
-async def catcher(tmp_path: Path, echoed: list[str]) -> AsyncIterator[MailCatcher]:
-    """Yield a running catcher."""
-    async with MailCatcher(tmp_path / "mail", echo=echoed.append) as catcher:
-        yield catcher
-
-
-def mail(to: str = "jane@example.com", subject: str = "Your verification code", text: str = TEXT) -> EmailMessage:
-    """Return a mail as authsvc sends it: text and HTML."""
-    message = EmailMessage()
-    message["From"] = "authsvc <no-reply@example.com>"
-    message["To"] = to
-    message["Subject"] = subject
-    message["Message-ID"] = "<one@example.com>"
-    message.set_content(text)
-    message.add_alternative(f"<p>{text}</p>", subtype="html")
-    return message
-
-
-async def send(catcher: MailCatcher, message: EmailMessage | bytes, *recipients: str) -> None:
-    """Send the mail by SMTP to the recipients, or to those it names."""
-    await aiosmtplib.send(
-        message,
-        sender="no-reply@example.com",
-        recipients=recipients or None,
-        hostname=catcher.host,
-        port=catcher.port,
-        timeout=5,
-    )
-
-
-async def get(catcher: MailCatcher, target: str, *, method: str = "GET") -> tuple[int, bytes]:
-    """Return status and body of an HTTP request to the catcher."""
-    reader, writer = await asyncio.open_connection(catcher.host, catcher.http_port)
-    writer.write(f"{method} {target} HTTP/1.0\r\n\r\n".encode())
-    head, _, body = (await asyncio.wait_for(reader.read(), 5)).partition(b"\r\n\r\n")
-    writer.close()
-    await writer.wait_closed()
-    return int(head.split()[1]), body
+from tests.dev.mails import TEXT, mail, send
 
 
 async def test_mail_is_kept_as_sent(catcher: MailCatcher, tmp_path: Path) -> None:
@@ -94,30 +40,6 @@ async def test_every_recipient_gets_the_mail(catcher: MailCatcher) -> None:
     await send(catcher, mail(), "a@example.com", "b@example.com")
     assert [message["Delivered-To"] for message in catcher.messages()] == ["a@example.com", "b@example.com"]
     assert [message["To"] for message in catcher.messages()] == ["jane@example.com"] * 2
-
-
-@pytest.mark.parametrize(
-    ("text", "code"),
-    [
-        ("123456", "123456"),
-        ("code: 1234567.", "1234567"),
-        ("12345678\n", "12345678"),
-        ("12345", None),
-        ("123456789", None),
-        ("call 12345, code 654321", "654321"),
-        ("", None),
-    ],
-)
-def test_code_is_the_first_run_of_six_to_eight_digits(text: str, code: str | None) -> None:
-    """Shorter and longer runs of digits are no codes."""
-    assert code_in(mail(text=text)) == code
-
-
-def test_code_is_looked_for_in_plain_text_only() -> None:
-    """A mail without plain text has no code: digits in HTML are mostly colours."""
-    message = EmailMessage()
-    message.set_content("<p style='color: #123456'></p>", subtype="html")
-    assert code_in(message) is None
 
 
 async def test_utf8_everywhere(catcher: MailCatcher, echoed: list[str]) -> None:
@@ -171,28 +93,6 @@ async def test_hostile_recipient_stays_in_the_folder(
     assert path.name.isascii()
     assert [path.name for path in tmp_path.iterdir()] == ["mail"]
     assert echoed == [f"mail 000001 to {shown}: (no subject)"]
-
-
-@pytest.mark.parametrize(
-    "content",
-    [
-        b"",
-        b"\r\n",
-        b"Message-ID: <\r\nSubject: =?nope?b?/w==?=\r\n\r\nhi",
-        b"Content-Type: text/plain; charset=nope\r\n\r\nhi",
-        b"Content-Type: text/plain; charset=\x00\r\n\r\nhi",
-        b"Content-Type: multipart/alternative\r\n\r\nhi",
-        b"Subject: \xff\x1b[2J\r\n\r\n\xff\xfe",
-    ],
-)
-async def test_malformed_mail_is_kept_and_shown(catcher: MailCatcher, echoed: list[str], content: bytes) -> None:
-    """What cannot be parsed is caught all the same, and served without its unreadable parts."""
-    await send(catcher, content, "jane@example.com")
-    assert len(echoed) == 1
-    assert echoed[0].isprintable()
-    status, body = await get(catcher, "/messages")
-    assert status == 200
-    assert [found["recipient"] for found in json.loads(body)] == ["jane@example.com"]
 
 
 async def test_too_large_mail_is_refused(catcher: MailCatcher) -> None:
@@ -262,68 +162,6 @@ async def test_wait_for_gives_up_and_says_what_there_is(catcher: MailCatcher) ->
     await send(catcher, mail())
     with pytest.raises(TimeoutError, match=r"no mail to joe@example.com within 0.1 s.*jane@example.com"):
         await catcher.wait_for("joe@example.com", timeout=0.1)
-
-
-async def test_addresses_that_share_a_file_name_are_told_apart(catcher: MailCatcher) -> None:
-    """The recipient in full decides, not the file name made of it."""
-    await send(catcher, mail("a!b@example.com", "one"))
-    await send(catcher, mail("a?b@example.com", "other"))
-    assert (await catcher.wait_for("a?b@example.com", timeout=1))["Subject"] == "other"
-
-
-async def test_another_process_reads_the_mails_over_http(catcher: MailCatcher) -> None:
-    """GET /messages tells all that a client needs, by recipient and above a number."""
-    before = datetime.now(UTC) - timedelta(seconds=1)
-    await send(catcher, mail("a+b@example.com", "ä"))
-    await send(catcher, mail("a+b@example.com", "again"))
-    await send(catcher, mail("jörg@example.com"))
-    status, body = await get(catcher, f"/messages?to={quote('a+b@example.com')}")
-    assert status == 200
-    first, second = json.loads(body)
-    assert before <= datetime.fromisoformat(first.pop("received_at")) <= datetime.now(UTC)
-    assert first == {
-        "number": 1,
-        "recipient": "a+b@example.com",
-        "subject": "ä",
-        "text": TEXT,
-        "html": f"<p>{TEXT}</p>\n",
-        "code": "123456",
-        "message_id": "<one@example.com>",
-    }
-    assert second["subject"] == "again"
-    _, body = await get(catcher, f"/messages?to={quote('a+b@example.com')}&after=1")
-    assert [found["number"] for found in json.loads(body)] == [2]
-    _, body = await get(catcher, f"/messages?to={quote('jörg@example.com')}")
-    assert [found["number"] for found in json.loads(body)] == [3]
-    _, body = await get(catcher, "/messages")
-    assert [found["number"] for found in json.loads(body)] == [1, 2, 3]
-
-
-@pytest.mark.parametrize(
-    ("method", "target", "status"),
-    [
-        ("GET", "/", 404),
-        ("GET", "/messages/1", 404),
-        ("GET", "/../../etc/passwd", 404),
-        ("GET", "/messages?after=x", 400),
-        ("GET", f"/messages?after={'9' * 5000}", 400),
-        ("POST", "/messages", 501),
-        ("DELETE", "/messages", 501),
-    ],
-)
-async def test_http_answers_one_question_only(catcher: MailCatcher, method: str, target: str, status: int) -> None:
-    """Anything but GET /messages with a number is refused."""
-    assert (await get(catcher, target, method=method))[0] == status
-
-
-async def test_readers_need_no_catcher(catcher: MailCatcher, tmp_path: Path) -> None:
-    """Another process that sees the folder reads it alone, and an absent folder is an empty one."""
-    await send(catcher, mail())
-    (found,) = Mailbox(tmp_path / "mail").read("jane@example.com")
-    assert (found.number, code_in(found.message)) == (1, "123456")
-    assert Mailbox(tmp_path / "absent").read() == []
-    assert Mailbox(tmp_path / "absent").last_number() == 0
-    assert not (tmp_path / "absent").exists()
 
 
 async def test_stop_drops_open_connections(tmp_path: Path) -> None:

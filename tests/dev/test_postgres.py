@@ -3,7 +3,6 @@ import stat
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,13 +23,6 @@ with EmbeddedPostgres(Path(sys.argv[1]), durable=False) as server:
     answer = subprocess.run([_find_programs() / "psql", "-XAtc", "select 6 * 7", server.dsn()], stdout=subprocess.PIPE)
 print(answer.stdout.decode().strip())
 """
-
-
-@pytest.fixture
-def folder() -> Iterator[Path]:
-    """Yield a folder with a path short enough for a socket, whatever pytest's own folders are called."""
-    with tempfile.TemporaryDirectory(prefix="pg-") as name:
-        yield Path(name) / "postgres"
 
 
 async def run(server: EmbeddedPostgres, *statements: str, database: str = "postgres") -> Any:

@@ -2,7 +2,6 @@ import asyncio
 import os
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -28,13 +27,6 @@ time.sleep(600)
 """
 
 
-@pytest.fixture
-def folder() -> Iterator[Path]:
-    """Yield a folder with a path short enough for a socket, whatever pytest's own folders are called."""
-    with tempfile.TemporaryDirectory(prefix="pg-") as name:
-        yield Path(name) / "postgres"
-
-
 @contextmanager
 def owner(folder: Path) -> Iterator[tuple[psutil.Process, str]]:
     """Yield a process that owns a running server, and the server's address."""
@@ -47,6 +39,12 @@ def owner(folder: Path) -> Iterator[tuple[psutil.Process, str]]:
             yield psutil.Process(process.pid), address
         finally:
             process.kill()
+
+
+def launcher_on(folder: Path) -> psutil.Process:
+    """Return the child of this process, which may have others, that runs the server in the folder."""
+    (launcher,) = (child for child in psutil.Process().children() if str(folder / "data") in child.cmdline())
+    return launcher
 
 
 def outlive(processes: list[psutil.Process], *, seconds: float) -> list[psutil.Process]:
@@ -96,7 +94,7 @@ async def test_start_waits_for_the_server_of_a_killed_owner(folder: Path, launch
         assert postmaster.is_running()
         postmaster.resume()
         await asyncio.wait_for(starting, 20)
-        assert not postmaster.is_running()
+        assert outlive([postmaster], seconds=0) == []
         server.stop()
 
 
@@ -104,14 +102,15 @@ def test_killed_launcher_takes_the_server_along(folder: Path) -> None:
     """After SIGKILL of the process between owner and server, the kernel ends the server; the owner can start anew."""
     server = EmbeddedPostgres(folder)
     with server:
-        (launcher,) = psutil.Process().children()
+        launcher = launcher_on(folder)
         processes = launcher.children(recursive=True)
         assert sum(child.name() == "postgres" for child in processes) > 3
         launcher.kill()
         assert outlive(processes, seconds=10) == []
         server.start()
-        assert len(psutil.Process().children(recursive=True)) > 3
-    assert psutil.Process().children() == []
+        processes = [launcher_on(folder), *launcher_on(folder).children(recursive=True)]
+        assert len(processes) > 3
+    assert not any(process.is_running() for process in processes)
 
 
 def test_owner_that_just_exits_takes_the_server_along(folder: Path) -> None:
@@ -141,7 +140,7 @@ async def test_crashed_server_recovers(folder: Path) -> None:
         await connection.execute("insert into t values (1)")
         await connection.execute("begin")
         await connection.execute("insert into t values (2)")
-        processes = psutil.Process().children(recursive=True)
+        processes = [launcher_on(folder), *launcher_on(folder).children(recursive=True)]
         assert sum(process.name() == "postgres" for process in processes) > 3
         server.kill()
         assert not any(process.is_running() for process in processes)
@@ -170,8 +169,8 @@ async def test_stale_pid_file_with_a_living_pid_is_no_obstacle(folder: Path) -> 
 def test_interrupt_from_the_terminal_leaves_the_server_to_its_owner(folder: Path) -> None:
     """Ctrl-C signals the owner's process group, of which no process of the server is a member."""
     with EmbeddedPostgres(folder, durable=False):
-        groups = {os.getpgid(process.pid) for process in psutil.Process().children(recursive=True)}
-        assert groups
+        launcher = launcher_on(folder)
+        groups = {os.getpgid(process.pid) for process in (launcher, *launcher.children(recursive=True))}
         assert os.getpgrp() not in groups
 
 
