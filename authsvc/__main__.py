@@ -1,0 +1,5 @@
+"""`python -m authsvc` is `authsvc`."""
+
+from authsvc.cli import main
+
+main()

@@ -1,0 +1,51 @@
+"""The command line: one module for each command or family of commands, each parse, call, print."""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+import click
+
+# Name, module below this package, line of help. The modules are imported when their command is called: what one of
+# them needs (gRPC, a terminal's colours) must not slow down the others, a health check that runs every few seconds
+# least of all.
+_COMMANDS = {
+    "serve": "Run the server.",
+    "migrate": "Create the database schema, or bring it up to date.",
+}
+
+_EXIT_CODES = "Exit codes: 0 success, 1 failure, 2 wrong usage or settings."
+
+
+class _Commands(click.Group):
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _COMMANDS:
+            return None
+        command: click.Command = import_module(f"authsvc.cli.{cmd_name}").command
+        command.epilog = _EXIT_CODES
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(_COMMANDS.items()))
+
+
+@click.group(
+    cls=_Commands,
+    epilog=_EXIT_CODES,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+@click.version_option(package_name="authsvc", message="%(prog)s %(version)s")
+def _authsvc() -> None:
+    """Run and operate authsvc, an authentication service over gRPC.
+
+    Settings come from environment variables AUTHSVC_… and from the TOML file that AUTHSVC_SETTINGS_FILE names.
+    """
+
+
+def main() -> None:
+    """Run the command that the arguments name, and exit."""
+    _authsvc(prog_name="authsvc")
