@@ -55,7 +55,7 @@ class Messages:
         """Return the message, alike at every try: same Message-ID, same Date.
 
         Raises:
-            ValueError, HeaderParseError: the address can't stand in a mail.
+            ValueError: the address can't stand in a mail.
         """
         template = self._find_template(kind, parameters.locale)
         language = str(template.name).partition("/")[0]
@@ -116,6 +116,8 @@ def _minute(time: datetime) -> str:
 def _address(address: str, display_name: str = "") -> Address:
     """Return an address as it travels: the domain in ASCII, so that only a local part beyond it needs SMTPUTF8."""
     local_part, _, domain = address.rpartition("@")
+    if not local_part or not domain:
+        raise ValueError("not an address")
     if not domain.isascii():
         # IDNA 2008. Python's own codec knows 2003 alone, where `straße.de` is another domain's name.
         domain = validate_email(f"postmaster@{domain}", check_deliverability=False).ascii_domain

@@ -2,7 +2,6 @@
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator
 from email.message import EmailMessage
 from pathlib import Path
 from typing import Any
@@ -45,13 +44,6 @@ def message(settings: MailSettings, clock: Clock, to: str = TO) -> EmailMessage:
         created_at=clock.now(),
         expires_at=None,
     )
-
-
-@pytest.fixture
-async def server() -> AsyncIterator[SmtpServer]:
-    """Yield a server that takes mail in clear."""
-    async with SmtpServer() as server:
-        yield server
 
 
 async def test_message_arrives_as_it_was_made(server: SmtpServer, clock: Clock) -> None:
