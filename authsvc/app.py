@@ -168,4 +168,7 @@ class App:
             await self._signing_keys.ensure_one()
         except DomainError:
             return False
+        except Exception as error:
+            _log.error("readiness_fault", exc_info=error)
+            return False
         return True

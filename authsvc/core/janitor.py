@@ -30,11 +30,11 @@ BATCH = 1_000
 KEEP_ENDED = timedelta(hours=1)
 # A session's refresh tokens stay known as reused for a while after its end.
 KEEP_SESSIONS = timedelta(days=7)
-# How long an account's wrong tries are remembered when none is added. Those that never led to a lock go sooner: anybody
-# can make them, for names that don't exist too, and a guesser this slow gets fewer tries than the locks allow.
+# How long an account's wrong tries are remembered when none is added, unless they closed the factor. Those that never
+# led to a lock go sooner: anybody can make them, for names that don't exist too, and a guesser this slow gets fewer tries
+# than the locks allow.
 KEEP_FAILURES = timedelta(days=90)
 KEEP_FEW_FAILURES = timedelta(days=1)
-NO_COUNT = 1_000_000
 KEEP_MAIL = timedelta(days=7)
 
 _log = structlog.get_logger()
@@ -55,23 +55,27 @@ class Janitor:
             try:
                 await self.run_once()
             except DomainError as error:
-                _log.warning("purge failed", reason=error.reason)
+                _log.warning("purge_failed", reason=error.reason)
+            except Exception as error:
+                # What is left over can wait; signing in can't.
+                _log.error("purge_failed", exc_info=error)
 
     async def run_once(self) -> dict[str, int]:
         """Purge everything that is due; return how many rows of each kind went."""
         now = self._clock.now()
         ended = now - KEEP_ENDED
         db = self._database
+        limits = self._settings.limits
         purges: dict[str, Callable[[], Awaitable[int]]] = {
             "challenge_sessions": lambda: challenges.purge(db, expired_before=ended, limit=BATCH),
             "totp_devices": lambda: totp_devices.purge_pending(db, expired_before=ended, limit=BATCH),
             "codes": lambda: codes.purge(db, expired_before=ended, limit=BATCH),
             "rate_windows": lambda: throttle.purge_windows(db, ended_before=ended, limit=BATCH),
             "failures": lambda: throttle.purge_failures(
-                db, updated_before=now - KEEP_FAILURES, count_below=NO_COUNT, limit=BATCH
+                db, updated_before=now - KEEP_FAILURES, count_below=limits.close_at, limit=BATCH
             ),
             "few_failures": lambda: throttle.purge_failures(
-                db, updated_before=now - KEEP_FEW_FAILURES, count_below=self._settings.limits.lock_from, limit=BATCH
+                db, updated_before=now - KEEP_FEW_FAILURES, count_below=limits.lock_from, limit=BATCH
             ),
             "sessions": lambda: sessions.purge(db, expired_before=now - KEEP_SESSIONS, limit=BATCH),
             "successors": lambda: refresh_tokens.forget_successors(
