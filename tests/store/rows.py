@@ -1,0 +1,61 @@
+"""Rows that other rows need: an account, a session of it."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from uuid import UUID, uuid4
+
+from authsvc.store import sessions, users
+from authsvc.store.db import Executor
+
+DAY = timedelta(days=1)
+
+
+async def insert_user(
+    executor: Executor,
+    username: str = "ada",
+    *,
+    now: datetime,
+    status: str = "CONFIRMED",
+    email: str | None = None,
+    reserved_until: datetime | None = None,
+) -> UUID:
+    """Insert an account and return its id."""
+    user_id = uuid4()
+    assert await users.insert(
+        executor,
+        user_id=user_id,
+        username=username.title(),
+        username_key=username,
+        status=status,
+        email=email,
+        email_key=email,
+        attributes={},
+        now=now,
+        reserved_until=reserved_until,
+    )
+    return user_id
+
+
+async def insert_session(
+    executor: Executor,
+    user_id: UUID,
+    *,
+    now: datetime,
+    expires_at: datetime | None = None,
+    session_id: UUID | None = None,
+) -> UUID:
+    """Insert a session, which lasts a day unless told otherwise, and return its id."""
+    session_id = session_id or uuid4()
+    await sessions.insert(
+        executor,
+        session_id=session_id,
+        user_id=user_id,
+        origin_jti=uuid4(),
+        amr=["pwd"],
+        now=now,
+        expires_at=expires_at or now + DAY,
+        client_ip="",
+        client_user_agent="",
+    )
+    return session_id
