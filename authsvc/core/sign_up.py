@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from uuid import UUID
 
 from authsvc.clock import Clock
@@ -19,7 +20,7 @@ from authsvc.crypto.password_hash import PasswordHasher
 from authsvc.crypto.tokens import new_id
 from authsvc.errors import CodeExpired, InvalidFields, InvalidPassword, UsernameExists, Violation
 from authsvc.store import users
-from authsvc.store.db import Database
+from authsvc.store.db import Database, Executor
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,17 +104,16 @@ class SignUp:
             # What was guessed at the name before belongs to whoever had it.
             await self._throttle.forget(transaction, key, *Factor)
             if needs_code and email is not None:
-                await self._codes.issue(
+                await self._send_code(
                     transaction,
-                    CodePurpose.SIGN_UP,
                     key,
                     MailParameters(
                         to=email.address,
                         username=account.username.display,
                         locale=account.attributes.others.get("locale", ""),
                     ),
+                    email_key=email.key,
                     now=now,
-                    owner=recipient(await users.find_email_owner(transaction, email_key=email.key)),
                 )
         delivery = self._codes.delivery(key, email.address) if needs_code and email else None
         return SignUpOutcome(user_id, delivery)
@@ -147,16 +147,23 @@ class SignUp:
             user = await users.find(transaction, username_key=username_key)
             expires_at = self._codes.expiry(CodePurpose.SIGN_UP, now)
             await users.reserve_username(transaction, username_key=username_key, until=expires_at)
-            owner = await users.find_email_owner(transaction, email_key=user.email_key if user else None)
-            await self._codes.issue(
+            await self._send_code(
                 transaction,
-                CodePurpose.SIGN_UP,
                 username_key,
                 recipient(user) if user and user.status == "UNCONFIRMED" else None,
+                email_key=user.email_key if user else None,
                 now=now,
-                owner=recipient(owner),
             )
         return self._codes.delivery(username_key, user.email if user else None)
+
+    async def _send_code(
+        self, executor: Executor, username_key: str, to: MailParameters | None, *, email_key: str | None, now: datetime
+    ) -> None:
+        owner = await users.find_email_owner(executor, email_key=email_key)
+        told = recipient(owner)
+        # A disabled owner is not told, and keeps the address all the same: its mailbox gets no code.
+        to = to if owner is None or told else None
+        await self._codes.issue(executor, CodePurpose.SIGN_UP, username_key, to, now=now, owner=told)
 
     def _parse(self, username: str, password: str, attributes: Mapping[str, str]) -> NewAccount:
         name = parse_username(username)
