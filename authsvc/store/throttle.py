@@ -8,14 +8,15 @@ from datetime import datetime, timedelta
 from authsvc.store.db import Executor, affected
 
 # Count n locks for 2^(n - lock_from) seconds from lock_from on, at most lock_max. The exponent is bounded, not only the
-# result: 2^1000 s is no interval.
+# result: 2^1000 s is no interval. Below lock_from there is no lock, not one that ends now: calls at once, and replicas
+# whose clocks differ, come with a `now` a little before that.
 SPEND_FAILURE = """
 insert into failures as f (username_key, factor, count, locked_until, updated_at)
-values ($1, $2, 1, $3, $3)
+values ($1, $2, 1, timestamptz 'epoch', $3)
 on conflict (username_key, factor) do update
    set count = f.count + 1,
        locked_until = case
-           when f.count + 1 < $4::int then $3
+           when f.count + 1 < $4::int then f.locked_until
            else $3 + least(make_interval(secs => power(2, least(f.count + 1 - $4::int, 30))), $5::interval)
        end,
        updated_at = $3
