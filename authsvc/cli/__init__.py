@@ -6,13 +6,24 @@ from importlib import import_module
 
 import click
 
-# Name, module below this package, line of help. The modules are imported when their command is called: what one of
-# them needs (gRPC, a terminal's colours) must not slow down the others, a health check that runs every few seconds
-# least of all.
+from authsvc.cli.failures import Failed
+
+# Name, which is also the module below this package, and line of help. A module is imported when its command is called:
+# what one of them needs (gRPC, a terminal's colours) must not slow down the others, least of all a health check that
+# runs every few seconds.
 _COMMANDS = {
     "serve": "Run the server.",
     "migrate": "Create the database schema, or bring it up to date.",
+    "keys": "Make master keys; list and rotate the keys that sign tokens.",
+    "healthcheck": "Ask a server whether it serves.",
+    "dev": "Run everything for development: Postgres, mail catcher and server.",
+    "demo": "Walk through sign-up and sign-in with a second factor.",
+    "catcher": "Run the mail catcher alone.",
 }
+# What `serve --workers` runs; not for people.
+_HIDDEN = ("worker",)
+# Packages that come with an extra, and the extra.
+_EXTRAS = {"aiosmtpd": "demo", "rich": "demo", "segno": "demo"}
 
 _EXIT_CODES = "Exit codes: 0 success, 1 failure, 2 wrong usage or settings."
 
@@ -22,9 +33,15 @@ class _Commands(click.Group):
         return list(_COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in _COMMANDS:
+        if cmd_name not in _COMMANDS and cmd_name not in _HIDDEN:
             return None
-        command: click.Command = import_module(f"authsvc.cli.{cmd_name}").command
+        try:
+            command: click.Command = import_module(f"authsvc.cli.{cmd_name}").command
+        except ModuleNotFoundError as error:
+            extra = _EXTRAS.get((error.name or "").partition(".")[0])
+            if extra is None:
+                raise
+            raise Failed(f"the package {error.name} is missing: install authsvc[{extra}]") from error
         command.epilog = _EXIT_CODES
         return command
 

@@ -33,7 +33,7 @@ def command(wait: float) -> None:
     Needs the database's settings only. May run any number of times, and several times at once: one works, the others
     wait for it. Servers of the former version keep running meanwhile.
     """
-    settings = read_settings()
+    settings = read_settings("database")
     with expected(MigrationError, DatabaseUnavailable):
         applied = asyncio.run(_migrate(settings.database, SystemClock(), timedelta(seconds=wait)))
     for migration in applied:
