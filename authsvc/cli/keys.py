@@ -1,0 +1,144 @@
+"""`authsvc keys`: master keys, which protect what is stored, and signing keys, which sign tokens."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from datetime import datetime
+from pathlib import Path
+
+import click
+
+from authsvc.cli import key_file
+from authsvc.cli.failures import Failed, expected
+from authsvc.cli.settings import read_settings
+from authsvc.clock import SystemClock
+from authsvc.config import DatabaseSettings, Settings
+from authsvc.core.signing_keys import SigningKeys
+from authsvc.crypto.sealing import KeyRing, MasterKey, MasterKeyError, parse_master_keys
+from authsvc.errors import DatabaseUnavailable
+from authsvc.store import signing_keys
+from authsvc.store.db import Database
+from authsvc.store.signing_keys import SigningKeyRow
+
+
+@click.group
+def command() -> None:
+    """Make master keys; list and rotate the keys that sign tokens."""
+
+
+@command.command
+@click.option("--file", "path", type=click.Path(path_type=Path, dir_okay=False), help="Write to this file, mode 0600.")
+@click.option("--if-missing", is_flag=True, help="Leave a file that is there as it is, and succeed.")
+@click.option("--prepend", is_flag=True, help="Put the key before those in the file, which stay readable.")
+def generate(path: Path | None, if_missing: bool, prepend: bool) -> None:
+    """Make a master key for AUTHSVC_KEYS_MASTER, and print it or write it to a file.
+
+    The first key of the setting seals what is stored from now on; the others still open what they sealed. Keep them
+    apart from the database and its backups: both together give everything away, and without them nobody can sign in.
+    """
+    key = MasterKey.generate()
+    if path is None:
+        if if_missing or prepend:
+            raise click.UsageError("--if-missing and --prepend need --file")
+        click.echo(key.line())
+        return
+    if if_missing and prepend:
+        raise click.UsageError("--if-missing and --prepend exclude each other")
+    try:
+        (key_file.prepend if prepend else key_file.create)(path, key)
+    except FileExistsError as error:
+        if not if_missing:
+            raise Failed(
+                f"{path}: is there already and stays as it is; --prepend puts a further key into it"
+            ) from error
+        click.echo(f"{path}: is there already")
+    except OSError as error:
+        raise Failed(f"{path}: {error.strerror}") from error
+    except MasterKeyError as error:
+        raise Failed(f"{path}: {error}") from error
+    else:
+        click.echo(f"{path}: master key {key.key_id}")
+
+
+@command.command
+@click.option(
+    "--now", is_flag=True, help="Use the new key at once and refuse the tokens of the others: for a leaked key."
+)
+def rotate(now: bool) -> None:
+    """Make a new key that signs tokens.
+
+    It is published at once, and used once those who verify tokens had time to fetch it; the former one is published
+    until its last token has ended. With --now users have to refresh their sessions, and verifiers that have not fetched
+    the new key refuse new tokens for a while.
+    """
+    settings = read_settings("database", "keys")
+    with expected(DatabaseUnavailable):
+        row = asyncio.run(_rotate(settings, immediately=now))
+    click.echo(f"{row.kid}: {row.algorithm}, used from {_time(row.active_from)}")
+
+
+@command.command("list")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON array.")
+def list_(as_json: bool) -> None:
+    """List the keys that sign tokens or still verify them, newest first.
+
+    The state of a key is `next` (published, not used yet), `current` (signs new tokens) or `retiring` (verifies those
+    that it signed).
+    """
+    settings = read_settings("database")
+    now = SystemClock().now()
+    with expected(DatabaseUnavailable):
+        rows = asyncio.run(_list(settings.database, now))
+    keys = [
+        {
+            "kid": row.kid,
+            "algorithm": row.algorithm,
+            "state": _state(row, rows, now),
+            "created": _time(row.created_at),
+            "active_from": _time(row.active_from),
+            "expires": _time(row.expires_at) if row.expires_at else None,
+        }
+        for row in rows
+    ]
+    if as_json:
+        click.echo(json.dumps(keys, indent=2))
+    elif keys:
+        _print_table(keys)
+    else:
+        click.echo("no keys yet: the first server that starts makes one", err=True)
+
+
+async def _rotate(settings: Settings, *, immediately: bool) -> SigningKeyRow:
+    ring = KeyRing(parse_master_keys(settings.keys.master.get_secret_value()))
+    database = await Database.open(settings.database, size=1)
+    try:
+        return await SigningKeys(database, ring, settings.tokens, SystemClock()).rotate(immediately=immediately)
+    finally:
+        await database.close()
+
+
+async def _list(settings: DatabaseSettings, now: datetime) -> list[SigningKeyRow]:
+    database = await Database.open(settings, size=1)
+    try:
+        return await signing_keys.list_published(database, now=now)
+    finally:
+        await database.close()
+
+
+def _state(row: SigningKeyRow, rows: list[SigningKeyRow], now: datetime) -> str:
+    if row.active_from > now:
+        return "next"
+    newest_active = next(each for each in rows if each.active_from <= now)
+    return "current" if row is newest_active else "retiring"
+
+
+def _time(time: datetime) -> str:
+    return time.isoformat(timespec="seconds")
+
+
+def _print_table(keys: list[dict[str, str | None]]) -> None:
+    rows = [list(keys[0]), *([value or "-" for value in key.values()] for key in keys)]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
