@@ -1,0 +1,250 @@
+"""Counters: a failure is counted or refused in one statement, and so is a call against its allowances."""
+
+import asyncio
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import pytest
+
+from authsvc.store import throttle
+from authsvc.store.db import Database
+from authsvc.store.throttle import Allowance, Lock
+from tests.clock import TICK, FakeClock
+
+SECOND = timedelta(seconds=1)
+HOUR = timedelta(hours=1)
+LOCK_FROM = 5
+LOCK_MAX = 900 * SECOND
+CLOSE_AT = 100
+
+
+@dataclass
+class Failures:
+    """Count failures of a factor of "ada" at times of the test's choosing."""
+
+    database: Database
+    now: datetime
+
+    async def spend(
+        self, *, name: str = "ada", factor: str = "PASSWORD", at: timedelta = timedelta(), lock_from: int = LOCK_FROM
+    ) -> bool:
+        """Count a failure."""
+        return await throttle.spend_failure(
+            self.database,
+            username_key=name,
+            factor=factor,
+            now=self.now + at,
+            lock_from=lock_from,
+            lock_max=LOCK_MAX,
+            close_at=CLOSE_AT,
+        )
+
+    async def seed(self, count: int) -> None:
+        """Let so many failures have happened, with no lock left of them."""
+        await self.database.execute(
+            "insert into failures (username_key, factor, count, locked_until, updated_at) values ($1, $2, $3, $4, $4)",
+            "ada",
+            "PASSWORD",
+            count,
+            self.now,
+        )
+
+    async def lock(self, *, name: str = "ada", factor: str = "PASSWORD") -> Lock | None:
+        """Return how the factor stands."""
+        return await throttle.find_lock(self.database, username_key=name, factor=factor)
+
+
+@pytest.fixture
+def failures(database: Database, clock: FakeClock) -> Failures:
+    """Return what counts failures now."""
+    return Failures(database, clock.now())
+
+
+async def test_locks_begin_with_the_fifth_failure_and_double(failures: Failures) -> None:
+    """Four failures lock nothing, the fifth locks for 1 s, each further one twice as long, 15 minutes at most."""
+    at = timedelta()
+    lengths = []
+    for _ in range(17):
+        assert await failures.spend(at=at)
+        lock = await failures.lock()
+        assert lock is not None
+        length = max(lock.locked_until - failures.now - at, timedelta())
+        lengths.append(length.total_seconds())
+        at += length
+    assert lengths == [0, 0, 0, 0, 1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 900, 900, 900]
+
+
+async def test_lock_ends_exactly_when_it_says(failures: Failures) -> None:
+    """One tick before its end a lock refuses and counts nothing; at its end the next failure counts."""
+    await failures.seed(LOCK_FROM)
+    assert await failures.spend()
+    before = await failures.lock()
+    assert before == Lock(LOCK_FROM + 1, failures.now + 2 * SECOND)
+    assert not await failures.spend(at=2 * SECOND - TICK)
+    assert await failures.lock() == before
+    assert await failures.spend(at=2 * SECOND)
+    assert await failures.lock() == Lock(LOCK_FROM + 2, failures.now + 6 * SECOND)
+
+
+async def test_factor_closes_at_a_hundred_failures(failures: Failures) -> None:
+    """The hundredth failure in a row is the last that counts; after it not even a year opens the factor."""
+    await failures.seed(CLOSE_AT - 1)
+    assert await failures.spend()
+    assert not await failures.spend(at=365 * 24 * HOUR)
+    lock = await failures.lock()
+    assert lock is not None
+    assert lock.count == CLOSE_AT
+
+
+async def test_many_failures_make_no_absurd_power_of_two(failures: Failures) -> None:
+    """A count far above the first lock still locks for the longest time, not with an overflow."""
+    await failures.seed(CLOSE_AT - 2)
+    assert await failures.spend(lock_from=3)
+    lock = await failures.lock()
+    assert lock is not None
+    assert lock.locked_until == failures.now + LOCK_MAX
+
+
+async def test_failures_at_once_are_counted_until_the_lock(failures: Failures) -> None:
+    """Of thirty failures at once those up to the first lock are counted, and the others refused."""
+    counted = await asyncio.gather(*(failures.spend() for _ in range(30)))
+    assert sum(counted) == LOCK_FROM
+
+
+async def test_failures_without_a_lock_need_no_order(failures: Failures) -> None:
+    """As long as nothing is locked a failure counts also when its clock is behind that of the one before."""
+    assert [await failures.spend(at=-number * SECOND) for number in range(LOCK_FROM + 1)] == [True] * LOCK_FROM + [
+        False
+    ]
+
+
+async def test_accounts_and_factors_are_counted_apart(failures: Failures) -> None:
+    """A locked password locks neither the codes of the same account nor the password of another."""
+    await failures.seed(LOCK_FROM)
+    assert await failures.spend()
+    assert not await failures.spend()
+    assert await failures.spend(factor="TOTP")
+    assert await failures.spend(name="bob")
+
+
+async def test_reset_forgets_the_named_factors(failures: Failures) -> None:
+    """After a reset counting begins anew for the factors named, and goes on for the others."""
+    for factor in ("PASSWORD", "RESET_CODE", "TOTP"):
+        await failures.spend(factor=factor)
+    await failures.spend(name="bob")
+    await throttle.reset_failures(failures.database, username_key="ada", factors=["PASSWORD", "RESET_CODE"])
+    assert await failures.lock() is None
+    assert await failures.lock(factor="RESET_CODE") is None
+    assert await failures.lock(factor="TOTP") is not None
+    assert await failures.lock(name="bob") is not None
+
+
+async def test_purge_takes_counters_that_nothing_was_added_to(failures: Failures) -> None:
+    """A low counter goes once its last failure is not after the given time, so many at a time; a high one stays."""
+    for number in range(4):
+        await failures.spend(name=f"u{number}", at=TICK if number == 3 else timedelta())
+    await failures.seed(LOCK_FROM)
+
+    async def purge() -> int:
+        return await throttle.purge_failures(
+            failures.database, updated_before=failures.now, count_below=LOCK_FROM, limit=2
+        )
+
+    assert [await purge() for _ in range(3)] == [2, 1, 0]
+    assert await failures.lock(name="u3") is not None
+    assert await failures.lock(name="ada") is not None
+
+
+def per_source(allowed: int = 3, *, source: str = "192.0.2.1", window: timedelta = HOUR) -> Allowance:
+    """Return the allowance of one source."""
+    return Allowance("SIGN_UP", f"source:{source}", allowed, window)
+
+
+def in_all(allowed: int) -> Allowance:
+    """Return the allowance of everybody."""
+    return Allowance("SIGN_UP", "*", allowed, HOUR)
+
+
+async def test_window_begins_with_its_first_call(database: Database, clock: FakeClock) -> None:
+    """So many calls are allowed until a window after the first of them; the next call begins a new window."""
+    now = clock.now()
+
+    async def spend(at: timedelta) -> bool:
+        return not await throttle.spend_calls(database, allowances=[per_source()], now=now + at)
+
+    assert [await spend(at) for at in (timedelta(), SECOND, 2 * SECOND, 3 * SECOND)] == [True, True, True, False]
+    assert await throttle.find_window_end(database, allowances=[per_source()]) == now + HOUR
+    assert not await spend(HOUR - TICK)
+    assert [await spend(HOUR) for _ in range(4)] == [True, True, True, False]
+    assert await throttle.find_window_end(database, allowances=[per_source()]) == now + 2 * HOUR
+
+
+async def test_calls_at_once_are_all_counted(database: Database, clock: FakeClock) -> None:
+    """Of twenty calls at once those that are allowed go through."""
+    outcomes = await asyncio.gather(
+        *(throttle.spend_calls(database, allowances=[per_source()], now=clock.now()) for _ in range(20))
+    )
+    assert sum(not used_up for used_up in outcomes) == 3
+
+
+async def test_refused_source_is_counted_in_all_but_not_again(database: Database, clock: FakeClock) -> None:
+    """A call beyond its source's allowance is told so; only the other allowance is spent."""
+    now = clock.now()
+    allowances = [in_all(3), per_source(1)]
+    assert await throttle.spend_calls(database, allowances=allowances, now=now) == []
+    assert await throttle.spend_calls(database, allowances=allowances, now=now) == [per_source(1)]
+    assert await throttle.spend_calls(database, allowances=[in_all(3)], now=now) == []
+    assert await throttle.spend_calls(database, allowances=allowances, now=now) == allowances
+
+
+async def test_one_source_spends_nothing_of_another(database: Database, clock: FakeClock) -> None:
+    """A source that has used its allowance up leaves that of others whole."""
+    now = clock.now()
+    await throttle.spend_calls(database, allowances=[per_source(1)], now=now)
+    assert await throttle.spend_calls(database, allowances=[per_source(1)], now=now)
+    assert not await throttle.spend_calls(database, allowances=[per_source(1, source="192.0.2.2")], now=now)
+
+
+async def test_lowered_allowance_holds_in_a_window_that_runs(database: Database, clock: FakeClock) -> None:
+    """After a restart with a lower setting the calls of the present window count against it."""
+    now = clock.now()
+    for _ in range(2):
+        assert not await throttle.spend_calls(database, allowances=[per_source(3)], now=now)
+    assert await throttle.spend_calls(database, allowances=[per_source(2)], now=now)
+
+
+async def test_wait_is_for_the_last_of_the_used_up_windows(database: Database, clock: FakeClock) -> None:
+    """Where two allowances are used up the later end is told; for none there is no end."""
+    now = clock.now()
+    short = per_source(window=SECOND)
+    for allowance in (short, in_all(3)):
+        await throttle.spend_calls(database, allowances=[allowance], now=now)
+    assert await throttle.find_window_end(database, allowances=[short, in_all(3)]) == now + HOUR
+    assert await throttle.find_window_end(database, allowances=[short]) == now + SECOND
+    assert await throttle.find_window_end(database, allowances=[per_source(source="nobody")]) is None
+
+
+async def test_calls_that_name_the_same_windows_in_another_order_cannot_deadlock(
+    database: Database, clock: FakeClock
+) -> None:
+    """Rows are locked in one order, whatever order the call names them in."""
+    allowances = [per_source(1_000, source=f"192.0.2.{number}") for number in range(8)]
+    orders = [allowances, allowances[::-1]] * 20
+    outcomes = await asyncio.gather(
+        *(throttle.spend_calls(database, allowances=order, now=clock.now()) for order in orders)
+    )
+    assert outcomes == [[]] * len(orders)
+
+
+async def test_purge_takes_windows_that_ended(database: Database, clock: FakeClock) -> None:
+    """A window goes once its end is not after the given time, so many at a time."""
+    now = clock.now()
+    for number in range(4):
+        window = HOUR + TICK if number == 3 else HOUR
+        await throttle.spend_calls(database, allowances=[per_source(source=str(number), window=window)], now=now)
+
+    async def purge() -> int:
+        return await throttle.purge_windows(database, ended_before=now + HOUR, limit=2)
+
+    assert [await purge() for _ in range(3)] == [2, 1, 0]
+    assert await database.fetchval("select subject from rate_windows") == "source:3"
