@@ -185,13 +185,17 @@ class Service:
     async def enrolled(self, username: str = "ada", *, password: str = PASSWORD) -> Account:
         """Make a confirmed account, set its authenticator up, sign it in."""
         made = await self.confirmed(username, password=password)
+        before = self.catcher.last_number()
         first = await self.stub.SignIn(pb.SignInRequest(username=username, password=password))
         secret = first.next_step.totp_setup.shared_secret
         done = await self.stub.ConfirmSignIn(
             pb.ConfirmSignInRequest(session=first.session, totp_code=self.totp(secret))
         )
         assert done.is_signed_in
-        return Account(username, f"{username}@example.com", made.user_id, secret, done.tokens)
+        email = f"{username}@example.com"
+        # The notice of the new factor, so that what comes next is about what comes next.
+        await self.mail(email, after=before)
+        return Account(username, email, made.user_id, secret, done.tokens)
 
     async def sign_in(self, username: str = "ada", *, password: str = PASSWORD) -> pb.SignInResponse:
         """Start a sign-in."""
