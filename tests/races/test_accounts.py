@@ -1,0 +1,92 @@
+"""Names, addresses and codes of new accounts, claimed at once on two servers."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+
+import pytest
+
+from authsvc.v1 import auth_service_pb2 as pb
+from tests.client import Client, at_once, reasons, succeeded
+from tests.races.conftest import Arena
+from tests.races.gate import gate
+from tests.service import PASSWORD, Failure, fails
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+WAYS = 50
+ROUNDS = 20
+
+
+async def test_sign_ups_of_one_name(arena: Arena, name: str) -> None:
+    """Fifty people want one name at once, in whatever case: one gets it, with one code, and with that one's password."""
+
+    async def sign_up(client: Client, number: int) -> int:
+        await client.sign_up(name.upper() if number % 3 else name, f"{PASSWORD}-{number}")
+        return number
+
+    outcomes = await arena.race(WAYS, sign_up)
+    (winner,) = succeeded(outcomes)
+    assert Counter(reasons(outcomes)) == {"USERNAME_EXISTS": WAYS - 1}
+    assert await arena.subjects(name) == ["Your verification code"]
+    await arena.client.confirm(name, await arena.client.code(name))
+    assert (await arena.client.sign_in(name, f"{PASSWORD}-{winner}")).session
+    async with fails("NOT_AUTHORIZED"):
+        await arena.client.sign_in(name, f"{PASSWORD}-{winner ^ 1}")
+
+
+async def test_sign_ups_of_an_expired_name(arena: Arena, name: str) -> None:
+    """Fifty people want a name at once whose first owner never confirmed it: one gets it."""
+    first = await arena.client.sign_up(name)
+    async with arena.database() as connection:
+        await connection.execute(
+            "update users set reserved_until = reserved_until - interval '2 days' where username_key = $1", name
+        )
+    outcomes = await arena.race(WAYS, lambda client, number: client.sign_up(name, f"{PASSWORD}-{number}"))
+    (winner,) = succeeded(outcomes)
+    assert winner.user_id != first.user_id
+    assert Counter(reasons(outcomes)) == {"USERNAME_EXISTS": WAYS - 1}
+    async with arena.database() as connection:
+        kept = await connection.fetch("select user_id from users where username_key = $1", name)
+    assert [str(row["user_id"]) for row in kept] == [winner.user_id]
+
+
+async def test_confirmations_of_one_address(arena: Arena, name: str) -> None:
+    """Two accounts with one address are confirmed at once, each with its own good code: one has the address then."""
+    address = f"{name}@example.com"
+    names = [f"{name}-{number}" for number in range(2)]
+    codes = []
+    for username in names:
+        before = arena.catcher.last_number()
+        await arena.client.stub.SignUp(
+            pb.SignUpRequest(username=username, password=PASSWORD, attributes={"email": address})
+        )
+        codes.append(await arena.client.code(name, after=before))
+    async with gate(arena.dsn, "select from users where email = $1 for update", address) as closed:
+        async with asyncio.TaskGroup() as tasks:
+            racing = tasks.create_task(
+                arena.race(2, lambda client, number: client.confirm(names[number], codes[number]))
+            )
+            await closed.open_for(2)
+    outcomes = racing.result()
+    assert len(succeeded(outcomes)) == 1
+    assert reasons(outcomes) == ["CODE_EXPIRED"]
+    async with arena.database() as connection:
+        owners = await connection.fetch(
+            "select username from users where email = $1 and email_verified_at is not null", address
+        )
+    assert len(owners) == 1
+
+
+async def test_resent_code_and_confirmation(arena: Arena, name: str) -> None:
+    """A code is sent again while the first one confirms: the account is confirmed, or the code is over; no deadlock."""
+    for number in range(ROUNDS):
+        username = f"{name}-{number}"
+        await arena.client.sign_up(username)
+        code = await arena.client.code(username)
+        confirming, resending = arena.clients
+        resend = resending.stub.ResendSignUpCode(pb.ResendSignUpCodeRequest(username=username))
+        confirmed, resent = await at_once([confirming.confirm(username, code), resend])
+        assert not isinstance(resent, Failure)
+        assert not isinstance(confirmed, Failure) or confirmed.reason == "CODE_EXPIRED"
