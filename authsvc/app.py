@@ -24,7 +24,7 @@ from authsvc.core.signing_keys import SigningKeys
 from authsvc.core.throttle import Throttle
 from authsvc.core.totp import Totp
 from authsvc.crypto.password_hash import HashParameters, PasswordHasher
-from authsvc.crypto.sealing import KeyRing, parse_master_keys
+from authsvc.crypto.sealing import KeyRing, UnsealError, parse_master_keys
 from authsvc.errors import DomainError
 from authsvc.mail.dispatcher import Dispatcher
 from authsvc.mail.smtp import SmtpSender
@@ -152,23 +152,29 @@ class App:
         _log.info("stopped")
 
     async def _watch_readiness(self) -> None:
-        ready: bool | None = None
+        known: str | None = None
         while True:
-            was, ready = ready, await self._is_ready()
-            if ready is not was:
-                _log.info("serving" if ready else "not serving: the database is away or its schema is behind")
-                await self._server.set_serving(ready)
+            obstacle = await self._obstacle()
+            if obstacle != known:
+                if obstacle:
+                    _log.warning("not serving", obstacle=obstacle)
+                else:
+                    _log.info("serving")
+                await self._server.set_serving(not obstacle)
+                known = obstacle
             self._metrics.set_hashes(self._hasher.waiting)
             await self._clock.sleep(READINESS_INTERVAL)
 
-    async def _is_ready(self) -> bool:
+    async def _obstacle(self) -> str:
+        """Return what keeps calls from being served; empty if nothing does."""
         try:
             if not await is_current(self._database, self._migrations):
-                return False
+                return "the schema is behind: run `authsvc migrate`"
             await self._signing_keys.ensure_one()
+            await self._signing_keys.current()
+        except UnsealError:
+            # Every sign-in would fail at its end. A rollout with the wrong key must stop at its first replica.
+            return "the master key does not open the signing key: it is not the one of this database"
         except DomainError:
-            return False
-        except Exception as error:
-            _log.error("readiness_fault", exc_info=error)
-            return False
-        return True
+            return "the database is away"
+        return ""
