@@ -42,7 +42,8 @@ class _Commands(click.Group):
             if extra is None:
                 raise
             raise Failed(f"the package {error.name} is missing: install authsvc[{extra}]") from error
-        command.epilog = _EXIT_CODES
+        for each in (command, *getattr(command, "commands", {}).values()):
+            each.epilog = _EXIT_CODES
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

@@ -9,31 +9,33 @@ from contextlib import ExitStack, contextmanager
 
 from authsvc.cli.failures import Failed
 
+PORT_SETTING = "AUTHSVC_SERVER_PORT"
 
-def require_free(host: str, port: int) -> int:
+
+def require_free(host: str, port: int, chosen_by: str) -> int:
     """Return the port, a free one for 0, if nobody listens on it.
 
     Raises:
-        Failed: somebody does, or the host is not an address of this machine.
+        Failed: somebody does, or the host is not an address of this machine; says how another port is chosen.
     """
     with ExitStack() as stack:
-        return _bind(stack, host, port, shared=False)
+        return _bind(stack, host, port, chosen_by, shared=False)
 
 
 @contextmanager
-def reserved(host: str, port: int) -> Iterator[int]:
+def reserved(host: str, port: int, chosen_by: str) -> Iterator[int]:
     """Hold a port that child processes are going to share by SO_REUSEPORT; give it, a free one for 0.
 
     Raises:
         Failed: see `require_free`. SO_REUSEPORT alone would silently share the port with another server of this user.
     """
-    port = require_free(host, port)
+    port = require_free(host, port, chosen_by)
     with ExitStack() as stack:
         # Bound but not listening: takes no connection, and keeps others away.
-        yield _bind(stack, host, port, shared=True)
+        yield _bind(stack, host, port, chosen_by, shared=True)
 
 
-def _bind(stack: ExitStack, host: str, port: int, *, shared: bool) -> int:
+def _bind(stack: ExitStack, host: str, port: int, chosen_by: str, *, shared: bool) -> int:
     reason = "no such address"
     bound = False
     for family, _, _, _, address in _addresses(host, port):
@@ -47,7 +49,7 @@ def _bind(stack: ExitStack, host: str, port: int, *, shared: bool) -> int:
         except OSError as error:
             if error.errno == errno.EADDRINUSE:
                 raise Failed(
-                    f"port {port} of {host} is taken by another program: stop that, or choose another port"
+                    f"port {port} of {host} is taken by another program: stop that, or choose another by {chosen_by}"
                 ) from error
             # A name may stand for addresses that this machine doesn't have, such as ::1 without IPv6.
             reason = error.strerror or str(error)

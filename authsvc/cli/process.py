@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 from authsvc.app import App
 from authsvc.cli import metrics as endpoint
@@ -14,17 +15,23 @@ from authsvc.rpc.server import TransportError
 from authsvc.telemetry.metrics import Metrics
 
 
-async def serve(settings: Settings, stop: asyncio.Event, on_listening: Callable[[int], None]) -> None:
-    """Serve until `stop` is set; call `on_listening` with the port.
+@asynccontextmanager
+async def serving(settings: Settings) -> AsyncIterator[int]:
+    """Listen, and give the port; at the end finish the calls in flight, then stop.
 
     Raises:
         Failed: the server or its metrics endpoint can't listen.
     """
+    stop = asyncio.Event()
     metrics = Metrics()
     if settings.server.metrics_port:
         endpoint.publish(settings.server, metrics.registry)
     async with App.open(settings, SystemClock(), metrics) as app:
         with expected(TransportError):
             port = await app.start()
-        on_listening(port)
-        await app.run(stop)
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(app.run(stop))
+            try:
+                yield port
+            finally:
+                stop.set()

@@ -10,7 +10,7 @@ import structlog
 import uvloop
 
 from authsvc.cli.failures import WrongSettings
-from authsvc.cli.ports import require_free
+from authsvc.cli.ports import PORT_SETTING, require_free
 from authsvc.cli.settings import read_settings
 from authsvc.cli.signals import stop_by_signal
 from authsvc.cli.workers import Supervisor
@@ -47,16 +47,14 @@ def command(workers: int | None) -> None:
 
 async def _serve(settings: Settings) -> None:
     # Of no use to a supervisor, and most of what a process needs in memory and in time to start.
-    from authsvc.cli.process import serve  # noqa: PLC0415
+    from authsvc.cli.process import serving  # noqa: PLC0415
 
     stop = stop_by_signal()
     server = settings.server
-    require_free(server.host, server.port)
-    await serve(
-        settings,
-        stop,
-        lambda port: _log.info("listening", host=server.host, port=port, tls=server.tls_certificate_file is not None),
-    )
+    require_free(server.host, server.port, PORT_SETTING)
+    async with serving(settings) as port:
+        _log.info("listening", host=server.host, port=port, tls=server.tls_certificate_file is not None)
+        await stop.wait()
 
 
 def _refuse_dev_keys(settings: Settings) -> None:

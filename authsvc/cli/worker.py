@@ -10,7 +10,7 @@ import sys
 import click
 import uvloop
 
-from authsvc.cli.process import serve
+from authsvc.cli.process import serving
 from authsvc.cli.settings import read_settings
 from authsvc.config import Settings
 from authsvc.telemetry.logs import set_up_logs
@@ -32,15 +32,13 @@ async def _run(settings: Settings) -> None:
     # A service manager may send SIGTERM to every process of the service; it means no more than the supervisor's order.
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    await serve(settings, stop, _say_listening)
+    async with serving(settings) as port:
+        # A supervisor that died meanwhile does not read it.
+        with contextlib.suppress(BrokenPipeError):
+            print(port, flush=True)
+        await stop.wait()
 
 
 def _stop_reading(loop: asyncio.AbstractEventLoop, stop: asyncio.Event) -> None:
     loop.remove_reader(sys.stdin)
     stop.set()
-
-
-def _say_listening(port: int) -> None:
-    # A supervisor that died meanwhile does not read it.
-    with contextlib.suppress(BrokenPipeError):
-        print(port, flush=True)

@@ -20,7 +20,7 @@ from prometheus_client.multiprocess import mark_process_dead
 
 from authsvc.cli import metrics
 from authsvc.cli.failures import Failed
-from authsvc.cli.ports import reserved
+from authsvc.cli.ports import PORT_SETTING, reserved
 from authsvc.cli.settings import environment
 from authsvc.cli.signals import stop_by_signal
 from authsvc.clock import monotonic
@@ -59,8 +59,8 @@ class Supervisor:
             Failed: the port is taken, or the workers don't start.
         """
         stop = stop_by_signal(before_death=self._kill_all)
-        with reserved(self._settings.host, self._settings.port) as port, self._metrics():
-            self._environment["AUTHSVC_SERVER_PORT"] = str(port)
+        with reserved(self._settings.host, self._settings.port, PORT_SETTING) as port, self._metrics():
+            self._environment[PORT_SETTING] = str(port)
             try:
                 workers = [await self._start() for _ in range(self._settings.workers)]
                 if not all(await asyncio.gather(*map(_listens, workers))):

@@ -1,0 +1,44 @@
+"""`authsvc catcher`: the mail catcher as a process of its own."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import click
+
+from authsvc.cli.failures import Failed
+from authsvc.cli.signals import stop_by_signal
+from authsvc.dev.catcher import MailCatcher
+
+
+@click.command
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option("--smtp-port", type=click.IntRange(0, 65535), default=1025, show_default=True, help="0 takes a free one.")
+@click.option("--http-port", type=click.IntRange(0, 65535), default=8025, show_default=True, help="0 takes a free one.")
+@click.option(
+    "--folder",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("mail"),
+    show_default=True,
+    help="Where to keep the mails, a file each.",
+)
+def command(host: str, smtp_port: int, http_port: int, folder: Path) -> None:
+    """Accept all mail, deliver none, print a line for each with its code, and show them by HTTP. For trials only.
+
+    GET /messages?to=ADDRESS&after=NUMBER answers with a JSON array of mails.
+    """
+    asyncio.run(_run(MailCatcher(folder, host, smtp_port, click.echo, http_port=http_port)))
+
+
+async def _run(catcher: MailCatcher) -> None:
+    stop = stop_by_signal()
+    try:
+        await catcher.start()
+    except OSError as error:
+        raise Failed(f"the mail catcher can't start: {error}") from error
+    click.echo(f"SMTP on {catcher.host}:{catcher.port}, http://{catcher.host}:{catcher.http_port}/messages")
+    try:
+        await stop.wait()
+    finally:
+        await catcher.stop()

@@ -1,0 +1,150 @@
+"""Everything in one process and one folder: embedded Postgres, mail catcher, server."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+
+from authsvc.cli import key_file
+from authsvc.cli.client import address_of, health_of
+from authsvc.cli.failures import Failed, WrongSettings, expected
+from authsvc.cli.ports import require_free
+from authsvc.cli.process import serving
+from authsvc.clock import SystemClock
+from authsvc.config import PREFIX, Settings, SettingsError, load
+from authsvc.crypto.sealing import DEV_KEY_PREFIX, MasterKey, MasterKeyError, parse_master_keys
+from authsvc.dev.catcher import MailCatcher
+from authsvc.dev.postgres import EmbeddedPostgres, EmbeddedPostgresError
+from authsvc.errors import DatabaseUnavailable
+from authsvc.store.db import Database
+from authsvc.store.migrate import MigrationError, migrate, read_migrations
+from authsvc.telemetry.logs import set_up_logs
+
+HOST = "127.0.0.1"
+# What the environment may say otherwise.
+DEFAULTS = {
+    "AUTHSVC_SERVER_HOST": HOST,
+    "AUTHSVC_SERVER_REFLECTION": "true",
+    "AUTHSVC_SERVER_TRUSTED_CALLERS": "127.0.0.0/8, ::1",
+    "AUTHSVC_LOG_FORMAT": "console",
+}
+# Beginnings of what it may not: there are a database, keys and a mail server here, and one process.
+OWN = ("AUTHSVC_DATABASE_URL", "AUTHSVC_KEYS_", "AUTHSVC_MAIL_SMTP_", "AUTHSVC_SERVER_PORT", "AUTHSVC_SERVER_WORKERS")
+HEALTH_INTERVAL = timedelta(milliseconds=50)
+HEALTH_TRIES = 200
+
+
+@dataclass(frozen=True)
+class Ports:
+    """Hold the ports to listen on; 0 takes a free one."""
+
+    grpc: int = 0
+    smtp: int = 0
+    http: int = 0
+
+
+@dataclass(frozen=True)
+class Development:
+    """Hold where the server and the mails are."""
+
+    address: str
+    mail_url: str
+    has_tls: bool
+
+
+@asynccontextmanager
+async def running(
+    folder: Path, ports: Ports, environment: Mapping[str, str], echo: Callable[[str], None]
+) -> AsyncIterator[Development]:
+    """Start everything on the state in `folder`, which is made when missing, and stop everything at the end.
+
+    `echo` gets a line for each mail.
+
+    Raises:
+        Failed: something can't start; says what to do.
+        WrongSettings: there are wrong settings in `environment`.
+    """
+    port = require_free(environment.get("AUTHSVC_SERVER_HOST", HOST), ports.grpc, "--port")
+    require_free(HOST, ports.smtp, "--smtp-port")
+    require_free(HOST, ports.http, "--http-port")
+    keys = _own_keys(folder)
+    postgres = EmbeddedPostgres(folder / "postgres")
+    try:
+        with expected(EmbeddedPostgresError):
+            await asyncio.to_thread(postgres.start)
+        async with MailCatcher(folder / "mail", HOST, ports.smtp, echo, http_port=ports.http) as catcher:
+            own = {
+                "AUTHSVC_DATABASE_URL": postgres.dsn(),
+                "AUTHSVC_KEYS_MASTER": keys,
+                "AUTHSVC_MAIL_SMTP_HOST": HOST,
+                "AUTHSVC_MAIL_SMTP_PORT": str(catcher.port),
+                "AUTHSVC_MAIL_SMTP_TLS": "none",
+                "AUTHSVC_MAIL_SMTP_USERNAME": "",
+                "AUTHSVC_SERVER_PORT": str(port),
+                "AUTHSVC_SERVER_WORKERS": "1",
+            }
+            settings = _settings(environment, own)
+            set_up_logs(settings.log)
+            await _migrate(settings)
+            async with serving(settings):
+                address = address_of(settings.server)
+                await _wait_until_serving(address, settings)
+                mail_url = f"http://{HOST}:{catcher.http_port}"
+                yield Development(address, mail_url, has_tls=settings.server.tls_certificate_file is not None)
+    finally:
+        await asyncio.to_thread(postgres.stop)
+
+
+def overridden(environment: Mapping[str, str]) -> list[str]:
+    """Return the names of settings in the environment that don't count here."""
+    return sorted(name for name in environment if name.startswith(OWN))
+
+
+def _own_keys(folder: Path) -> str:
+    """Return the text of the folder's master keys; make the first one together with the folder."""
+    path = folder / "master.key"
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not path.exists():
+            if (folder / "postgres" / "data").exists():
+                raise Failed(f"{path} is gone, and nothing in {folder} can be read without it: remove the folder")
+            key_file.create(path, MasterKey.generate(DEV_KEY_PREFIX))
+        keys = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise Failed(f"{error.filename}: {error.strerror}") from error
+    try:
+        parse_master_keys(keys)
+    except MasterKeyError as error:
+        raise Failed(f"{path}: {error}") from error
+    return keys
+
+
+def _settings(environment: Mapping[str, str], own: Mapping[str, str]) -> Settings:
+    theirs = {
+        name: value for name, value in environment.items() if name.startswith(PREFIX) and not name.startswith(OWN)
+    }
+    try:
+        return load({**DEFAULTS, **theirs, **own})
+    except SettingsError as error:
+        raise WrongSettings(str(error)) from error
+
+
+async def _migrate(settings: Settings) -> None:
+    database = await Database.open(settings.database, size=1, hurried=False)
+    try:
+        with expected(MigrationError, DatabaseUnavailable):
+            await migrate(database, read_migrations(), SystemClock())
+    finally:
+        await database.close()
+
+
+async def _wait_until_serving(address: str, settings: Settings) -> None:
+    for _ in range(HEALTH_TRIES):
+        if await asyncio.to_thread(health_of, address, settings.server, timeout_seconds=5) == "SERVING":
+            return
+        await SystemClock().sleep(HEALTH_INTERVAL)
+    raise Failed("the server does not get ready; its log says why")
