@@ -40,6 +40,10 @@ class TotpSecret:
             f"&algorithm=SHA1&digits={DIGITS}&period={PERIOD_SECONDS}"
         )
 
+    def code(self, step: int) -> str:
+        """Return the code that an authenticator shows during a time step, counted from 1970 in periods."""
+        return pyotp.TOTP(self.base32, digits=DIGITS, interval=PERIOD_SECONDS).generate_otp(step)
+
     def matching_step(self, code: str, *, at: datetime) -> int | None:
         """Return the time step that `code` belongs to, within one step of `at`, or None.
 
