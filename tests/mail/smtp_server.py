@@ -7,6 +7,7 @@ import datetime as dt
 import ipaddress
 import ssl
 import weakref
+from collections.abc import Callable
 from dataclasses import dataclass
 from email.message import EmailMessage
 from email.parser import BytesParser
@@ -38,6 +39,19 @@ class Received:
         return BytesParser(policy=modern_policy).parsebytes(self.content)
 
 
+class Conversation(SMTP):
+    """Serve one client, and tell when it is gone."""
+
+    def __init__(self, on_end: Callable[[], None], handler: SmtpServer, **options: Any) -> None:
+        super().__init__(handler, **options)
+        self._on_end = on_end
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """End."""
+        super().connection_lost(error)
+        self._on_end()
+
+
 class SmtpServer:
     """Take mail on a free port, or the one given.
 
@@ -62,6 +76,8 @@ class SmtpServer:
         # The commands that came and have hooks, with their first argument.
         self.commands: list[tuple[str, str]] = []
         self.release = asyncio.Event()
+        # Set once a client has gone.
+        self.left = asyncio.Event()
         self._news = asyncio.Condition()
         self._tls = tls
         self._is_implicit = is_implicit
@@ -89,7 +105,8 @@ class SmtpServer:
         await asyncio.sleep(0.01)
 
     def _converse(self) -> SMTP:
-        conversation = SMTP(
+        conversation = Conversation(
+            self.left.set,
             self,
             hostname="mx.example.com",
             enable_SMTPUTF8=self._knows_utf8,

@@ -9,13 +9,13 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from authsvc.config import MailSettings
 from authsvc.core.notices import MailKind, MailParameters
 from authsvc.mail.backoff import backoff, jittered
-from authsvc.mail.messages import Messages
+from authsvc.mail.messages import Messages, _languages
 from tests.mail.reading import HtmlPage, paragraphs_of_text, text_of
 
 MAIL_ID = UUID("8a1b2c3d-0000-4000-8000-00000000abcd")
@@ -41,10 +41,10 @@ def render(
     locale: str = "",
     code: str = "481516",
     expires_at: datetime | None = None,
-    **settings: Any,
+    **changes: Any,
 ) -> EmailMessage:
     """Render a mail, send it through its wire form, and return what arrives."""
-    message = Messages(MailSettings(**settings)).render(
+    message = Messages(MailSettings(**changes)).render(
         kind,
         MailParameters(to=to, username=username, locale=locale, code=code if kind in CODE_MAILS else ""),
         mail_id=MAIL_ID,
@@ -135,6 +135,8 @@ def test_hostile_username_stays_a_name(kind: MailKind, username: str) -> None:
     check_name_is_harmless(kind, username)
 
 
+# Hypothesis' own limit is for single examples, which a busy machine can hold up.
+@settings(deadline=None)
 @given(kind=st.sampled_from(MailKind), username=st.text(max_size=128))
 def test_no_username_can_do_harm(kind: MailKind, username: str) -> None:
     """The same holds for names that nobody thought of."""
@@ -202,9 +204,10 @@ def test_address_cannot_become_a_header(to: str) -> None:
         render(to=to)
 
 
-def test_every_server_can_carry_the_mail() -> None:
+@pytest.mark.parametrize("words", ["Grüße {####}", "Grüße " * 500 + "{####}", "x" * 2000 + "{####}"])
+def test_every_server_can_carry_the_mail(words: str) -> None:
     """A mail is 7 bit, in lines of at most 998 characters, even when it says more than ASCII can."""
-    message = Messages(MailSettings(code_message="Grüße " * 500 + "{####}", from_name="Zoë" * 20)).render(
+    message = Messages(MailSettings(code_message=words, from_name="Zoë" * 20)).render(
         MailKind.SIGN_UP_CODE,
         MailParameters(to="ada@example.com", username="zoë" * 40, code="481516"),
         mail_id=MAIL_ID,
@@ -224,6 +227,22 @@ def test_language_that_is_not_there_is_english(locale: str) -> None:
     assert ("lang", "en") in HtmlPage(render(locale=locale)).attributes
 
 
+@pytest.mark.parametrize(
+    ("locale", "languages"),
+    [
+        ("", ["en"]),
+        ("de", ["de", "en"]),
+        ("zh-Hant-TW", ["zh-hant-tw", "zh-hant", "zh", "en"]),
+        ("../de", ["en"]),
+        ("de-" * 200 + "de", ["en"]),
+    ],
+)
+def test_language_is_looked_for_from_special_to_general(locale: str, languages: list[str]) -> None:
+    """A locale is tried with all its subtags, then with fewer, then as English; what is none is not looked for."""
+    assert _languages(locale) == languages
+
+
+@settings(deadline=None)
 @given(failures=st.integers(1, 100))
 def test_backoff_doubles_to_its_limit(failures: int) -> None:
     """The wait is between half and the whole of the doubled one, and never above the limit."""
