@@ -16,6 +16,7 @@ from pathlib import Path
 import asyncpg
 
 from authsvc.clock import Clock
+from authsvc.errors import DatabaseUnavailable
 from authsvc.store.db import Database, domain_errors
 
 # A session-level lock that is polled: a blocking wait would hold a snapshot, and CREATE INDEX CONCURRENTLY in the
@@ -171,6 +172,11 @@ async def _apply(connection: asyncpg.Connection, migration: Migration, clock: Cl
             else:
                 await connection.execute(migration.sql)
                 await _note(connection, migration, clock)
+    except DatabaseUnavailable as error:
+        # A table that is not there is the file's fault here, not that of a schema that is behind.
+        if isinstance(error.__cause__, asyncpg.SyntaxOrAccessError):
+            raise MigrationError(f"{migration.name}: {error.__cause__}") from error
+        raise
     except asyncpg.PostgresError as error:
         raise MigrationError(f"{migration.name}: {error}") from error
 
