@@ -139,17 +139,16 @@ class Sessions:
         """
         if not access_token:
             raise TokenInvalid
-        claims = await self._signing_keys.verify_access_token(access_token)
+        token = await self._signing_keys.verify_access_token(access_token)
         now = self._clock.now()
-        token_expires_at = datetime.fromtimestamp(claims["exp"], UTC)
-        if token_expires_at <= now:
+        if token.expires_at <= now:
             raise TokenExpired
-        standing = await sessions.find_standing(self._database, session_id=UUID(claims["sid"]))
+        standing = await sessions.find_standing(self._database, session_id=token.session_id)
         if standing is None or standing.revoked_at is not None or standing.disabled_at is not None:
             raise TokenRevoked
         if standing.expires_at <= now:
             raise TokenExpired
-        return Bearer(standing, token_expires_at)
+        return Bearer(standing, token.expires_at)
 
     async def fetch(self, access_token: str | None) -> Bearer | None:
         """Return whom an access token stands for right now, or None for a bad or absent one."""

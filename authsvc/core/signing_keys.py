@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
-from typing import Any, cast
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+from typing import cast
+from uuid import UUID
 
 from authsvc.clock import Clock
 from authsvc.config import TokensSettings
@@ -20,6 +23,20 @@ REFRESH_INTERVAL = timedelta(seconds=30)
 UNKNOWN_KEY_INTERVAL = timedelta(seconds=1)
 # Access tokens live at most this long, so a key that signed one must be published for as long.
 PUBLICATION_MARGIN = timedelta(minutes=5)
+# A signature costs more to check than everything else in a call; a token of 1 kB is used for many calls.
+REMEMBERED_TOKENS = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class VerifiedToken:
+    """Hold what a well-signed access token says; whether it has ended or was revoked is another matter."""
+
+    session_id: UUID
+    expires_at: datetime
+
+
+class _UnknownKey(InvalidToken):
+    """Tell that a token names a key that this process does not have."""
 
 
 class SigningKeys:
@@ -34,6 +51,8 @@ class SigningKeys:
         self._public: dict[str, PublicKey] = {}
         self._private: dict[str, SigningKey] = {}
         self._read_at: datetime | None = None
+        # Only tokens that proved right are remembered, and only for as long as the keys stay the same.
+        self._verified = lru_cache(REMEMBERED_TOKENS)(self._verify)
 
     async def ensure_one(self) -> None:
         """Make the first key if there is none; replicas that start at once end up with the same one."""
@@ -92,25 +111,30 @@ class SigningKeys:
                 return self._private[row.kid]
         raise Internal
 
-    async def verify_access_token(self, token: str) -> dict[str, Any]:
-        """Return the claims of an access token of ours; its times are the caller's to look at.
+    async def verify_access_token(self, token: str) -> VerifiedToken:
+        """Return what an access token of ours says; its end, and its session's, are the caller's to look at.
 
         Raises:
             TokenInvalid: it is not one.
         """
+        await self._refresh_if_older(REFRESH_INTERVAL)
         try:
-            kid = key_id_of(token)
-            await self._refresh_if_older(REFRESH_INTERVAL)
-            if kid not in self._public:
+            try:
+                return self._verified(token)
+            except _UnknownKey:
                 await self._refresh_if_older(UNKNOWN_KEY_INTERVAL)
-            key = self._public.get(kid)
-            if key is None:
-                raise TokenInvalid
-            return key.verify(
-                token, typ=ACCESS_TOKEN_TYPE, issuer=self._settings.issuer, audience=self._settings.audience
-            )
+                return self._verified(token)
         except InvalidToken as error:
             raise TokenInvalid from error
+
+    def _verify(self, token: str) -> VerifiedToken:
+        key = self._public.get(key_id_of(token))
+        if key is None:
+            raise _UnknownKey
+        claims = key.verify(
+            token, typ=ACCESS_TOKEN_TYPE, issuer=self._settings.issuer, audience=self._settings.audience
+        )
+        return VerifiedToken(UUID(claims["sid"]), datetime.fromtimestamp(claims["exp"], UTC))
 
     async def _refresh_if_older(self, age: timedelta) -> None:
         if self._read_at is None or self._clock.now() - self._read_at >= age:
@@ -120,6 +144,9 @@ class SigningKeys:
         now = self._clock.now()
         rows = await signing_keys.list_published(self._database, now=now)
         self._rows = rows
-        self._public = {row.kid: self._public.get(row.kid) or PublicKey.from_jwk(row.public_jwk) for row in rows}
+        public = {row.kid: self._public.get(row.kid) or PublicKey.from_jwk(row.public_jwk) for row in rows}
+        if public.keys() != self._public.keys():
+            self._verified.cache_clear()
+        self._public = public
         self._private = {kid: key for kid, key in self._private.items() if kid in self._public}
         self._read_at = now

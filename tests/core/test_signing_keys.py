@@ -1,0 +1,110 @@
+"""Tokens that were verified before, and the keys that verified them."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from uuid import UUID, uuid4
+
+import pytest
+
+from authsvc.config import Settings
+from authsvc.core.signing_keys import REFRESH_INTERVAL, SigningKeys, VerifiedToken
+from authsvc.crypto.jwt import ACCESS_TOKEN_TYPE
+from authsvc.crypto.sealing import KeyRing
+from authsvc.errors import TokenInvalid
+from authsvc.store.db import Database
+from authsvc.v1 import auth_service_pb2 as pb
+from tests.clock import TICK, FakeClock
+from tests.service import Service
+
+END = datetime(2030, 1, 1, tzinfo=UTC)
+
+
+@pytest.fixture
+async def keys(database: Database, ring: KeyRing, settings: Settings, clock: FakeClock) -> SigningKeys:
+    """Make the keys of one process, with a first key."""
+    made = SigningKeys(database, ring, settings.tokens, clock)
+    await made.ensure_one()
+    return made
+
+
+@pytest.fixture
+def other_process(database: Database, ring: KeyRing, settings: Settings, clock: FakeClock) -> SigningKeys:
+    """Make the keys of another process on the same database."""
+    return SigningKeys(database, ring, settings.tokens, clock)
+
+
+async def token_of(keys: SigningKeys, session_id: UUID) -> str:
+    """Sign a minimal access token."""
+    key = await keys.current()
+    claims = {"iss": "authsvc", "aud": "authsvc", "sub": str(uuid4()), "sid": str(session_id)}
+    return key.sign({**claims, "exp": int(END.timestamp())}, typ=ACCESS_TOKEN_TYPE)
+
+
+async def test_token_says_the_same_every_time(keys: SigningKeys) -> None:
+    """A token stands for its own session and end, however often and among whichever others it is shown."""
+    sessions = [uuid4() for _ in range(3)]
+    tokens = [await token_of(keys, session_id) for session_id in sessions]
+    for _ in range(2):
+        seen = [await keys.verify_access_token(token) for token in tokens]
+        assert seen == [VerifiedToken(session_id, END) for session_id in sessions]
+
+
+async def test_changed_copy_of_a_token_that_was_seen_is_refused(keys: SigningKeys) -> None:
+    """That a token proved right says nothing of one that differs from it in a single character of its signature."""
+    token = await token_of(keys, uuid4())
+    await keys.verify_access_token(token)
+    body, _, signature = token.rpartition(".")
+    changed = f"{body}.{'B' if signature[0] == 'A' else 'A'}{signature[1:]}"
+    for _ in range(2):
+        with pytest.raises(TokenInvalid):
+            await keys.verify_access_token(changed)
+    await keys.verify_access_token(token)
+
+
+async def test_token_that_was_seen_ends_with_its_key(keys: SigningKeys) -> None:
+    """A key that is replaced at once takes the tokens with it that this process has verified before."""
+    token = await token_of(keys, uuid4())
+    await keys.verify_access_token(token)
+    await keys.rotate(immediately=True)
+    with pytest.raises(TokenInvalid):
+        await keys.verify_access_token(token)
+
+
+async def test_token_that_was_seen_ends_with_its_key_in_other_processes(
+    keys: SigningKeys, other_process: SigningKeys, clock: FakeClock
+) -> None:
+    """A process that did not rotate the key itself refuses its tokens from its next look at the keys on."""
+    token = await token_of(keys, uuid4())
+    await other_process.verify_access_token(token)
+    await keys.rotate(immediately=True)
+    clock.advance(REFRESH_INTERVAL - timedelta(microseconds=1))
+    await other_process.verify_access_token(token)
+    clock.advance(timedelta(microseconds=1))
+    with pytest.raises(TokenInvalid):
+        await other_process.verify_access_token(token)
+
+
+async def test_token_of_a_key_that_is_new_to_this_process_is_accepted(
+    keys: SigningKeys, other_process: SigningKeys, clock: FakeClock
+) -> None:
+    """A token under an unknown key makes a process look for the key, at most once a second."""
+    await other_process.published()
+    clock.advance(timedelta(milliseconds=1))
+    await keys.rotate(immediately=True)
+    token = await token_of(keys, uuid4())
+    with pytest.raises(TokenInvalid):
+        await other_process.verify_access_token(token)
+    clock.advance(timedelta(seconds=1))
+    await other_process.verify_access_token(token)
+
+
+async def test_token_that_was_seen_ends_in_time(service: Service) -> None:
+    """That a token proved right before keeps it alive no longer than it says."""
+    account = await service.enrolled()
+    request = pb.FetchAuthSessionRequest()
+    first = await service.stub.FetchAuthSession(request, metadata=account.bearer)
+    service.clock.advance(first.expires_at.ToDatetime(UTC) - TICK - service.clock.now())
+    assert (await service.stub.FetchAuthSession(request, metadata=account.bearer)).is_signed_in
+    service.clock.advance(TICK)
+    assert not (await service.stub.FetchAuthSession(request, metadata=account.bearer)).is_signed_in
