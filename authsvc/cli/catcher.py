@@ -14,8 +14,22 @@ from authsvc.dev.catcher import MailCatcher
 
 @click.command
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
-@click.option("--smtp-port", type=click.IntRange(0, 65535), default=1025, show_default=True, help="0 takes a free one.")
-@click.option("--http-port", type=click.IntRange(0, 65535), default=8025, show_default=True, help="0 takes a free one.")
+@click.option(
+    "--smtp-port",
+    type=click.IntRange(0, 65535),
+    metavar="PORT",
+    default=1025,
+    show_default=True,
+    help="0 takes a free one.",
+)
+@click.option(
+    "--http-port",
+    type=click.IntRange(0, 65535),
+    metavar="PORT",
+    default=8025,
+    show_default=True,
+    help="0 takes a free one.",
+)
 @click.option(
     "--folder",
     type=click.Path(path_type=Path, file_okay=False),

@@ -13,7 +13,6 @@ import uvloop
 from authsvc.cli.demo_flow import Walk
 from authsvc.cli.demo_view import View
 from authsvc.cli.development import Ports, running
-from authsvc.cli.failures import Failed
 from authsvc.clock import SystemClock
 
 # Only faults: what the user sees is the client's side.
@@ -59,15 +58,8 @@ async def _run(address: str | None, mail_url: str | None, ca_file: Path | None, 
         return
     view.say("Starting Postgres, a mail catcher and a server in a temporary folder.")
     with tempfile.TemporaryDirectory(prefix="authsvc-demo-") as folder:
-        failure = None
         async with running(Path(folder) / "dev", Ports(), ENVIRONMENT, lambda _: None) as own:
-            try:
-                await _walk(view, own.address, own.mail_url, None, qr_png)
-            except Failed as error:
-                # Raised outside: the server's task group would wrap it.
-                failure = error
-        if failure is not None:
-            raise failure
+            await _walk(view, own.address, own.mail_url, None, qr_png)
 
 
 async def _walk(view: View, address: str, mail_url: str, ca_file: Path | None, qr_png: Path | None) -> None:

@@ -39,8 +39,6 @@ FLOW = (
     ("SESSION=… session. A code works once, so this takes the next one.", _ANSWER, "ConfirmSignIn"),
 )
 
-_port = click.IntRange(0, 65535)
-
 
 @click.command
 @click.option(
@@ -50,9 +48,31 @@ _port = click.IntRange(0, 65535)
     show_default=True,
     help="Where accounts, keys and mails are kept. Remove it to start afresh.",
 )
-@click.option("--port", type=_port, default=50051, show_default=True, envvar=PORT_SETTING, help="Of the server.")
-@click.option("--smtp-port", type=_port, default=1025, show_default=True, help="Of the mail catcher.")
-@click.option("--http-port", type=_port, default=8025, show_default=True, help="To read the mails by HTTP.")
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    metavar="PORT",
+    default=50051,
+    show_default=True,
+    envvar=PORT_SETTING,
+    help="Of the server.",
+)
+@click.option(
+    "--smtp-port",
+    type=click.IntRange(0, 65535),
+    metavar="PORT",
+    default=1025,
+    show_default=True,
+    help="Of the mail catcher.",
+)
+@click.option(
+    "--http-port",
+    type=click.IntRange(0, 65535),
+    metavar="PORT",
+    default=8025,
+    show_default=True,
+    help="To read the mails by HTTP.",
+)
 def command(folder: Path, port: int, smtp_port: int, http_port: int) -> None:
     """Run Postgres, a mail catcher and the server, for development, until Ctrl-C.
 

@@ -14,6 +14,7 @@ from authsvc.cli.client import address_of, health_of
 from authsvc.cli.failures import Failed, WrongSettings, expected
 from authsvc.cli.ports import require_free
 from authsvc.cli.process import serving
+from authsvc.cli.setting_files import faults_of_files
 from authsvc.clock import SystemClock
 from authsvc.config import PREFIX, Settings, SettingsError, load
 from authsvc.crypto.sealing import DEV_KEY_PREFIX, MasterKey, MasterKeyError, parse_master_keys
@@ -32,8 +33,21 @@ DEFAULTS = {
     "AUTHSVC_SERVER_TRUSTED_CALLERS": "127.0.0.0/8, ::1",
     "AUTHSVC_LOG_FORMAT": "console",
 }
-# Beginnings of what it may not: there are a database, keys and a mail server here, and one process.
-OWN = ("AUTHSVC_DATABASE_URL", "AUTHSVC_KEYS_", "AUTHSVC_MAIL_SMTP_", "AUTHSVC_SERVER_PORT", "AUTHSVC_SERVER_WORKERS")
+# What it may not: there are a database, keys and a mail server here, and one process.
+OWN = frozenset(
+    {
+        "AUTHSVC_DATABASE_URL",
+        "AUTHSVC_KEYS_MASTER",
+        "AUTHSVC_MAIL_SMTP_CA_FILE",
+        "AUTHSVC_MAIL_SMTP_HOST",
+        "AUTHSVC_MAIL_SMTP_PASSWORD",
+        "AUTHSVC_MAIL_SMTP_PORT",
+        "AUTHSVC_MAIL_SMTP_TLS",
+        "AUTHSVC_MAIL_SMTP_USERNAME",
+        "AUTHSVC_SERVER_PORT",
+        "AUTHSVC_SERVER_WORKERS",
+    }
+)
 HEALTH_INTERVAL = timedelta(milliseconds=50)
 HEALTH_TRIES = 200
 
@@ -101,7 +115,7 @@ async def running(
 
 def overridden(environment: Mapping[str, str]) -> list[str]:
     """Return the names of settings in the environment that don't count here."""
-    return sorted(name for name in environment if name.startswith(OWN))
+    return sorted(name for name in environment if not OWN.isdisjoint({name, name.removesuffix("_FILE")}))
 
 
 def _own_keys(folder: Path) -> str:
@@ -124,13 +138,15 @@ def _own_keys(folder: Path) -> str:
 
 
 def _settings(environment: Mapping[str, str], own: Mapping[str, str]) -> Settings:
-    theirs = {
-        name: value for name, value in environment.items() if name.startswith(PREFIX) and not name.startswith(OWN)
-    }
+    ignored = overridden(environment)
+    theirs = {name: value for name, value in environment.items() if name.startswith(PREFIX) and name not in ignored}
     try:
-        return load({**DEFAULTS, **theirs, **own})
+        settings = load({**DEFAULTS, **theirs, **own})
     except SettingsError as error:
         raise WrongSettings(str(error)) from error
+    if faults := faults_of_files(settings):
+        raise WrongSettings("\n".join(faults))
+    return settings
 
 
 async def _migrate(settings: Settings) -> None:

@@ -19,7 +19,7 @@ def publish(settings: ServerSettings, registry: CollectorRegistry) -> None:
         Failed: the port is taken, or the host is not an address of this machine.
     """
     try:
-        start_http_server(settings.metrics_port, settings.metrics_host, registry)
+        start_http_server(settings.metrics_port, settings.metrics_host.strip("[]"), registry)
     except OSError as error:
         raise Failed(
             f"cannot listen on {settings.metrics_host}:{settings.metrics_port} for metrics: {error.strerror}"

@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+import click
+
 from authsvc.app import App
 from authsvc.cli import metrics as endpoint
 from authsvc.cli.failures import expected
@@ -29,9 +31,16 @@ async def serving(settings: Settings) -> AsyncIterator[int]:
     async with App.open(settings, SystemClock(), metrics) as app:
         with expected(TransportError):
             port = await app.start()
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(app.run(stop))
-            try:
-                yield port
-            finally:
-                stop.set()
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(app.run(stop))
+                try:
+                    yield port
+                finally:
+                    stop.set()
+        except ExceptionGroup as group:
+            # What ends the command leaves the group as it is, to be told in its own words.
+            for error in group.exceptions:
+                if isinstance(error, click.ClickException):
+                    raise error from None
+            raise

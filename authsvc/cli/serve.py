@@ -33,7 +33,7 @@ def command(workers: int | None) -> None:
     It listens at once, and tells health checks that it serves as soon as the database is there with the schema that
     `authsvc migrate` makes. At the first signal it finishes the calls in flight; a second one ends it at once.
     """
-    settings = read_settings("database", "keys", "mail")
+    settings = read_settings("database", "keys", "mail", "files")
     _refuse_dev_keys(settings)
     if workers is not None:
         settings = settings.model_copy(update={"server": settings.server.model_copy(update={"workers": workers})})

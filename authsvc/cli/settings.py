@@ -6,14 +6,15 @@ import os
 from typing import Literal
 
 from authsvc.cli.failures import WrongSettings
+from authsvc.cli.setting_files import faults_of_files
 from authsvc.config import Settings, SettingsError, load
 from authsvc.crypto.sealing import MasterKeyError, parse_master_keys
 
-Need = Literal["database", "keys", "mail"]
+Need = Literal["database", "keys", "mail", "files"]
 
 
 def read_settings(*needs: Need) -> Settings:
-    """Return the settings, of which those that the command needs must be there.
+    """Return the settings, of which those that the command needs must be there; with `files`, all files as well.
 
     Raises:
         WrongSettings: settings are missing or wrong; all of them at once.
@@ -22,7 +23,7 @@ def read_settings(*needs: Need) -> Settings:
         settings = load()
     except SettingsError as error:
         raise WrongSettings(str(error)) from error
-    faults = [fault for need in needs if (fault := _fault(settings, need))]
+    faults = [fault for need in needs for fault in _faults(settings, need)]
     if faults:
         raise WrongSettings("\n".join(faults))
     return settings
@@ -33,17 +34,21 @@ def environment() -> dict[str, str]:
     return dict(os.environ)  # noqa: TID251 - handed on whole; settings are read from it by authsvc.config alone
 
 
-def _fault(settings: Settings, need: Need) -> str | None:
+def _faults(settings: Settings, need: Need) -> list[str]:
     match need:
         case "database":
-            if not settings.database.url.get_secret_value():
-                return "AUTHSVC_DATABASE_URL: is missing; set it to postgresql://USER:PASSWORD@HOST/DATABASE"
+            url = settings.database.url.get_secret_value()
+            if not url.startswith(("postgresql://", "postgres://")):
+                wrong = "is not the URL of a database" if url else "is missing"
+                return [f"AUTHSVC_DATABASE_URL: {wrong}; set it to postgresql://USER:PASSWORD@HOST/DATABASE"]
         case "keys":
             try:
                 parse_master_keys(settings.keys.master.get_secret_value())
             except MasterKeyError as error:
-                return f"AUTHSVC_KEYS_MASTER: {error}; make one by `authsvc keys generate`"
+                return [f"AUTHSVC_KEYS_MASTER: {error}; make one by `authsvc keys generate`"]
         case "mail":
             if not settings.mail.smtp_host:
-                return "AUTHSVC_MAIL_SMTP_HOST: is missing; set it to the name of your SMTP server"
-    return None
+                return ["AUTHSVC_MAIL_SMTP_HOST: is missing; set it to the name of your SMTP server"]
+        case "files":
+            return faults_of_files(settings)
+    return []

@@ -19,7 +19,7 @@ from authsvc.telemetry.logs import set_up_logs
 @click.command(hidden=True)
 def command() -> None:
     """Serve until standard input ends, and say on standard output when it listens."""
-    settings = read_settings("database", "keys", "mail")
+    settings = read_settings("database", "keys", "mail", "files")
     set_up_logs(settings.log)
     uvloop.run(_run(settings))
 

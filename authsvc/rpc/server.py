@@ -56,7 +56,7 @@ class Server:
             TransportError: the port is taken, or a TLS file can't be read.
         """
         await self.set_serving(False)
-        address = f"{self._settings.host}:{self._settings.port}"
+        address = _address(self._settings)
         try:
             credentials = _credentials(self._settings)
             port = (
@@ -79,6 +79,12 @@ class Server:
         """Refuse new calls, finish those in flight within the drain timeout, then close."""
         await self._health.enter_graceful_shutdown()
         await self._server.stop(self._settings.drain_timeout.total_seconds())
+
+
+def _address(settings: ServerSettings) -> str:
+    # gRPC takes `::1:50051` for an address without a port.
+    host = f"[{settings.host}]" if settings.host.count(":") > 1 and settings.host[0] != "[" else settings.host
+    return f"{host}:{settings.port}"
 
 
 def _options(settings: ServerSettings) -> list[tuple[str, int]]:

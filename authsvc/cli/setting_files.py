@@ -1,0 +1,48 @@
+"""Look into the files that settings name, so that a wrong one is told by the setting's name before anything starts."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Callable
+from pathlib import Path
+
+from authsvc.config import Settings, setting_names
+
+_NO_CERTIFICATE = "holds no certificate in PEM form"
+_NO_PAIR = "does not go with AUTHSVC_SERVER_TLS_KEY_FILE, or one of them is not in PEM form without a password"
+
+
+def faults_of_files(settings: Settings) -> list[str]:
+    """Return a line for each setting whose file can't be read, or does not hold what it should."""
+    paths = {
+        name: path
+        for name, (section, field) in setting_names().items()
+        if isinstance(path := getattr(getattr(settings, section), field), Path)
+    }
+    faults: dict[str, str] = {}
+
+    def check(name: str, look: Callable[[Path], object], wrong: str = "") -> None:
+        if name not in paths or name in faults:
+            return
+        try:
+            look(paths[name])
+        # Errors of SSL are OSErrors and ValueErrors as well.
+        except (ssl.SSLError, UnicodeDecodeError):
+            faults[name] = wrong
+        except OSError as error:
+            faults[name] = f"cannot be read: {error.strerror}"
+
+    for name in paths:
+        check(name, Path.read_bytes)
+    check("AUTHSVC_PASSWORDS_BLOCKLIST_FILE", lambda path: path.read_text(encoding="utf-8"), "is not UTF-8 text")
+    for name in ("AUTHSVC_MAIL_SMTP_CA_FILE", "AUTHSVC_SERVER_TLS_CLIENT_CA_FILE"):
+        check(name, lambda path: ssl.create_default_context(cafile=path), _NO_CERTIFICATE)
+    key = "AUTHSVC_SERVER_TLS_KEY_FILE"
+    if key in paths and key not in faults:
+        check("AUTHSVC_SERVER_TLS_CERTIFICATE_FILE", lambda path: _load_pair(path, paths[key]), _NO_PAIR)
+    return [f"{name}: {paths[name]}: {fault}" for name, fault in faults.items()]
+
+
+def _load_pair(certificate: Path, key: Path) -> None:
+    # A password would otherwise be asked for on the terminal.
+    ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key, password=lambda: "")
