@@ -7,7 +7,17 @@ from typing import Literal
 
 from pydantic import Field, SecretStr
 
-from authsvc.config.types import Duration, Section, TrustedCallers, days, hours, milliseconds, minutes, seconds
+from authsvc.config.types import (
+    Duration,
+    MailAddress,
+    Section,
+    TrustedCallers,
+    days,
+    hours,
+    milliseconds,
+    minutes,
+    seconds,
+)
 
 
 class DatabaseSettings(Section):
@@ -108,7 +118,9 @@ class MailSettings(Section):
     )
     smtp_username: str = Field("", description="Login; none if empty.")
     smtp_password: SecretStr = Field(SecretStr(""), description="Its password.")
-    from_address: str = Field("no-reply@authsvc.invalid", description="Sender; its domain also names the Message-IDs.")
+    from_address: MailAddress = Field(
+        "no-reply@authsvc.invalid", description="Sender; its domain also names the Message-IDs."
+    )
     from_name: str = Field("", max_length=128, description="Sender name.")
     send_timeout: Duration = Field(
         seconds(30),

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import enum
 from datetime import timedelta
+from email.errors import HeaderParseError
+from email.headerregistry import Address
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Annotated
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict
 
 
 def _seconds(value: object) -> object:
@@ -25,6 +27,17 @@ def _caller(value: object) -> object:
         return value
 
 
+def _mail_address(value: str) -> str:
+    try:
+        address = Address(addr_spec=value)
+    except (HeaderParseError, ValueError, IndexError) as error:
+        raise ValueError("must be an e-mail address") from error
+    if not address.username or not address.domain:
+        raise ValueError("must be an e-mail address")
+    return value
+
+
+MailAddress = Annotated[str, AfterValidator(_mail_address)]
 # Out there a number of seconds, in here a timedelta.
 Duration = Annotated[timedelta, BeforeValidator(_seconds)]
 TrustedCaller = Annotated[IPv4Network | IPv6Network | str, BeforeValidator(_caller)]
