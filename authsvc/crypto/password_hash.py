@@ -1,7 +1,7 @@
 """Argon2id (RFC 9106) in a bounded pool of low-priority threads.
 
 A hash takes tens of milliseconds and megabytes. The pool has as many threads as cores, so memory is bounded; the queue
-before it is short, so waiting is; and its threads run at nice 10, so the event loop is scheduled first. argon2-cffi
+before it is short, so waiting is; and its threads are nicer by 10, so the event loop is scheduled first. argon2-cffi
 releases the GIL while it hashes.
 """
 
@@ -26,6 +26,7 @@ from authsvc.errors import Overloaded
 
 _T = TypeVar("_T")
 
+# How much the threads are nicer than the process; the nicest is 19.
 NICE = 10
 # Weight of the newest duration in the running mean that RetryInfo is made of.
 _SMOOTHING = 0.1
@@ -144,5 +145,9 @@ class HashPlace:
 
 
 def _lower_priority() -> None:
-    # On Linux a thread has a nice value of its own.
-    os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICE)
+    # On Linux a thread has a nice value of its own. It begins with the process's, which may be anything: a fixed one
+    # could be a higher priority, which takes a privilege.
+    thread = threading.get_native_id()
+    # Where a sandbox forbids even this, hashing at the same priority will do: a failure here ends the pool for good.
+    with contextlib.suppress(PermissionError):
+        os.setpriority(os.PRIO_PROCESS, thread, os.getpriority(os.PRIO_PROCESS, thread) + NICE)
