@@ -228,12 +228,19 @@ async def test_calls_that_name_the_same_windows_in_another_order_cannot_deadlock
     database: Database, clock: FakeClock
 ) -> None:
     """Rows are locked in one order, whatever order the call names them in."""
-    allowances = [per_source(1_000, source=f"192.0.2.{number}") for number in range(8)]
-    orders = [allowances, allowances[::-1]] * 20
-    outcomes = await asyncio.gather(
-        *(throttle.spend_calls(database, allowances=order, now=clock.now()) for order in orders)
-    )
-    assert outcomes == [[]] * len(orders)
+    allowances = [per_source(10, source=source) for source in "abc"]
+    assert not await throttle.spend_calls(database, allowances=allowances, now=clock.now())
+    async with database.transaction() as transaction:
+        # Both calls come to wait for the row in the middle, each with the rows before it in its hands.
+        await transaction.execute("select from rate_windows where subject = 'source:b' for update")
+        calls = asyncio.gather(
+            *(
+                throttle.spend_calls(database, allowances=order, now=clock.now())
+                for order in (allowances, allowances[::-1])
+            )
+        )
+        await asyncio.sleep(0.1)
+    assert await calls == [[], []]
 
 
 async def test_purge_takes_windows_that_ended(database: Database, clock: FakeClock) -> None:
