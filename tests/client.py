@@ -6,17 +6,19 @@ import asyncio
 import time
 from collections.abc import Awaitable, Iterable
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import grpc
 import pyotp
 
-from authsvc.dev.catcher import MailCatcher
-from authsvc.dev.mailbox import code_in
+from authsvc.dev.mailbox import Mailbox, code_in
 from authsvc.v1 import auth_service_pb2 as pb
-from authsvc.v1.auth_service_pb2_grpc import AuthServiceStub
 from authsvc.v1.tokens_pb2 import Tokens
 from tests.service import PASSWORD, Failure, bearer, failure_of
+from tests.waiting import until
+
+if TYPE_CHECKING:
+    from authsvc.v1.auth_service_pb2_grpc import AuthServiceAsyncStub
 
 STEP_SECONDS = 30
 _T = TypeVar("_T")
@@ -57,16 +59,20 @@ class Authenticator:
 
         The server takes the next step's code too, so only every third call has to wait.
         """
-        step = max(self._last_step + 1, int(time.time()) // STEP_SECONDS)
-        while step > int(time.time()) // STEP_SECONDS + 1:
-            await asyncio.sleep(0.1)
+        now = time.time()
+        step = max(self._last_step + 1, int(now) // STEP_SECONDS)
+        await asyncio.sleep((step - 1) * STEP_SECONDS - now)
         self._last_step = step
         return pyotp.TOTP(self.secret).at(step * STEP_SECONDS)
+
+    def codes_around_now(self) -> set[str]:
+        """Return all codes that the server could take for right in the next minute."""
+        return {pyotp.TOTP(self.secret).at(int(time.time()) + STEP_SECONDS * steps) for steps in range(-1, 4)}
 
 
 @dataclass(frozen=True)
 class User:
-    """Hold a confirmed account with an authenticator."""
+    """Hold a confirmed account with an authenticator, and its first session."""
 
     username: str
     user_id: str
@@ -92,9 +98,9 @@ def email_of(username: str) -> str:
 class Client:
     """Take users through the flows."""
 
-    def __init__(self, stub: AuthServiceStub, catcher: MailCatcher) -> None:
+    def __init__(self, stub: AuthServiceAsyncStub, mailbox: Mailbox) -> None:
         self.stub = stub
-        self.catcher = catcher
+        self.mailbox = mailbox
 
     async def sign_up(self, username: str, password: str = PASSWORD) -> pb.SignUpResponse:
         """Ask for an account."""
@@ -102,18 +108,28 @@ class Client:
         return await self.stub.SignUp(pb.SignUpRequest(username=username, password=password, attributes=attributes))
 
     async def code(self, username: str, *, after: int = 0) -> str:
-        """Read the code of the first mail to a user after the given number of mails."""
-        code = code_in(await self.catcher.wait_for(email_of(username), after=after))
-        assert code is not None
-        return code
+        """Read the code of the first mail to a user, after the given number of mails, that has one."""
+        codes: list[str] = []
+
+        async def has_come() -> bool:
+            mails = self.mailbox.read(email_of(username), after=after)
+            codes.extend(code for mail in mails if (code := code_in(mail.message)))
+            return bool(codes)
+
+        await until(has_come)
+        return codes[0]
 
     async def confirm(self, username: str, code: str) -> pb.ConfirmSignUpResponse:
         """Confirm an account."""
         return await self.stub.ConfirmSignUp(pb.ConfirmSignUpRequest(username=username, confirmation_code=code))
 
+    async def resend(self, username: str) -> pb.ResendSignUpCodeResponse:
+        """Ask for another code."""
+        return await self.stub.ResendSignUpCode(pb.ResendSignUpCodeRequest(username=username))
+
     async def confirmed(self, username: str, password: str = PASSWORD) -> pb.SignUpResponse:
         """Make an account and confirm it."""
-        before = self.catcher.last_number()
+        before = self.mailbox.last_number()
         made = await self.sign_up(username, password)
         await self.confirm(username, await self.code(username, after=before))
         return made
@@ -135,20 +151,20 @@ class Client:
         assert done.is_signed_in
         return User(username, made.user_id, authenticator, done.tokens)
 
-    async def associate(self, user: User) -> tuple[str, Authenticator]:
+    async def associate(self, tokens: Tokens) -> tuple[str, Authenticator]:
         """Begin to set one more authenticator up; return the session that waits for its first code."""
-        begun = await self.stub.AssociateTotp(pb.AssociateTotpRequest(), metadata=user.bearer)
+        begun = await self.stub.AssociateTotp(pb.AssociateTotpRequest(), metadata=bearer(tokens))
         return begun.session, Authenticator(begun.shared_secret)
 
-    async def verify(self, user: User, session: str, totp_code: str) -> pb.VerifyTotpResponse:
+    async def verify(self, tokens: Tokens, session: str, totp_code: str) -> pb.VerifyTotpResponse:
         """Finish to set an authenticator up."""
         request = pb.VerifyTotpRequest(session=session, totp_code=totp_code)
-        return await self.stub.VerifyTotp(request, metadata=user.bearer)
+        return await self.stub.VerifyTotp(request, metadata=bearer(tokens))
 
-    async def add_authenticator(self, user: User) -> Authenticator:
+    async def add_authenticator(self, tokens: Tokens) -> Authenticator:
         """Set one more authenticator up."""
-        session, authenticator = await self.associate(user)
-        await self.verify(user, session, await authenticator.code())
+        session, authenticator = await self.associate(tokens)
+        await self.verify(tokens, session, await authenticator.code())
         return authenticator
 
     async def is_signed_in(self, tokens: Tokens | str) -> bool:

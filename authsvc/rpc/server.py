@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from collections.abc import Callable, Mapping
 from datetime import timedelta
 
@@ -19,12 +21,42 @@ from authsvc.v1.auth_service_pb2_grpc import add_AuthServiceServicer_to_server
 AUTH_SERVICE = auth_service_pb2.DESCRIPTOR.services_by_name["AuthService"].full_name
 # What the transport takes; the interceptor refuses what is over the setting, with a typed error.
 TRANSPORT_BYTES = 4 * 1024 * 1024
+# Time for those who watch the health to hear of the end.
+LAST_WORDS = timedelta(milliseconds=200)
 # Calls of one connection at once.
 CONCURRENT_STREAMS = 1000
 
 
 class TransportError(Exception):
     """Say what keeps the server from listening."""
+
+
+class _Health(health.aio.HealthServicer):
+    """Let watchers go at the end of the server: a stream that stays open takes the whole drain timeout."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._watches: set[asyncio.Timeout] = set()
+
+    async def Watch(
+        self,
+        request: health_pb2.HealthCheckRequest,
+        context: grpc.aio.ServicerContext[health_pb2.HealthCheckRequest, health_pb2.HealthCheckResponse],
+    ) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(None) as watch:
+                self._watches.add(watch)
+                try:
+                    await super().Watch(request, context)
+                finally:
+                    self._watches.discard(watch)
+
+    async def enter_graceful_shutdown(self) -> None:
+        """Tell watchers that nothing is served any more, and end their streams once they had time to hear it."""
+        await super().enter_graceful_shutdown()
+        end = asyncio.get_running_loop().time() + LAST_WORDS.total_seconds()
+        for watch in self._watches:
+            watch.reschedule(end)
 
 
 class Server:
@@ -38,7 +70,7 @@ class Server:
         time_needed: Mapping[str, Callable[[], timedelta]],
     ) -> None:
         self._settings = settings
-        self._health = health.aio.HealthServicer()
+        self._health = _Health()
         self._server = grpc.aio.server(
             interceptors=[CallInterceptor(settings, metrics, time_needed)],
             options=_options(settings),

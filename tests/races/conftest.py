@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
+import random
+import string
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TypeVar
 
 import asyncpg
@@ -21,6 +23,7 @@ from tests.client import Client, at_once, email_of
 from tests.conftest import TEMPLATE
 from tests.processes import ServerProcess, environment, serving
 from tests.service import Failure
+from tests.waiting import until
 
 _T = TypeVar("_T")
 
@@ -41,7 +44,6 @@ class Arena:
     """Hold two server processes and what they share."""
 
     dsn: str
-    catcher: MailCatcher
     mailbox: Mailbox
     servers: tuple[ServerProcess, ServerProcess]
 
@@ -49,7 +51,11 @@ class Arena:
     def clients(self) -> tuple[Client, Client]:
         """Return a client of each server."""
         first, second = self.servers
-        return Client(first.stub, self.catcher), Client(second.stub, self.catcher)
+        return self.client_of(first), self.client_of(second)
+
+    def client_of(self, server: ServerProcess) -> Client:
+        """Return a client of any server that sends its mail to the same box."""
+        return Client(server.stub, self.mailbox)
 
     @property
     def client(self) -> Client:
@@ -67,9 +73,12 @@ class Arena:
 
     async def subjects(self, username: str) -> list[str]:
         """Return the subjects of all mail to a user, once no mail is on its way."""
-        async with asyncio.timeout(20), self.database() as connection:
-            while await connection.fetchval("select count(*) from outbox where state = 'QUEUED'"):
-                await asyncio.sleep(0.02)
+        async with self.database() as connection:
+
+            async def is_sent() -> bool:
+                return not await connection.fetchval("select exists (select from outbox where state = 'QUEUED')")
+
+            await until(is_sent)
         return [header_in(mail.message, "Subject") for mail in self.mailbox.read(email_of(username))]
 
     async def race(self, count: int, call: Callable[[Client, int], Awaitable[_T]]) -> list[_T | Failure]:
@@ -78,23 +87,29 @@ class Arena:
         return await at_once([call(clients[number % 2], number) for number in range(count)])
 
 
+@asynccontextmanager
+async def open_arena(dsn: str, folder: Path, **settings: str) -> AsyncIterator[Arena]:
+    """Run two servers with the same settings on one database, and catch their mail."""
+    async with MailCatcher(folder / "mail") as catcher:
+        env = environment(dsn, master_key=MasterKey.generate().line(), smtp_port=catcher.port, **settings)
+        first, second = (ServerProcess(env, folder / f"server{number}.log") for number in (1, 2))
+        async with serving(first, second):
+            yield Arena(dsn, Mailbox(folder / "mail"), (first, second))
+
+
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def arena(postgres: EmbeddedPostgres, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Arena]:
     """Run two servers on a database of their own."""
-    folder = tmp_path_factory.mktemp("races")
     dsn = await new_database(postgres)
-    mailbox = Mailbox(folder / "mail")
-    async with MailCatcher(folder / "mail") as catcher:
-        settings = environment(dsn, master_key=MasterKey.generate().line(), smtp_port=catcher.port, **LOOSE, **ROOMY)
-        first, second = (ServerProcess(settings, folder / f"server{number}.log") for number in (1, 2))
-        async with serving(first, second):
-            yield Arena(dsn, catcher, mailbox, (first, second))
+    async with open_arena(dsn, tmp_path_factory.mktemp("races"), **LOOSE, **ROOMY) as running:
+        yield running
 
 
 @pytest.fixture
 def name() -> str:
     """Make a username that no other test has."""
-    return f"u{uuid.uuid4().hex[:12]}"
+    # Letters alone: digits in a mail are its code.
+    return "".join(random.choices(string.ascii_lowercase, k=12))
 
 
 async def new_database(postgres: EmbeddedPostgres, *, template: str = TEMPLATE) -> str:

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import asyncpg
+
+from tests.waiting import until
 
 USER = "select from users where username_key = $1 for update"
 SESSIONS = "select from sessions where user_id = $1::uuid for update"
 SIGNING_KEYS = "lock table signing_keys in share row exclusive mode"
 
 _WAITING = """
-select count(distinct pid)::int
+select count(distinct pid) >= $1
   from pg_locks
  where not granted
 """
@@ -25,11 +26,17 @@ class Gate:
     def __init__(self, connection: asyncpg.Connection) -> None:
         self.connection = connection
 
+    async def wait_for(self, count: int) -> None:
+        """Return once so many calls wait."""
+
+        async def all_wait() -> bool:
+            return bool(await self.connection.fetchval(_WAITING, count))
+
+        await until(all_wait)
+
     async def open_for(self, count: int) -> None:
-        """Let everybody through once so many calls wait."""
-        async with asyncio.timeout(20):
-            while await self.connection.fetchval(_WAITING) < count:
-                await asyncio.sleep(0.01)
+        """Let everybody through, in the order they came, once so many calls wait."""
+        await self.wait_for(count)
         await self.connection.execute("commit")
 
 

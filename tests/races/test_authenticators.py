@@ -36,11 +36,11 @@ async def test_set_ups_during_sign_in(arena: Arena, name: str) -> None:
 async def test_last_places(arena: Arena, name: str) -> None:
     """An account with one authenticator verifies six more at once: four find a place, two hear of the limit of five."""
     user = await arena.client.enrolled(name)
-    begun = [await arena.client.associate(user) for _ in range(6)]
+    begun = [await arena.client.associate(user.tokens) for _ in range(6)]
     codes = [await authenticator.code() for _, authenticator in begun]
     async with gate(arena.dsn, USER, name) as closed, asyncio.TaskGroup() as tasks:
         racing = tasks.create_task(
-            arena.race(6, lambda client, number: client.verify(user, begun[number][0], codes[number]))
+            arena.race(6, lambda client, number: client.verify(user.tokens, begun[number][0], codes[number]))
         )
         await closed.open_for(6)
     outcomes = racing.result()
@@ -52,10 +52,12 @@ async def test_last_places(arena: Arena, name: str) -> None:
 async def test_one_verification(arena: Arena, name: str) -> None:
     """One new authenticator is verified twenty times at once: one call does it, the user is told once."""
     user = await arena.client.enrolled(name)
-    session, authenticator = await arena.client.associate(user)
+    session, authenticator = await arena.client.associate(user.tokens)
     code = await authenticator.code()
     async with gate(arena.dsn, USER, name) as closed, asyncio.TaskGroup() as tasks:
-        racing = tasks.create_task(arena.race(SETUPS, lambda client, _number: client.verify(user, session, code)))
+        racing = tasks.create_task(
+            arena.race(SETUPS, lambda client, _number: client.verify(user.tokens, session, code))
+        )
         await closed.open_for(SETUPS)
     outcomes = racing.result()
     assert len(succeeded(outcomes)) == 1

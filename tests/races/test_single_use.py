@@ -47,7 +47,7 @@ async def test_totp_code(arena: Arena, name: str) -> None:
 async def test_challenge_session(arena: Arena, name: str) -> None:
     """One challenge session is answered fifty ways at once with good codes of two devices: it ends in one sign-in."""
     user = await arena.client.enrolled(name)
-    other = await arena.client.add_authenticator(user)
+    other = await arena.client.add_authenticator(user.tokens)
     session = (await arena.client.sign_in(name)).session
     codes = [await user.authenticator.code(), await other.code()]
     outcomes = await race_through(
@@ -72,7 +72,7 @@ async def test_confirmation_code(arena: Arena, name: str) -> None:
 async def test_reset_code(arena: Arena, name: str) -> None:
     """One reset code comes with fifty new passwords at once: one of them is the password now, and no other."""
     await arena.client.confirmed(name)
-    before = arena.catcher.last_number()
+    before = arena.mailbox.last_number()
     await arena.client.stub.ResetPassword(pb.ResetPasswordRequest(username=name))
     code = await arena.client.code(name, after=before)
 
