@@ -136,10 +136,13 @@ class Service:
                 async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
                     service = cls(settings, clock, catcher, channel)
                     service.metrics = metrics
-                    await service.wait_until_serving()
-                    yield service
-                stop.set()
-                await running
+                    try:
+                        await service.wait_until_serving()
+                        yield service
+                    finally:
+                        # After a failed test too: a server that nobody stops outlives its event loop.
+                        stop.set()
+                        await running
 
     async def wait_until_serving(self) -> None:
         """Return once keys are published: the database answers and the schema is there."""
