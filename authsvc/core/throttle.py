@@ -59,10 +59,10 @@ class Throttle:
             LimitExceeded: either is used up; `retry_after` is the end of its window.
         """
         per_source, in_all, window = self._calls[action]
-        allowances = [Allowance(action, "*", in_all, window)]
+        # The source first: what is refused to one source must not use up what is there for all.
         if caller.source:
-            allowances.append(Allowance(action, f"source:{caller.source}", per_source, window))
-        await self._spend(allowances)
+            await self._spend(Allowance(action, f"source:{caller.source}", per_source, window))
+        await self._spend(Allowance(action, "*", in_all, window))
 
     async def spend_send(self, factor: Factor, username_key: str) -> None:
         """Count a code sent to an account, existing or not.
@@ -70,7 +70,7 @@ class Throttle:
         Raises:
             LimitExceeded: the account had its codes of this hour.
         """
-        await self._spend([Allowance(f"SEND_{factor}", f"account:{username_key}", self._sends_per_hour, HOUR)])
+        await self._spend(Allowance(f"SEND_{factor}", f"account:{username_key}", self._sends_per_hour, HOUR))
 
     async def spend_try(self, factor: Factor, username_key: str) -> None:
         """Count a failure in advance; who succeeds has it forgotten by `forget`.
@@ -99,8 +99,8 @@ class Throttle:
         """Forget the failures of factors that were proved or reset, in the transaction that says so."""
         await throttle.reset_failures(executor, username_key=username_key, factors=list(factors))
 
-    async def _spend(self, allowances: list[Allowance]) -> None:
-        used_up = await throttle.spend_calls(self._database, allowances=allowances, now=self._clock.now())
+    async def _spend(self, allowance: Allowance) -> None:
+        used_up = await throttle.spend_calls(self._database, allowances=[allowance], now=self._clock.now())
         if used_up:
             end = await throttle.find_window_end(self._database, allowances=used_up)
             wait = end - self._clock.now() if end is not None else SHORTEST_WAIT
