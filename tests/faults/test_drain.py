@@ -18,7 +18,7 @@ from authsvc.dev.mailbox import Mailbox
 from tests.client import Client
 from tests.processes import DEAR_HASHES, ServerProcess, environment, serving
 
-CALLS = 8
+CALLS = 12
 
 
 @pytest.fixture
