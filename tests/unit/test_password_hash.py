@@ -155,14 +155,16 @@ async def test_cancelled_caller_whose_hash_runs_keeps_the_place_until_it_ends(ha
         begun.set()
         release.wait()
 
-    async with hasher.place() as place:
-        running = asyncio.ensure_future(hasher._run(place, work))
-        await asyncio.to_thread(begun.wait)
-        running.cancel()
-        await asyncio.wait({running})
-    assert running.cancelled()
-    assert hasher.waiting == 1
-    release.set()
+    try:
+        async with hasher.place() as place:
+            running = asyncio.ensure_future(hasher._run(place, work))
+            await asyncio.to_thread(begun.wait)
+            running.cancel()
+            await asyncio.wait({running})
+        assert running.cancelled()
+        assert hasher.waiting == 1
+    finally:
+        release.set()
     await until_waiting(hasher, 0)
 
 
