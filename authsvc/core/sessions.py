@@ -266,7 +266,7 @@ class Sessions:
         found = await refresh_tokens.find(self._database, digests=[digest])
         if found is None or found.used_at is None:
             raise TokenRevoked
-        if found.sealed_successor is not None and now - found.used_at <= self._settings.refresh_grace:
+        if found.sealed_successor is not None and now - found.used_at < self._settings.refresh_grace:
             return self._ring.open(
                 Purpose.REFRESH_SUCCESSOR, found.sealed_successor, bound_to=found.digest.hex()
             ).decode()

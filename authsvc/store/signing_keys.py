@@ -51,11 +51,12 @@ LOCK = """
 lock table signing_keys in share row exclusive mode
 """
 
+# A key that has an end may get an earlier one: a leaked key can be one that was retired already and still signs.
 RETIRE_OTHERS = """
 update signing_keys
    set expires_at = $2
  where kid <> $1
-   and expires_at is null
+   and (expires_at is null or expires_at > $2)
 """
 
 
@@ -78,7 +79,7 @@ async def rotate(
     active_from: datetime,
     others_expire_at: datetime,
 ) -> None:
-    """Store a new key and set an end to the others, in a transaction."""
+    """Store a new key and set an end to the others, or an earlier one than they have, in a transaction."""
     await executor.execute(LOCK)
     await executor.execute(INSERT, kid, algorithm, public_jwk, sealed_private, now, active_from)
     await executor.execute(RETIRE_OTHERS, kid, others_expire_at)
