@@ -31,8 +31,8 @@ KEEP_ENDED = timedelta(hours=1)
 # A session's refresh tokens stay known as reused for a while after its end.
 KEEP_SESSIONS = timedelta(days=7)
 # How long an account's wrong tries are remembered when none is added, unless they closed the factor. Those that never
-# led to a lock go sooner: anybody can make them, for names that don't exist too, and a guesser this slow gets fewer tries
-# than the locks allow.
+# led to a lock go sooner: anybody can make them, for any name, and a guesser this slow gets fewer tries than the locks
+# allow.
 KEEP_FAILURES = timedelta(days=90)
 KEEP_FEW_FAILURES = timedelta(days=1)
 KEEP_MAIL = timedelta(days=7)
