@@ -141,6 +141,7 @@ class MailCodes:
         """Forget the tries at a code that was right, when something else stopped its use."""
         digests = self._digests(purpose, username_key, code)
         await codes.forgive(self._database, username_key=username_key, purpose=purpose, digests=digests)
+        await self._throttle.forget(self._database, username_key, self._kinds[purpose].factor)
 
     async def consume(
         self, executor: Executor, purpose: CodePurpose, username_key: str, code: str, *, now: datetime

@@ -109,13 +109,14 @@ class Passwords:
         normal = self._policy.normalise(previous, field="previous_password")
         if isinstance(normal, Violation):
             raise NotAuthorized
+        # Whether it is the present one or not: nothing was guessed, so there is nothing to count.
+        if normal == password:
+            raise InvalidPassword(violations=(Violation(field, "REUSED", "must not be the previous password"),))
         async with self._hasher.place() as place:
             await self._throttle.spend_try(Factor.PASSWORD, standing.username_key)
             credential = await users.find_credential(self._database, username_key=standing.username_key)
             if not await place.verify(credential.hash if credential else None, normal) or credential is None:
                 raise NotAuthorized
-            if normal == password:
-                raise InvalidPassword(violations=(Violation(field, "REUSED", "must not be the present password"),))
             hash_ = await place.hash(password)
         now = self._clock.now()
         async with self._database.transaction() as transaction:
