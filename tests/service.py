@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from email.message import EmailMessage
 from pathlib import Path
-from typing import Self
+from typing import Self, cast
 
 import grpc
 import pyotp
@@ -58,7 +58,8 @@ async def fails(reason: str) -> AsyncIterator[list[Failure]]:
 
 def failure_of(error: grpc.aio.AioRpcError) -> Failure:
     """Read the status of a failed call, which must have exactly one ErrorInfo of ours."""
-    status = rpc_status.from_call(error)
+    # It has all that a Call is asked for here.
+    status = rpc_status.from_call(cast(grpc.Call, error))
     assert status is not None, f"no status details: {error.code()} {error.details()}"
     infos, bad, retry = [], BadRequest(), None
     for detail in status.details:

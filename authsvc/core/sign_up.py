@@ -130,7 +130,7 @@ class SignUp:
         await self._codes.try_code(CodePurpose.SIGN_UP, username_key, code)
         now = self._clock.now()
         async with self._database.transaction() as transaction:
-            # The account's row before the code's, as everywhere: a code that is resent meanwhile must wait, not deadlock.
+            # The account's row before the code's, as everywhere: a code resent meanwhile must wait, not deadlock.
             if await users.confirm(transaction, username_key=username_key, now=now) is None:
                 raise CodeExpired
             await self._codes.consume(transaction, CodePurpose.SIGN_UP, username_key, code, now=now)

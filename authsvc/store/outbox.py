@@ -123,9 +123,7 @@ returning outbox.mail_id, outbox.kind, outbox.sealed_parameters, outbox.attempts
 """
 
 
-async def claim(
-    executor: Executor, *, now: datetime, leased_until: datetime, limit: int
-) -> list[ClaimedMail]:
+async def claim(executor: Executor, *, now: datetime, leased_until: datetime, limit: int) -> list[ClaimedMail]:
     """Lease up to `limit` mails that are due, the longest due first; a lease that is over counts as none."""
     rows = await executor.fetch(CLAIM, now, leased_until, limit)
     return [ClaimedMail(**row) for row in rows]
@@ -144,9 +142,7 @@ select exists (
 """
 
 
-async def is_wanted(
-    executor: Executor, *, mail_id: UUID, attempts: int, now: datetime, leased_until: datetime
-) -> bool:
+async def is_wanted(executor: Executor, *, mail_id: UUID, attempts: int, now: datetime, leased_until: datetime) -> bool:
     """Tell whether a claimed mail may still be sent: not superseded, not expired, and ours until `leased_until`."""
     return bool(await executor.fetchval(IS_WANTED, mail_id, attempts, now, leased_until))
 
@@ -189,9 +185,7 @@ update outbox
 """
 
 
-async def retry(
-    executor: Executor, *, mail_id: UUID, attempts: int, not_before: datetime, last_error: str
-) -> bool:
+async def retry(executor: Executor, *, mail_id: UUID, attempts: int, not_before: datetime, last_error: str) -> bool:
     """Give a mail back for another try; False if the lease was lost or the mail has an end already."""
     tag = await executor.execute(RETRY, mail_id, attempts, not_before, last_error)
     return affected(tag) == 1

@@ -50,7 +50,7 @@ def test_any_changed_or_missing_byte_is_noticed(keys: KeyRing) -> None:
 
 
 def test_former_master_key_still_opens_and_the_first_one_seals() -> None:
-    """After a rotation old values open and new ones are sealed under the new key; without the old key they do not open."""
+    """After a rotation old values open and new ones are under the new key; without the old key old ones do not open."""
     before, rotated, after = KeyRing((OLD,)), KeyRing((NEW, OLD)), KeyRing((NEW,))
     old = before.seal(Purpose.MAIL, b"old", bound_to=SEALED_ROW)
     new = rotated.seal(Purpose.MAIL, b"new", bound_to=SEALED_ROW)
