@@ -61,7 +61,9 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
         settings = Settings.model_validate(values)
     except ValidationError as error:
         faults += [
-            _fault(names, fault["loc"], fault["msg"]) for fault in error.errors(include_url=False, include_input=False)
+            _fault(names, fault["loc"], line)
+            for fault in error.errors(include_url=False, include_input=False)
+            for line in fault["msg"].removeprefix("Value error, ").splitlines()
         ]
     if faults:
         raise SettingsError("\n".join(sorted(faults)))
@@ -110,4 +112,4 @@ def _read_variable(
 def _fault(names: dict[str, tuple[str, str]], location: tuple[int | str, ...], message: str) -> str:
     by_target = {target: name for name, target in names.items()}
     name = by_target.get((str(location[0]), str(location[1]))) if len(location) > 1 else None
-    return f"{name or 'settings'}: {message.removeprefix('Value error, ')}"
+    return f"{name or 'settings'}: {message}"

@@ -33,12 +33,26 @@ class Settings(Section):
 
     @model_validator(mode="after")
     def _consistent(self) -> Settings:
-        if (self.server.tls_certificate_file is None) != (self.server.tls_key_file is None):
-            raise ValueError("server.tls_certificate_file and server.tls_key_file must be given together")
-        if self.server.tls_client_ca_file is not None and self.server.tls_certificate_file is None:
-            raise ValueError("server.tls_client_ca_file needs server.tls_certificate_file")
-        if "{####}" not in self.mail.code_message:
-            raise ValueError("mail.code_message must contain {####}")
-        if self.mail.lease < self.mail.send_timeout * 2:
-            raise ValueError("mail.lease must be at least twice mail.send_timeout, or mails are sent twice")
+        server, mail, passwords = self.server, self.mail, self.passwords
+        rules = (
+            (
+                (server.tls_certificate_file is None) != (server.tls_key_file is None),
+                "server.tls_certificate_file and server.tls_key_file must be given together",
+            ),
+            (
+                server.tls_client_ca_file is not None and server.tls_certificate_file is None,
+                "server.tls_client_ca_file needs server.tls_certificate_file",
+            ),
+            (
+                passwords.max_length < max(passwords.min_length, passwords.min_length_with_mfa),
+                "passwords.max_length must not be below passwords.min_length and passwords.min_length_with_mfa",
+            ),
+            ("{####}" not in mail.code_message, "mail.code_message must contain {####}"),
+            (
+                mail.lease < mail.send_timeout * 2,
+                "mail.lease must be at least twice mail.send_timeout, or mails are sent twice",
+            ),
+        )
+        if broken := [rule for is_broken, rule in rules if is_broken]:
+            raise ValueError("\n".join(broken))
         return self

@@ -13,7 +13,10 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict
 
 
 def _seconds(value: object) -> object:
-    return timedelta(seconds=float(value)) if isinstance(value, str | int | float) else value
+    try:
+        return timedelta(seconds=float(value)) if isinstance(value, str | int | float) else value
+    except (ValueError, OverflowError) as error:
+        raise ValueError("must be a number of seconds") from error
 
 
 def _commas(value: object) -> object:
