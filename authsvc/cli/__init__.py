@@ -22,8 +22,8 @@ _COMMANDS = {
 }
 # What `serve --workers` runs; not for people.
 _HIDDEN = ("worker",)
-# Packages that come with an extra, and the extra.
-_EXTRAS = {"aiosmtpd": "demo", "rich": "demo", "segno": "demo"}
+# Packages that come with an extra only; `dev` has one of its own.
+_EXTRA_PACKAGES = {"aiosmtpd", "rich", "segno"}
 
 _EXIT_CODES = "Exit codes: 0 success, 1 failure, 2 wrong usage or settings."
 
@@ -38,9 +38,9 @@ class _Commands(click.Group):
         try:
             command: click.Command = import_module(f"authsvc.cli.{cmd_name}").command
         except ModuleNotFoundError as error:
-            extra = _EXTRAS.get((error.name or "").partition(".")[0])
-            if extra is None:
+            if (error.name or "").partition(".")[0] not in _EXTRA_PACKAGES:
                 raise
+            extra = "dev" if cmd_name == "dev" else "demo"
             raise Failed(f"the package {error.name} is missing: install authsvc[{extra}]") from error
         for each in (command, *getattr(command, "commands", {}).values()):
             each.epilog = _EXIT_CODES
