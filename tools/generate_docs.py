@@ -31,8 +31,8 @@ def configuration() -> str:
         "",
         "Every setting is an environment variable, and a key of the TOML file that "
         f"`{SETTINGS_FILE}` names; the environment wins.",
-        "A secret can be given as `…_FILE`, the path of a file with the value. An unknown name, or a value out of its range, ",
-        "stops the start with a line that says what is wrong. Lists are separated by commas.",
+        "A secret can be given as `…_FILE`, the path of a file with the value. An unknown name, or a value out",
+        "of its range, stops the start with a line that says what is wrong. Lists are separated by commas.",
     ]
     names = {target: name for name, target in setting_names().items()}
     for section, holder in Settings.model_fields.items():
@@ -57,7 +57,7 @@ def errors() -> str:
         "<!-- Made by tools/generate_docs.py from protos/authsvc/v1/error_reason.proto. -->",
         "",
         "Every error is a `google.rpc.Status` in the trailer `grpc-status-details-bin` with one",
-        '`google.rpc.ErrorInfo{domain: "authsvc", reason, metadata}`; `metadata["request_id"]` is in the log of the server too.',
+        '`google.rpc.ErrorInfo{domain: "authsvc", reason, metadata}`; `metadata["request_id"]` is in the log.',
         "`BadRequest` and `RetryInfo` are there where the table says so. The list only grows: treat a reason that you don't",
         "know by its status.",
         "",
@@ -81,12 +81,12 @@ GENERATED = {"configuration.md": configuration, "errors.md": errors}
 def _default(info: FieldInfo) -> str:
     value = info.default
     if value is None or value == () or (isinstance(value, SecretStr) and not value.get_secret_value()):
-        return "–"
+        return "-"
     if isinstance(value, timedelta):
         return f"{value.total_seconds():g}"
     if isinstance(value, bool):
         return str(value).lower()
-    return f"`{value}`" if isinstance(value, str) and value else str(value) or "–"
+    return f"`{value}`" if isinstance(value, str) and value else str(value) or "-"
 
 
 def _range(info: FieldInfo) -> str:
@@ -96,12 +96,12 @@ def _range(info: FieldInfo) -> str:
             bound: Any = rule.ge if isinstance(rule, Ge) else rule.le
             bounds[type(rule)] = f"{bound.total_seconds():g}" if isinstance(bound, timedelta) else str(bound)
     if bounds:
-        return f"{bounds[Ge]}–{bounds[Le]}"
+        return f"{bounds[Ge]}-{bounds[Le]}"
     most = next((rule.max_length for rule in info.metadata if isinstance(rule, MaxLen)), None)
     least = next((rule.min_length for rule in info.metadata if isinstance(rule, MinLen)), 0)
     if most is not None:
-        return f"{least}–{most} characters"
-    return "true, false" if isinstance(info.default, bool) else "–"
+        return f"{least}-{most} characters"
+    return "true, false" if isinstance(info.default, bool) else "-"
 
 
 def main() -> None:
