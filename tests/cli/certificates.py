@@ -25,7 +25,7 @@ class Issued:
 
 
 def issue(path: Path, *names: str, issuer: Issued | None = None) -> Issued:
-    """Make a certificate for DNS names and IP addresses in `path`.pem and `path`.key; its own issuer if none is given."""
+    """Make a certificate for DNS names and IP addresses in `path`.pem and `path`.key; self-signed without an issuer."""
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, path.name)])
     now = dt.datetime.now(dt.UTC)
