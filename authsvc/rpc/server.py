@@ -6,13 +6,15 @@ import asyncio
 import contextlib
 from collections.abc import Callable, Mapping
 from datetime import timedelta
+from typing import cast
 
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection
+from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
 
 from authsvc.config import ServerSettings
 from authsvc.rpc.auth import AuthServicer
+from authsvc.rpc.handlers import Handlers
 from authsvc.rpc.interceptor import CallInterceptor
 from authsvc.telemetry.metrics import Metrics
 from authsvc.v1 import auth_service_pb2
@@ -71,15 +73,21 @@ class Server:
     ) -> None:
         self._settings = settings
         self._health = _Health()
+        handlers = Handlers()
+        # All that generated code asks of a server.
+        as_server = cast(grpc.aio.Server, handlers)
+        add_AuthServiceServicer_to_server(auth, as_server)
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, as_server)
+        if settings.reflection:
+            names = (AUTH_SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME)
+            servicer = reflection.aio.ReflectionServicer(names)
+            # The stubs give it no types.
+            reflection_pb2_grpc.add_ServerReflectionServicer_to_server(servicer, handlers)  # type: ignore[no-untyped-call]
         self._server = grpc.aio.server(
+            handlers=handlers.generic,
             interceptors=[CallInterceptor(settings, metrics, time_needed)],
             options=_options(settings),
         )
-        add_AuthServiceServicer_to_server(auth, self._server)
-        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
-        if settings.reflection:
-            names = (AUTH_SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME)
-            reflection.enable_server_reflection(names, self._server)
 
     async def start(self) -> int:
         """Listen; return the port. Not serving until `set_serving`.
