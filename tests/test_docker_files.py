@@ -1,4 +1,4 @@
-"""What can be said of Dockerfile, compose.yaml and the manifests in docs/deploy.md without Docker."""
+"""What can be said of Dockerfile and compose.yaml without Docker."""
 
 import json
 import re
@@ -6,91 +6,30 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-import yaml
 
-from authsvc.cli.healthcheck import TIMEOUT_SECONDS
-from authsvc.config import PREFIX, ServerSettings, Settings, is_secret, load, setting_names
-from authsvc.crypto.sealing import MasterKey
-from authsvc.rpc.server import AUTH_SERVICE
+from authsvc.config import PREFIX, load
+from tests.docker_files import (
+    ROOT,
+    SERVICES,
+    containers,
+    health_check,
+    image_environment,
+    instructions,
+    last,
+    last_run,
+    settings_of,
+    stages,
+    stop_time,
+)
 
-ROOT = Path(__file__).resolve().parent.parent
-COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "compose.yaml").read_text())
-SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
-DEPLOY = (ROOT / "docs" / "deploy.md").read_text()
 OWN = {name: service for name, service in SERVICES.items() if service["image"] == "authsvc"}
 JOBS = ("keys", "migrate", "e2e")
 SECRET_NAME = re.compile(r"password|secret|token|key", re.IGNORECASE)
-
-
-@dataclass(frozen=True, slots=True)
-class Instruction:
-    """One instruction of a Dockerfile, with its lines joined."""
-
-    name: str
-    argument: str
-
-
-def instructions() -> list[Instruction]:
-    """Read the Dockerfile."""
-    text = re.sub(r"^#.*\n", "", (ROOT / "Dockerfile").read_text(), flags=re.MULTILINE)
-    lines = re.sub(r"\\\n\s*", " ", text).splitlines()
-    return [Instruction(*line.split(maxsplit=1)) for line in lines if line.strip()]
-
-
-def stages() -> list[list[Instruction]]:
-    """Return the instructions of each stage, its FROM first."""
-    found: list[list[Instruction]] = []
-    for instruction in instructions():
-        if instruction.name == "FROM":
-            found.append([])
-        if found:
-            found[-1].append(instruction)
-    return found
-
-
-def last(name: str) -> str:
-    """Return the argument of the final stage's only instruction of that name."""
-    (argument,) = (instruction.argument for instruction in stages()[-1] if instruction.name == name)
-    return argument
-
-
-def health_check() -> list[str]:
-    """Return the command of the image's HEALTHCHECK."""
-    command: list[str] = json.loads(last("HEALTHCHECK").partition(" CMD ")[2])
-    return command
-
-
-def image_environment() -> dict[str, str]:
-    """Return the variables of the final image."""
-    return dict(pair.split("=", 1) for pair in last("ENV").split())
-
-
-def manifests() -> list[dict[str, Any]]:
-    """Return the Kubernetes manifests in docs/deploy.md."""
-    blocks = re.findall(r"^```yaml\n(.*?)^```$", DEPLOY, re.MULTILINE | re.DOTALL)
-    return [manifest for block in blocks for manifest in yaml.safe_load_all(block)]
-
-
-def pods() -> list[dict[str, Any]]:
-    """Return the pods that the manifests describe."""
-    return [manifest["spec"]["template"]["spec"] for manifest in manifests() if "template" in manifest["spec"]]
-
-
-def containers() -> list[dict[str, Any]]:
-    """Return the containers of the manifests."""
-    return [container for pod in pods() for container in pod["containers"]]
-
-
-def stop_time() -> timedelta:
-    """Return how long a server with default settings may take to stop: for its calls, then for its mail."""
-    return 2 * ServerSettings().drain_timeout
 
 
 def test_both_stages_stand_on_one_slim_python_that_the_project_supports() -> None:
@@ -171,18 +110,6 @@ def test_commands_are_understood(arguments: list[str]) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def settings_of(environment: dict[str, str], tmp_path: Path) -> Settings:
-    """Read the settings that a container gets; files of secrets are not here, so others take their place."""
-    given = {name: value for name, value in {**image_environment(), **environment}.items() if name.startswith(PREFIX)}
-    for name in given:
-        target = setting_names().get(name.removesuffix("_FILE"))
-        if name.endswith("_FILE") and target and is_secret(*target):
-            file = tmp_path / name
-            file.write_text(MasterKey.generate().line())
-            given[name] = str(file)
-    return load(given)
-
-
 def test_compose_settings_are_right(tmp_path: Path) -> None:
     """The server and the migrate job get the database that compose runs, and the server its mail catcher."""
     for name in ("server", "migrate"):
@@ -211,12 +138,6 @@ def test_compose_keeps_the_master_key_to_the_service() -> None:
     assert [name for name, service in SERVICES.items() if "keys:" in str(service.get("volumes"))] == ["keys", "server"]
     # A new volume takes over what the image has at its place.
     assert f"--owner authsvc --group authsvc --mode 0700 {folder} " in f"{last_run('install --directory')} "
-
-
-def last_run(part: str) -> str:
-    """Return the final stage's RUN with that part."""
-    (run,) = (each.argument for each in stages()[-1] if each.name == "RUN" and part in each.argument)
-    return run
 
 
 def test_compose_holds_no_secret_but_the_one_for_trials() -> None:
@@ -300,47 +221,3 @@ def test_compose_end_to_end_run_knows_its_addresses() -> None:
     catcher = SERVICES["mail"]["command"]
     assert command[command.index("--address") + 1] == f"server:{last('EXPOSE')}"
     assert command[command.index("--mail-url") + 1] == f"http://mail:{catcher[catcher.index('--http-port') + 1]}"
-
-
-def test_manifests_give_right_settings(tmp_path: Path) -> None:
-    """Every setting in the manifests exists and has a value that is allowed."""
-    assert [manifest["kind"] for manifest in manifests()] == ["Job", "Deployment", "Service"]
-    for container in containers():
-        given = {each["name"]: each.get("value") for each in container["env"]}
-        from_secrets = {name: "postgresql://authsvc@database/authsvc" for name, value in given.items() if value is None}
-        settings = settings_of({**given, **from_secrets}, tmp_path)
-        assert settings.database.url.get_secret_value(), container["name"]
-        if container["args"] == ["serve"]:
-            assert settings.keys.master.get_secret_value()
-            assert settings.mail.smtp_host
-            assert settings.server.metrics_port
-
-
-def test_manifests_run_what_the_image_allows() -> None:
-    """The pods run hardened, as the user of the image."""
-    for pod in pods():
-        assert pod["securityContext"]["runAsNonRoot"] is True
-        for container in pod["containers"]:
-            assert container["securityContext"] == {
-                "allowPrivilegeEscalation": False,
-                "capabilities": {"drop": ["ALL"]},
-                "readOnlyRootFilesystem": True,
-            }
-
-
-def test_manifests_probe_what_the_server_answers() -> None:
-    """Readiness is the image's own health check, liveness no more than a connection: no restart for a lost database."""
-    (server,) = (container for container in containers() if container["args"] == ["serve"])
-    port = int(last("EXPOSE"))
-    assert server["readinessProbe"]["exec"] == {"command": health_check()}
-    assert server["readinessProbe"]["timeoutSeconds"] > TIMEOUT_SECONDS
-    assert server["livenessProbe"] == {"tcpSocket": {"port": port}}
-    assert {"name": "grpc", "containerPort": port} in server["ports"]
-    assert f"`grpc: {{port: {port}, service: {AUTH_SERVICE}}}`" in DEPLOY
-
-
-def test_manifests_give_the_server_time_to_stop() -> None:
-    """Kubernetes kills a pod no sooner than its pause and its calls and mails in flight had their time."""
-    (pod,) = (pod for pod in pods() if pod["containers"][0]["args"] == ["serve"])
-    pause = timedelta(seconds=pod["containers"][0]["lifecycle"]["preStop"]["sleep"]["seconds"])
-    assert timedelta(seconds=pod["terminationGracePeriodSeconds"]) > pause + stop_time()
