@@ -97,6 +97,12 @@ class ServerProcess:
         self.stub = AuthServiceStub(self._channel)
         self._health: Any = health_pb2_grpc.HealthStub(self._channel)
 
+    @property
+    def pid(self) -> int:
+        """Return the process's id."""
+        assert self._process is not None
+        return self._process.pid
+
     def send(self, number: signal.Signals) -> None:
         """Send the process a signal."""
         assert self._process is not None

@@ -24,9 +24,11 @@ class Issued:
     key_file: Path
 
 
-def issue(path: Path, *names: str, issuer: Issued | None = None) -> Issued:
+def issue(
+    path: Path, *names: str, issuer: Issued | None = None, curve: type[ec.EllipticCurve] = ec.SECP256R1
+) -> Issued:
     """Make a certificate for DNS names and IP addresses in `path`.pem and `path`.key; self-signed without an issuer."""
-    key = ec.generate_private_key(ec.SECP256R1())
+    key = ec.generate_private_key(curve())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, path.name)])
     now = dt.datetime.now(dt.UTC)
     builder = (
