@@ -43,18 +43,19 @@ REDACTED = "[redacted]"
 def set_up_logs(settings: LogSettings) -> None:
     """Send the logs of this process, libraries included, to standard error in the form that the settings ask for."""
     level = logging.getLevelNamesMapping()[settings.level.upper()]
-    renderer: structlog.types.Processor
+    renderers: list[structlog.types.Processor]
     if settings.format == "json":
-        renderer = structlog.processors.JSONRenderer()
+        renderers = [structlog.processors.JSONRenderer()]
     else:
-        renderer = structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), pad_event_to=0)
+        console = structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), pad_event_to=0)
+        renderers = [_exception_as_text, console]
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,
             redact,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             _exception_without_message,
-            renderer,
+            *renderers,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(level),
         logger_factory=structlog.WriteLoggerFactory(sys.stderr),
@@ -82,6 +83,13 @@ def _exception_without_message(
     return event
 
 
+def _exception_as_text(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    # The console renderer writes this field below the line, and takes nothing but text.
+    if "exception" in event:
+        event["exception"] = "\n".join(event["exception"])
+    return event
+
+
 def describe(error: BaseException) -> list[str]:
     """Return the types and source places of an exception and its causes, without their messages."""
     lines: list[str] = []
@@ -94,6 +102,9 @@ def describe(error: BaseException) -> list[str]:
             places.append(f"{code.co_filename.rpartition('site-packages/')[2]}:{trace.tb_lineno} {code.co_name}")
             trace = trace.tb_next
         lines += [f"{type(cause).__module__}.{type(cause).__qualname__}", *places]
+        if isinstance(cause, BaseExceptionGroup):
+            for each in cause.exceptions:
+                lines += describe(each)
         cause = cause.__cause__ or cause.__context__
     return lines
 
@@ -103,4 +114,6 @@ class _Forward(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         error = record.exc_info[1] if record.exc_info else None
-        structlog.get_logger().log(record.levelno, "library", library=record.name, text=str(record.msg), exc_info=error)
+        # The first line alone: below it asyncio writes the reprs of exceptions that nobody fetched.
+        text = str(record.msg).partition("\n")[0]
+        structlog.get_logger().log(record.levelno, "library", library=record.name, text=text, exc_info=error)
