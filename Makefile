@@ -13,7 +13,7 @@ COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gen
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 MAKEFLAGS += --no-print-directory
-.PHONY: help run demo test bench lint types fmt proto lock image clean
+.PHONY: help run demo test bench lint types fmt proto docs lock image clean
 
 help: ## List the targets.
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-6s  %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -47,6 +47,9 @@ fmt: $(VENV)/.ready ## Format the code and the protos.
 
 proto: $(VENV)/.ready ## Generate the stubs in authsvc/v1 from the protos.
 	@$(BIN)/python tools/generate_stubs.py
+
+docs: $(VENV)/.ready ## Write docs/configuration.md and docs/errors.md from the code.
+	@$(BIN)/python -m tools.generate_docs
 
 lock: $(VENV)/.ready ## Resolve the dependencies (newest versions: make lock ARGS=--upgrade).
 	@$(COMPILE) pyproject.toml --extra demo --output-file requirements.lock $(ARGS)

@@ -1,6 +1,6 @@
 """Write the documents that are made from the code: docs/configuration.md and docs/errors.md.
 
-Usage: python tools/generate_docs.py
+Usage: python -m tools.generate_docs
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def configuration() -> str:
     lines = [
         "# Configuration",
         "",
-        "<!-- Made by tools/generate_docs.py from authsvc/config. -->",
+        "<!-- Made by `make docs` from authsvc/config. -->",
         "",
         "Every setting is an environment variable, and a key of the TOML file that "
         f"`{SETTINGS_FILE}` names; the environment wins.",
@@ -54,7 +54,7 @@ def errors() -> str:
     lines = [
         "# Errors",
         "",
-        "<!-- Made by tools/generate_docs.py from protos/authsvc/v1/error_reason.proto. -->",
+        "<!-- Made by `make docs` from protos/authsvc/v1/error_reason.proto. -->",
         "",
         "Every error is a `google.rpc.Status` in the trailer `grpc-status-details-bin` with one",
         '`google.rpc.ErrorInfo{domain: "authsvc", reason, metadata}`; `metadata["request_id"]` is in the log.',
