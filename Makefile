@@ -6,7 +6,7 @@ IMAGE ?= authsvc
 
 VENV := .venv
 BIN := $(VENV)/bin
-SOURCES := $(wildcard authsvc tests tools bench)
+SOURCES := authsvc tests tools bench
 COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
 	--custom-compile-command "make lock"
 

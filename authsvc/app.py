@@ -145,8 +145,9 @@ class App:
             _log.info("draining")
             readiness.cancel()
             janitor.cancel()
-            self._dispatcher.stop()
             await self._server.stop()
+            # After the server: the last calls' mail is sent too.
+            self._dispatcher.stop()
             await asyncio.wait({mail}, timeout=self._drain_timeout.total_seconds())
             mail.cancel()
         _log.info("stopped")
@@ -177,4 +178,8 @@ class App:
             return "the master key does not open the signing key: it is not the one of this database"
         except DomainError:
             return "the database is away"
+        except Exception as error:
+            # Nobody would start this watch again.
+            _log.error("readiness_fault", exc_info=error)
+            return "a fault: see the log"
         return ""
