@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from authsvc.core.attributes import STANDARD, VALUE_BYTES, Attributes, has_control_characters, parse_attributes
 from authsvc.core.names import EmailAddress
 from authsvc.errors import Violation
+from tests.ids import short
 
 EMAIL = EmailAddress("ada@example.com", "ada@example.com")
 
@@ -47,6 +48,7 @@ def test_address_is_needed_only_where_it_is_required() -> None:
         ("nickname", ""),
         ("address", "x" * VALUE_BYTES),
     ],
+    ids=short,
 )
 def test_value_in_its_shape_is_kept(name: str, value: str) -> None:
     """Each attribute takes the values that OpenID Connect means, text in any script."""
@@ -71,13 +73,16 @@ def test_value_in_its_shape_is_kept(name: str, value: str) -> None:
         ("address", "x" * (VALUE_BYTES + 1), "LENGTH"),
         ("address", "é" * (VALUE_BYTES // 2 + 1), "LENGTH"),
     ],
+    ids=short,
 )
 def test_value_out_of_shape_is_refused(name: str, value: str, rule: str) -> None:
     """A value that breaks its rule is told by its attribute and the rule."""
     assert rules({name: value}) == [(f'attributes["{name}"]', rule)]
 
 
-@pytest.mark.parametrize("name", ["admin", "", "EMAIL", "sub", "email_verified", "custom:tier", "name\0", "x" * 60_000])
+@pytest.mark.parametrize(
+    "name", ["admin", "", "EMAIL", "sub", "email_verified", "custom:tier", "name\0", "x" * 60_000], ids=short
+)
 def test_unknown_attribute_is_refused_without_being_repeated(name: str) -> None:
     """Only the standard claims that a user may set are attributes; the free text of another name is not sent back."""
     assert name not in STANDARD

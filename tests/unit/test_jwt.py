@@ -22,6 +22,7 @@ from authsvc.crypto.jwt import (
     _thumbprint,
     key_id_of,
 )
+from tests.ids import short
 
 ALGORITHMS: tuple[Algorithm, ...] = ("EdDSA", "ES256")
 CLAIMS = {"iss": "issuer", "aud": "audience", "sub": "user", "sid": "session", "iat": 1_000, "exp": 2_000}
@@ -203,6 +204,7 @@ DEEP = base64url(b"[" * 100_000)
         f"{base64url(b'[]')}.e30.",
         f"{base64url(b'7')}.e30.",
     ],
+    ids=short,
 )
 def test_garbage_is_an_invalid_token_and_no_other_error(public: PublicKey, token: str) -> None:
     """Whatever a stranger sends in place of a token is refused as one."""

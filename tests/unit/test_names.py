@@ -15,6 +15,7 @@ from authsvc.core.names import (
     parse_username,
 )
 from authsvc.errors import Violation
+from tests.ids import short
 
 
 def key_of(text: str) -> str:
@@ -196,6 +197,7 @@ def test_code_is_read_through_its_spaces(text: str) -> None:
         ("123456\0", "DIGITS"),
         ("9" * 60_000, "DIGITS"),
     ],
+    ids=short,
 )
 def test_what_can_be_no_code_is_refused(text: str, rule: str) -> None:
     """A code is 4 to 12 ASCII digits."""

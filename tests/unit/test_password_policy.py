@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from authsvc.config import MfaMode, PasswordsSettings
 from authsvc.core.password_policy import PasswordPolicy, own_words
 from authsvc.errors import Violation
+from tests.ids import short
 
 GOOD = "Tr0mbone-under-9-lakes"
 POLICY = PasswordPolicy(PasswordsSettings(), MfaMode.REQUIRED)
@@ -113,6 +114,7 @@ def test_password_is_compared_in_one_form() -> None:
         ("a" * 60_000, "MAX_LENGTH"),
         ("e\u0301" * 257, "MAX_LENGTH"),
     ],
+    ids=short,
 )
 def test_what_can_be_no_password_is_refused(text: str, rule: str) -> None:
     """Control characters and more than 256 characters make no password, at sign-in as at sign-up."""

@@ -1,0 +1,115 @@
+"""Every method of the service, found by its descriptor: one that is added is covered from its first day on."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import grpc
+from google.protobuf.descriptor import FieldDescriptor, MethodDescriptor
+from google.protobuf.message import Message
+from google.protobuf.message_factory import GetMessageClass
+
+from authsvc.rpc.status import CODES
+from authsvc.v1.auth_service_pb2 import DESCRIPTOR
+from tests.service import failure_of
+
+PROTO = Path(__file__).resolve().parents[2] / "protos" / "authsvc" / "v1" / "auth_service.proto"
+SERVICE = DESCRIPTOR.services_by_name["AuthService"]
+# Reasons that no request can be the cause of.
+OUR_FAULTS = {"INTERNAL", "DATABASE_UNAVAILABLE", "CONFLICT", "OVERLOADED", "DEADLINE_EXCEEDED"}
+
+Metadata = Sequence[tuple[str, str]]
+
+
+@dataclass(frozen=True)
+class Method:
+    """Hold one method of the service."""
+
+    descriptor: MethodDescriptor
+
+    def __str__(self) -> str:
+        return self.descriptor.name
+
+    def request(self) -> Message:
+        """Return an empty request."""
+        return GetMessageClass(self.descriptor.input_type)()
+
+    async def call(self, channel: grpc.aio.Channel, message: bytes, metadata: Metadata = ()) -> str:
+        """Send a message; return the reason of the failure, or OK.
+
+        Whatever fails must have the code of its reason, and a reason that is the caller's.
+        """
+        method = channel.unary_unary(
+            f"/{SERVICE.full_name}/{self.descriptor.name}",
+            request_serializer=bytes,
+            response_deserializer=GetMessageClass(self.descriptor.output_type).FromString,
+        )
+        try:
+            await method(message, metadata=tuple(metadata))
+        except grpc.aio.AioRpcError as error:
+            failure = failure_of(error)
+            assert failure.code is {reason.value: code for reason, code in CODES.items()}[failure.reason]
+            assert failure.reason not in OUR_FAULTS, f"{self} {failure} {message[:200]!r}"
+            return failure.reason
+        return "OK"
+
+
+def methods() -> list[Method]:
+    """Return every method; that which ends the bearer's own session comes last."""
+    return sorted((Method(each) for each in SERVICE.methods), key=lambda method: str(method) == "SignOut")
+
+
+def bearer_methods() -> list[Method]:
+    """Return the methods whose comment in the proto begins with "Bearer."."""
+    comments = dict(comments_of_methods())
+    assert comments.keys() == {str(method) for method in methods()}
+    return [method for method in methods() if comments[str(method)].startswith("Bearer.")]
+
+
+def comments_of_methods() -> Iterator[tuple[str, str]]:
+    """Yield each method in the proto with the comment above it."""
+    comment: list[str] = []
+    for line in PROTO.read_text(encoding="utf-8").splitlines():
+        stripped = line.strip()
+        if stripped.startswith("//"):
+            comment.append(stripped.removeprefix("//").strip())
+            continue
+        if method := re.match(r"rpc (\w+)\(", stripped):
+            yield method[1], " ".join(comment).strip()
+        comment = []
+
+
+def filled(request: Message, text: str, number: int) -> Iterator[Message]:
+    """Yield a request with the text in every text field and the number in every number and enum field.
+
+    Of the fields of a oneof each is set in a message of its own; the first message has none of them.
+    """
+    fields = request.DESCRIPTOR.fields
+    for field in fields:
+        if field.containing_oneof is None:
+            _fill(request, field, text, number)
+    yield request
+    for field in fields:
+        if field.containing_oneof is not None:
+            one = type(request)()
+            one.CopyFrom(request)
+            _fill(one, field, text, number)
+            yield one
+
+
+def _fill(message: Message, field: Any, text: str, number: int) -> None:
+    if field.message_type is not None:
+        # Requests have no messages but maps of text.
+        assert field.message_type.GetOptions().map_entry, field.full_name
+        getattr(message, field.name)[text] = text
+        getattr(message, field.name)["email"] = text
+    elif field.type == FieldDescriptor.TYPE_STRING:
+        setattr(message, field.name, text)
+    elif field.type == FieldDescriptor.TYPE_BOOL:
+        setattr(message, field.name, bool(number))
+    else:
+        setattr(message, field.name, number)
