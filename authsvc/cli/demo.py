@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import signal
 import tempfile
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -48,10 +50,17 @@ def command(address: str | None, mail_url: str | None, ca_file: Path | None, qr_
         raise click.UsageError("--address and --mail-url go together")
     if ca_file is not None and address is None:
         raise click.UsageError("--ca-file needs --address")
-    uvloop.run(_run(address, mail_url, ca_file, qr_png))
+    try:
+        uvloop.run(_run(address, mail_url, ca_file, qr_png))
+    except asyncio.CancelledError as error:
+        raise click.Abort from error
 
 
 async def _run(address: str | None, mail_url: str | None, ca_file: Path | None, qr_png: Path | None) -> None:
+    # As Ctrl-C does: a server of its own is stopped, and its folder removed.
+    task = asyncio.current_task()
+    assert task is not None  # noqa: S101 - for mypy: this runs in one
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
     view = View()
     if address is not None and mail_url is not None:
         await _walk(view, address, mail_url, ca_file, qr_png)

@@ -33,11 +33,13 @@ async def serving(settings: Settings) -> AsyncIterator[int]:
             port = await app.start()
         try:
             async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(app.run(stop))
+                running = tasks.create_task(app.run(stop))
                 try:
                     yield port
                 finally:
                     stop.set()
+                    # Before an error or a cancellation reaches the group, which would cut it off.
+                    await asyncio.wait({running})
         except ExceptionGroup as group:
             # What ends the command leaves the group as it is, to be told in its own words.
             for error in group.exceptions:

@@ -6,11 +6,13 @@ import contextlib
 import os
 import re
 import shutil
+import signal
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import psutil
 import pyotp
 import pytest
 import segno
@@ -20,6 +22,7 @@ from authsvc.dev.mailbox import Mailbox
 from tests.cli.certificates import issue
 from tests.cli.command import authsvc, bare_environment
 from tests.processes import COMMAND, ServerProcess, environment, free_port
+from tests.waiting import PATIENCE
 
 pytestmark = pytest.mark.e2e
 
@@ -172,4 +175,25 @@ def test_demo_on_a_terminal_has_colours_of_its_own(tmp_path: Path) -> None:
     # White on black, as numbers of the 256 colours.
     assert all("\x1b[38;5;231;48;5;16m" in row for row in rows)
     # The folder of its own is gone.
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_demo_can_be_stopped(number: signal.Signals, tmp_path: Path) -> None:
+    """Stopped in the middle, the demo removes its folder, leaves no process, and ends with 1 without a traceback."""
+    with psutil.Popen(
+        [*COMMAND, "demo"],
+        env=bare_environment() | {"TMPDIR": str(tmp_path)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert any("SignUp" in line for line in process.stdout)
+        family = process.children(recursive=True)
+        process.send_signal(number)
+        _, errors = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 1
+    assert errors.strip() == "Aborted!"
+    assert family
+    assert not any(each.is_running() for each in family)
     assert not list(tmp_path.iterdir())
