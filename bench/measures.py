@@ -19,7 +19,7 @@ from bench.hashing import PASSWORD, verify_repeatedly
 from bench.load import Call, pace, saturate
 from bench.server import EMPTY
 from bench.stack import Running, Stack, username
-from bench.window import Memory, Window, cpu_seconds
+from bench.window import Memory, Window, cpu_seconds, nicer_cpu_seconds
 
 FETCH_ROUNDS = 24
 FETCH_SECONDS = 0.3
@@ -48,10 +48,11 @@ class Fetch:
 
 @dataclass(frozen=True, slots=True)
 class SignIns:
-    """Hold the cost of SignIn beside that of the hash in it."""
+    """Hold the cost of SignIn beside that of a bare hash, and the shares of the server's CPU that went into hashing."""
 
     sign_in: list[Window]
     hash: list[Window]
+    hash_shares: list[float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,14 +91,16 @@ async def measure_fetch(server: Running) -> Fetch:
 async def measure_sign_in(stack: Stack, server: Running) -> SignIns:
     """Compare SignIn with the bare hash, on as many threads as the server has."""
     loop = asyncio.get_running_loop()
-    sign_ins, hashes = [], []
+    sign_ins, hashes, shares = [], [], []
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as other_process:
         bare = (stack.settings.passwords, CORES, SIGN_IN_SECONDS)
         await loop.run_in_executor(other_process, verify_repeatedly, *bare[:2], 0.2)
         for _ in range(SIGN_IN_ROUNDS):
             hashes.append(await loop.run_in_executor(other_process, verify_repeatedly, *bare))
+            before = nicer_cpu_seconds(server.pid)
             sign_ins.append(await _saturate_with_sign_ins(server, SIGN_IN_SECONDS))
-    return SignIns(sign_ins, hashes)
+            shares.append((nicer_cpu_seconds(server.pid) - before) / sign_ins[-1].cpu_seconds)
+    return SignIns(sign_ins, hashes, shares)
 
 
 async def measure_latency(server: Running) -> Latency:
