@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -103,9 +104,11 @@ class Walk:
     async def _sign_in_again(self, secret: TotpSecret, used: int) -> int:
         started = await self._sign_in(SignInStep.SIGN_IN_STEP_CONFIRM_SIGN_IN_WITH_TOTP_CODE)
         if self._present_step() <= used:
-            seconds = self._seconds_left()
-            self._view.say(f"    Each code works once. The authenticator shows the next one in {seconds:.0f} s …")
-            await self._clock.sleep(timedelta(seconds=seconds))
+            seconds = math.ceil(self._seconds_left())
+            self._view.say(f"    Each code works once. The authenticator shows the next one in {seconds} s …")
+        # Again and again, since timers may wake a moment early.
+        while self._present_step() <= used:
+            await self._clock.sleep(timedelta(seconds=self._seconds_left()))
         step = self._present_step()
         tokens = await self._answer(started.session, secret.code(step))
         await self._fetch_session(tokens, is_signed_in=True)

@@ -169,7 +169,7 @@ def test_demo_on_a_terminal_has_colours_of_its_own(tmp_path: Path) -> None:
         while part := os.read(terminal, 1 << 16):
             seen += part
     os.close(terminal)
-    assert process.wait() == 0
+    assert process.wait() == 0, seen.decode()
     rows = [line for line in seen.decode().splitlines() if "▄" in line]
     assert len(rows) > 20
     # White on black, as numbers of the 256 colours.
