@@ -79,10 +79,12 @@ class Callers:
         if not told:
             return Caller(user_agent=user_agent)
         try:
-            address = ip_address(told)
-        except ValueError as error:
-            violation = Violation(CLIENT_IP, "ADDRESS", "must be an IPv4 or IPv6 address")
-            raise InvalidFields(violations=(violation,)) from error
+            address = _unmapped(ip_address(told))
+        except ValueError:
+            address = None
+        # A zone (RFC 4007) means nothing outside the machine that it is of, and may be any text.
+        if address is None or "%" in told:
+            raise InvalidFields(violations=(Violation(CLIENT_IP, "ADDRESS", "must be an IPv4 or IPv6 address"),))
         return Caller(source=_source_of(address), ip=str(address), user_agent=user_agent)
 
     def _is_trusted(self, context: Context, peer: Address | None) -> bool:
@@ -106,14 +108,16 @@ def _address_of(peer: str) -> Address | None:
     family, _, rest = unquote(peer).partition(":")
     if family not in ("ipv4", "ipv6"):
         return None
-    address = ip_address(rest.rpartition(":")[0].strip("[]").partition("%")[0])
-    return address.ipv4_mapped or address if isinstance(address, IPv6Address) else address
+    return _unmapped(ip_address(rest.rpartition(":")[0].strip("[]").partition("%")[0]))
+
+
+def _unmapped(address: Address) -> Address:
+    # A socket that listens on IPv6 sees IPv4 as `::ffff:192.0.2.1`.
+    return (address.ipv4_mapped or address) if isinstance(address, IPv6Address) else address
 
 
 def _source_of(address: Address) -> str:
     if isinstance(address, IPv6Address):
-        if address.ipv4_mapped is not None:
-            return str(address.ipv4_mapped)
         # One subscriber has at least a /64 (RFC 6177).
         return str(IPv6Network((address, 64), strict=False))
     return str(address)
