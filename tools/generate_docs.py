@@ -83,7 +83,7 @@ def _default(info: FieldInfo) -> str:
     if value is None or value == () or (isinstance(value, SecretStr) and not value.get_secret_value()):
         return "-"
     if isinstance(value, timedelta):
-        return f"{value.total_seconds():g}"
+        return _seconds(value)
     if isinstance(value, bool):
         return str(value).lower()
     return f"`{value}`" if isinstance(value, str) and value else str(value) or "-"
@@ -94,7 +94,7 @@ def _range(info: FieldInfo) -> str:
     for rule in info.metadata:
         if isinstance(rule, Ge | Le):
             bound: Any = rule.ge if isinstance(rule, Ge) else rule.le
-            bounds[type(rule)] = f"{bound.total_seconds():g}" if isinstance(bound, timedelta) else str(bound)
+            bounds[type(rule)] = _seconds(bound) if isinstance(bound, timedelta) else str(bound)
     if bounds:
         return f"{bounds[Ge]}-{bounds[Le]}"
     most = next((rule.max_length for rule in info.metadata if isinstance(rule, MaxLen)), None)
@@ -102,6 +102,11 @@ def _range(info: FieldInfo) -> str:
     if most is not None:
         return f"{least}-{most} characters"
     return "true, false" if isinstance(info.default, bool) else "-"
+
+
+def _seconds(duration: timedelta) -> str:
+    seconds = duration.total_seconds()
+    return str(int(seconds)) if seconds.is_integer() else str(seconds)
 
 
 def main() -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from authsvc.config import setting_names
+from authsvc.config import Settings, load, setting_names
 from authsvc.errors import Reason
 from tools.generate_docs import DOCUMENTS, GENERATED, configuration, errors
 
@@ -21,6 +21,14 @@ def test_every_setting_is_documented() -> None:
     """docs/configuration.md has a row for each setting."""
     text = configuration()
     assert [name for name in setting_names() if f"| `{name}` |" not in text] == []
+
+
+def test_defaults_can_be_set_as_they_are_documented() -> None:
+    """Each default in the table, put into the environment as it stands there, changes nothing."""
+    rows = [row.strip("| ").split(" | ") for row in configuration().splitlines() if row.startswith("| `")]
+    defaults = {row[0].strip("`"): row[2].strip("`") for row in rows if row[2] != "-"}
+    assert len(defaults) > 60
+    assert load(defaults) == Settings()
 
 
 def test_every_reason_is_documented_with_an_example() -> None:

@@ -1,7 +1,9 @@
 """The one map from domain errors to statuses: complete, and the same as what the protos say."""
 
+import re
 from datetime import timedelta
 from itertools import product
+from pathlib import Path
 
 import grpc
 import pytest
@@ -92,3 +94,10 @@ def test_request_id_cannot_be_overwritten_by_metadata() -> None:
     info, *_ = details(to_status(LimitExceeded(metadata={"request_id": "another"}), "id"))
     assert isinstance(info, ErrorInfo)
     assert info.metadata["request_id"] == "id"
+
+
+def test_protos_name_the_status_of_each_reason() -> None:
+    """The comment of each reason begins with the status that the map gives it, and tells of details that come along."""
+    proto = Path(__file__).resolve().parents[2] / "protos" / "authsvc" / "v1" / "error_reason.proto"
+    told = re.findall(r"  // ([A-Z_]+)(?: with \w+)?: .*\n(?:  // .*\n)*  ERROR_REASON_(\w+) = ", proto.read_text())
+    assert {name: code for code, name in told} == {reason: code.name for reason, code in CODES.items()}
