@@ -1,6 +1,7 @@
 """Logs: one line an event, without secrets, wherever the event comes from."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -80,6 +81,19 @@ def test_libraries_are_heard_from_warnings_on() -> None:
     assert [(line["event"], line["library"], line["text"], line["level"]) for line in told] == [
         ("library", "grpc", "careful", "warning")
     ]
+
+
+def test_log_that_nobody_reads_any_more_fails_nothing() -> None:
+    """When the reader of standard error has gone, what is logged is lost and the program goes on."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    code = "log.info('lost'); log.error('lost'); logging.getLogger('library').error('lost'); print('alive')"
+    source = SET_UP.format(level="info", format="json") + code
+    ran = subprocess.run(
+        [sys.executable, "-c", source], cwd=ROOT, stdout=subprocess.PIPE, stderr=writer, check=False, text=True
+    )
+    os.close(writer)
+    assert ran.stdout == "alive\n"
 
 
 def test_lost_task_is_logged_without_its_words() -> None:
