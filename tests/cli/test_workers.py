@@ -181,7 +181,7 @@ async def test_a_second_signal_ends_all_workers_at_once(slow_server: ServerProce
     await slow_server.wait_for_event("draining")
     slow_server.send(signal.SIGTERM)
     assert await slow_server.wait() == -signal.SIGTERM
-    psutil.wait_procs(workers, timeout=PATIENCE)
+    await asyncio.to_thread(psutil.wait_procs, workers, timeout=PATIENCE)
     assert not any(worker.is_running() for worker in workers)
     answers = await asyncio.gather(*calls, return_exceptions=True)
     assert any(isinstance(answer, grpc.aio.AioRpcError) for answer in answers)
@@ -194,7 +194,8 @@ async def test_workers_end_with_a_killed_supervisor(slow_server: ServerProcess, 
     slow_server.send(signal.SIGKILL)
     answers = await asyncio.gather(*calls)
     assert all(answer.user_id for answer in answers)
-    _, alive = psutil.wait_procs(workers, timeout=PATIENCE)
+    # In a thread: the workers finish sending mail to the catcher, which is in this event loop.
+    _, alive = await asyncio.to_thread(psutil.wait_procs, workers, timeout=PATIENCE)
     assert not alive
     socket.create_server(("127.0.0.1", slow_server.port)).close()
 
