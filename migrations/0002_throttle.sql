@@ -17,7 +17,6 @@ create table rate_windows (
     action text not null,
     subject text not null,
     spent integer not null,
-    allowed integer not null,
     ends_at timestamptz not null,
     primary key (action, subject)
 ) with (fillfactor = 70);

@@ -126,6 +126,7 @@ class Sessions:
             access_jti=new.origin_jti,
             amr=new.amr,
             auth_time=new.auth_time,
+            session_ends_at=new.auth_time + self._settings.refresh_ttl,
             refresh_token=new.refresh_token,
         )
 
@@ -218,6 +219,7 @@ class Sessions:
             access_jti=new_id(),
             amr=standing.amr,
             auth_time=standing.auth_time,
+            session_ends_at=standing.expires_at,
             refresh_token=successor,
         )
 
@@ -285,11 +287,13 @@ class Sessions:
         access_jti: UUID,
         amr: list[str],
         auth_time: datetime,
+        session_ends_at: datetime,
         refresh_token: str,
     ) -> Tokens:
         key = await self._signing_keys.current()
         issued_at = int(self._clock.now().timestamp())
-        expires_at = issued_at + int(self._settings.access_ttl.total_seconds())
+        # Who verifies tokens without asking must not take them for longer than the session lives.
+        expires_at = min(issued_at + int(self._settings.access_ttl.total_seconds()), int(session_ends_at.timestamp()))
         shared = {
             "iss": self._settings.issuer,
             "aud": self._settings.audience,

@@ -28,6 +28,11 @@ class Factor(enum.StrEnum):
     RESET_CODE = "RESET_CODE"
 
 
+# Factors that are closed after too many failures in a row, until they are reset. Only a right code resets one sent by
+# mail, so a stranger could close that for good; five tries a code and five codes an hour bound it.
+CLOSABLE = frozenset({Factor.PASSWORD, Factor.TOTP})
+
+
 class Action(enum.StrEnum):
     """Name what is limited by source and in all. The values are stored."""
 
@@ -79,6 +84,7 @@ class Throttle:
             LimitExceeded: the factor is locked, until `retry_after`; or closed until it is reset, without one.
         """
         limits = self._limits
+        close_at = limits.close_at if factor in CLOSABLE else None
         if await throttle.spend_failure(
             self._database,
             username_key=username_key,
@@ -86,11 +92,11 @@ class Throttle:
             now=self._clock.now(),
             lock_from=limits.lock_from,
             lock_max=limits.lock_max,
-            close_at=limits.close_at,
+            close_at=close_at,
         ):
             return
         lock = await throttle.find_lock(self._database, username_key=username_key, factor=factor)
-        if lock is not None and lock.count >= limits.close_at:
+        if lock is not None and close_at is not None and lock.count >= close_at:
             raise LimitExceeded(metadata={"closed": "true"})
         wait = lock.locked_until - self._clock.now() if lock is not None else SHORTEST_WAIT
         raise LimitExceeded(retry_after=max(wait, SHORTEST_WAIT))
@@ -100,8 +106,7 @@ class Throttle:
         await throttle.reset_failures(executor, username_key=username_key, factors=list(factors))
 
     async def _spend(self, allowance: Allowance) -> None:
-        used_up = await throttle.spend_calls(self._database, allowances=[allowance], now=self._clock.now())
-        if used_up:
-            end = await throttle.find_window_end(self._database, allowances=used_up)
+        if not await throttle.spend_call(self._database, allowance=allowance, now=self._clock.now()):
+            end = await throttle.find_window_end(self._database, allowance=allowance)
             wait = end - self._clock.now() if end is not None else SHORTEST_WAIT
             raise LimitExceeded(retry_after=max(wait, SHORTEST_WAIT))

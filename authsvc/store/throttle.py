@@ -21,7 +21,7 @@ on conflict (username_key, factor) do update
        end,
        updated_at = $3
  where f.locked_until <= $3
-   and f.count < $6::int
+   and ($6::int is null or f.count < $6::int)
 """
 
 
@@ -33,9 +33,12 @@ async def spend_failure(
     now: datetime,
     lock_from: int,
     lock_max: timedelta,
-    close_at: int,
+    close_at: int | None,
 ) -> bool:
-    """Count a failure in advance; False, and nothing counted, while the factor is locked or closed."""
+    """Count a failure in advance; False, and nothing counted, while the factor is locked or closed.
+
+    `close_at` None: it is never closed.
+    """
     tag = await executor.execute(SPEND_FAILURE, username_key, factor, now, lock_from, lock_max, close_at)
     return affected(tag) == 1
 
@@ -102,50 +105,36 @@ class Allowance:
     window: timedelta
 
 
-# Rows are locked in one order everywhere, so that two calls with the same subjects can't deadlock.
-SPEND_CALLS = """
-insert into rate_windows as w (action, subject, spent, allowed, ends_at)
-select action, subject, 1, allowed, $5::timestamptz + length
-  from unnest($1::text[], $2::text[], $3::int[], $4::interval[]) as asked (action, subject, allowed, length)
- order by action, subject
+SPEND_CALL = """
+insert into rate_windows as w (action, subject, spent, ends_at)
+values ($1, $2, 1, $4::timestamptz + $5::interval)
 on conflict (action, subject) do update
-   set spent = case when w.ends_at <= $5::timestamptz then 1 else w.spent + 1 end,
-       allowed = excluded.allowed,
-       ends_at = case when w.ends_at <= $5::timestamptz then excluded.ends_at else w.ends_at end
- where w.ends_at <= $5::timestamptz
-    or w.spent < excluded.allowed
-returning action, subject
+   set spent = case when w.ends_at <= $4::timestamptz then 1 else w.spent + 1 end,
+       ends_at = case when w.ends_at <= $4::timestamptz then excluded.ends_at else w.ends_at end
+ where w.ends_at <= $4::timestamptz
+    or w.spent < $3::int
 """
 
 
-async def spend_calls(executor: Executor, *, allowances: list[Allowance], now: datetime) -> list[Allowance]:
-    """Count one call against each allowance; return those that were used up, against which nothing was counted."""
-    rows = await executor.fetch(
-        SPEND_CALLS,
-        [allowance.action for allowance in allowances],
-        [allowance.subject for allowance in allowances],
-        [allowance.allowed for allowance in allowances],
-        [allowance.window for allowance in allowances],
-        now,
+async def spend_call(executor: Executor, *, allowance: Allowance, now: datetime) -> bool:
+    """Count one call; False, and nothing counted, if the allowance is used up."""
+    tag = await executor.execute(
+        SPEND_CALL, allowance.action, allowance.subject, allowance.allowed, now, allowance.window
     )
-    spent = {(row["action"], row["subject"]) for row in rows}
-    return [allowance for allowance in allowances if (allowance.action, allowance.subject) not in spent]
+    return affected(tag) == 1
 
 
-FIND_WINDOW_ENDS = """
-select max(ends_at)
+FIND_WINDOW_END = """
+select ends_at
   from rate_windows
- where (action, subject) in (select * from unnest($1::text[], $2::text[]))
+ where action = $1
+   and subject = $2
 """
 
 
-async def find_window_end(executor: Executor, *, allowances: list[Allowance]) -> datetime | None:
-    """Find when the last of some windows ends."""
-    end: datetime | None = await executor.fetchval(
-        FIND_WINDOW_ENDS,
-        [allowance.action for allowance in allowances],
-        [allowance.subject for allowance in allowances],
-    )
+async def find_window_end(executor: Executor, *, allowance: Allowance) -> datetime | None:
+    """Find when the present window of an allowance ends."""
+    end: datetime | None = await executor.fetchval(FIND_WINDOW_END, allowance.action, allowance.subject)
     return end
 
 

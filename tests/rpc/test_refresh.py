@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from datetime import timedelta
+from datetime import UTC, timedelta
 
 import grpc
 import pytest
@@ -174,3 +174,11 @@ async def test_password_changes(service: Service, account: Account) -> None:
     await confirm_reset(service, "ada", await reset_code(service, account), "Another-5-lemons-tree")
     async with fails("TOKEN_REVOKED"):
         await refresh(service, other.refresh_token)
+
+
+async def test_access_token_ends_with_its_session(service: Service, account: Account) -> None:
+    """An access token issued shortly before the session's end names that end, for those who verify it themselves."""
+    service.clock.advance(service.settings.tokens.refresh_ttl - timedelta(minutes=2))
+    tokens = await refresh(service, account.tokens.refresh_token)
+    left = tokens.access_token_expires_at.ToDatetime(UTC) - service.clock.now()
+    assert timedelta(minutes=2) - timedelta(seconds=1) < left <= timedelta(minutes=2)

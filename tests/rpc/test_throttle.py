@@ -177,6 +177,24 @@ async def test_closed_after_a_hundred(service: Service, database: Database, clos
         assert failure.metadata["closed"] == "true"
 
 
+async def test_mail_codes_are_locked_but_never_closed(service: Service, database: Database) -> None:
+    """A stranger's wrong reset codes lock for 15 minutes at most, and the owner's right code works then."""
+    account = await service.enrolled()
+    await database.execute(SEED, "ada", "RESET_CODE", 150, service.clock.now())
+    code = await reset_code(service, account)
+    async with fails("CODE_MISMATCH"):
+        await confirm_reset(service, "ada", wrong(code))
+    async with fails("LIMIT_EXCEEDED") as failures:
+        await confirm_reset(service, "ada", code)
+    assert failures[0].retry_after is not None
+    assert "closed" not in failures[0].metadata
+    service.clock.advance(timedelta(minutes=10))
+    code = await reset_code(service, account)
+    service.clock.advance(timedelta(minutes=5))
+    await confirm_reset(service, "ada", code)
+    await service.sign_in("ada", password=NEW_PASSWORD)
+
+
 async def test_reset_opens_a_closed_password(service: Service, database: Database) -> None:
     """A reset by mail opens a closed password, and the wrong ones start from nothing."""
     account = await service.enrolled("ada")

@@ -170,77 +170,48 @@ async def test_window_begins_with_its_first_call(database: Database, clock: Fake
     now = clock.now()
 
     async def spend(at: timedelta) -> bool:
-        return not await throttle.spend_calls(database, allowances=[per_source()], now=now + at)
+        return await throttle.spend_call(database, allowance=per_source(), now=now + at)
 
     assert [await spend(at) for at in (timedelta(), SECOND, 2 * SECOND, 3 * SECOND)] == [True, True, True, False]
-    assert await throttle.find_window_end(database, allowances=[per_source()]) == now + HOUR
+    assert await throttle.find_window_end(database, allowance=per_source()) == now + HOUR
     assert not await spend(HOUR - TICK)
     assert [await spend(HOUR) for _ in range(4)] == [True, True, True, False]
-    assert await throttle.find_window_end(database, allowances=[per_source()]) == now + 2 * HOUR
+    assert await throttle.find_window_end(database, allowance=per_source()) == now + 2 * HOUR
 
 
 async def test_calls_at_once_are_all_counted(database: Database, clock: FakeClock) -> None:
     """Of twenty calls at once those that are allowed go through."""
     outcomes = await asyncio.gather(
-        *(throttle.spend_calls(database, allowances=[per_source()], now=clock.now()) for _ in range(20))
+        *(throttle.spend_call(database, allowance=per_source(), now=clock.now()) for _ in range(20))
     )
-    assert sum(not used_up for used_up in outcomes) == 3
-
-
-async def test_refused_source_is_counted_in_all_but_not_again(database: Database, clock: FakeClock) -> None:
-    """A call beyond its source's allowance is told so; only the other allowance is spent."""
-    now = clock.now()
-    allowances = [in_all(3), per_source(1)]
-    assert await throttle.spend_calls(database, allowances=allowances, now=now) == []
-    assert await throttle.spend_calls(database, allowances=allowances, now=now) == [per_source(1)]
-    assert await throttle.spend_calls(database, allowances=[in_all(3)], now=now) == []
-    assert await throttle.spend_calls(database, allowances=allowances, now=now) == allowances
+    assert sum(outcomes) == 3
 
 
 async def test_one_source_spends_nothing_of_another(database: Database, clock: FakeClock) -> None:
     """A source that has used its allowance up leaves that of others whole."""
     now = clock.now()
-    await throttle.spend_calls(database, allowances=[per_source(1)], now=now)
-    assert await throttle.spend_calls(database, allowances=[per_source(1)], now=now)
-    assert not await throttle.spend_calls(database, allowances=[per_source(1, source="192.0.2.2")], now=now)
+    await throttle.spend_call(database, allowance=per_source(1), now=now)
+    assert not await throttle.spend_call(database, allowance=per_source(1), now=now)
+    assert await throttle.spend_call(database, allowance=per_source(1, source="192.0.2.2"), now=now)
 
 
 async def test_lowered_allowance_holds_in_a_window_that_runs(database: Database, clock: FakeClock) -> None:
     """After a restart with a lower setting the calls of the present window count against it."""
     now = clock.now()
     for _ in range(2):
-        assert not await throttle.spend_calls(database, allowances=[per_source(3)], now=now)
-    assert await throttle.spend_calls(database, allowances=[per_source(2)], now=now)
+        assert await throttle.spend_call(database, allowance=per_source(3), now=now)
+    assert not await throttle.spend_call(database, allowance=per_source(2), now=now)
 
 
-async def test_wait_is_for_the_last_of_the_used_up_windows(database: Database, clock: FakeClock) -> None:
-    """Where two allowances are used up the later end is told; for none there is no end."""
+async def test_each_allowance_has_a_window_of_its_own(database: Database, clock: FakeClock) -> None:
+    """The end of a window is that of its own action and subject; what was never called has none."""
     now = clock.now()
     short = per_source(window=SECOND)
     for allowance in (short, in_all(3)):
-        await throttle.spend_calls(database, allowances=[allowance], now=now)
-    assert await throttle.find_window_end(database, allowances=[short, in_all(3)]) == now + HOUR
-    assert await throttle.find_window_end(database, allowances=[short]) == now + SECOND
-    assert await throttle.find_window_end(database, allowances=[per_source(source="nobody")]) is None
-
-
-async def test_calls_that_name_the_same_windows_in_another_order_cannot_deadlock(
-    database: Database, clock: FakeClock
-) -> None:
-    """Rows are locked in one order, whatever order the call names them in."""
-    allowances = [per_source(10, source=source) for source in "abc"]
-    assert not await throttle.spend_calls(database, allowances=allowances, now=clock.now())
-    async with database.transaction() as transaction:
-        # Both calls come to wait for the row in the middle, each with the rows before it in its hands.
-        await transaction.execute("select from rate_windows where subject = 'source:b' for update")
-        calls = asyncio.gather(
-            *(
-                throttle.spend_calls(database, allowances=order, now=clock.now())
-                for order in (allowances, allowances[::-1])
-            )
-        )
-        await asyncio.sleep(0.1)
-    assert await calls == [[], []]
+        assert await throttle.spend_call(database, allowance=allowance, now=now)
+    assert await throttle.find_window_end(database, allowance=in_all(3)) == now + HOUR
+    assert await throttle.find_window_end(database, allowance=short) == now + SECOND
+    assert await throttle.find_window_end(database, allowance=per_source(source="nobody")) is None
 
 
 async def test_purge_takes_windows_that_ended(database: Database, clock: FakeClock) -> None:
@@ -248,7 +219,7 @@ async def test_purge_takes_windows_that_ended(database: Database, clock: FakeClo
     now = clock.now()
     for number in range(4):
         window = HOUR + TICK if number == 3 else HOUR
-        await throttle.spend_calls(database, allowances=[per_source(source=str(number), window=window)], now=now)
+        await throttle.spend_call(database, allowance=per_source(source=str(number), window=window), now=now)
 
     async def purge() -> int:
         return await throttle.purge_windows(database, ended_before=now + HOUR, limit=2)
