@@ -25,7 +25,7 @@ from authsvc.core.throttle import Throttle
 from authsvc.core.totp import Totp
 from authsvc.crypto.password_hash import HashParameters, PasswordHasher
 from authsvc.crypto.sealing import KeyRing, UnsealError, parse_master_keys
-from authsvc.errors import DomainError
+from authsvc.errors import DatabaseUnavailable
 from authsvc.mail.dispatcher import Dispatcher
 from authsvc.mail.smtp import SmtpSender
 from authsvc.rpc.auth import AuthServicer, Flows
@@ -94,7 +94,7 @@ class App:
             )
             stack.callback(hasher.close)
             notices = Notices(ring)
-            throttle = Throttle(counters, settings.limits, settings.codes, clock)
+            throttle = Throttle(counters, ring, settings.limits, settings.codes, clock)
             signing_keys = SigningKeys(database, ring, settings.tokens, clock)
             sessions = Sessions(database, ring, signing_keys, notices, settings.tokens, clock)
             codes = MailCodes(database, ring, throttle, notices, settings.codes, clock)
@@ -176,7 +176,7 @@ class App:
         except UnsealError:
             # Every sign-in would fail at its end. A rollout with the wrong key must stop at its first replica.
             return "the master key does not open the signing key: it is not the one of this database"
-        except DomainError:
+        except DatabaseUnavailable:
             return "the database is away"
         except Exception as error:
             # Nobody would start this watch again.

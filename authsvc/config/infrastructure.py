@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Literal
 
 from pydantic import Field, SecretStr
@@ -10,6 +9,7 @@ from pydantic import Field, SecretStr
 from authsvc.config.types import (
     Duration,
     MailAddress,
+    OptionalPath,
     Section,
     TrustedCallers,
     days,
@@ -52,9 +52,9 @@ class ServerSettings(Section):
     port: int = Field(50051, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
     workers: int = Field(1, ge=1, le=64, description="Processes that share the port.")
     reflection: bool = Field(False, description="Whether grpcurl may ask for the protos.")
-    tls_certificate_file: Path | None = Field(None, description="PEM chain; with the key it turns TLS on.")
-    tls_key_file: Path | None = Field(None, description="PEM private key.")
-    tls_client_ca_file: Path | None = Field(
+    tls_certificate_file: OptionalPath = Field(None, description="PEM chain; with the key it turns TLS on.")
+    tls_key_file: OptionalPath = Field(None, description="PEM private key.")
+    tls_client_ca_file: OptionalPath = Field(
         None, description="PEM bundle; clients must then show a certificate of it (mTLS)."
     )
     trusted_callers: TrustedCallers = Field(
@@ -113,7 +113,7 @@ class MailSettings(Section):
     smtp_tls: Literal["starttls", "implicit", "none"] = Field(
         "starttls", description="`starttls` (required, never downgraded), `implicit` (port 465) or `none`."
     )
-    smtp_ca_file: Path | None = Field(
+    smtp_ca_file: OptionalPath = Field(
         None, description="PEM bundle that signs the SMTP server's certificate; the system's if absent."
     )
     smtp_username: str = Field("", description="Login; none if empty.")

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Literal
 
 from pydantic import Field
 
-from authsvc.config.types import Duration, MfaMode, Section, days, hours, minutes, seconds
+from authsvc.config.types import Duration, MfaMode, OptionalPath, Section, days, hours, minutes, seconds
 
 
 class AccountsSettings(Section):
@@ -34,7 +33,7 @@ class PasswordsSettings(Section):
     min_length_with_mfa: int = Field(8, ge=8, le=128, description="Fewest characters where MFA is required.")
     min_length: int = Field(15, ge=8, le=128, description="Fewest characters elsewhere.")
     max_length: int = Field(256, ge=64, le=1024, description="Most characters.")
-    blocklist_file: Path | None = Field(
+    blocklist_file: OptionalPath = Field(
         None, description="Further refused passwords, one a line, beside the built-in list."
     )
     require_lowercase: bool = Field(False, description="Whether a lower-case letter is needed.")
@@ -60,6 +59,9 @@ class CodesSettings(Section):
     reset_ttl: Duration = Field(minutes(10), ge=minutes(2), le=hours(24), description="Life of a reset code.")
     reset_digits: int = Field(8, ge=6, le=10, description="Length of a reset code.")
     max_wrong: int = Field(5, ge=1, le=20, description="Wrong tries that burn a code.")
+    sends_to_address_per_hour: int = Field(
+        10, ge=1, le=1000, description="Sign-up mails to one address in an hour, whoever signs up; more are not sent."
+    )
     sends_per_hour: int = Field(5, ge=1, le=100, description="Codes of one kind sent to one account in an hour.")
 
 

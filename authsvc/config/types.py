@@ -7,6 +7,7 @@ from datetime import timedelta
 from email.errors import HeaderParseError
 from email.headerregistry import Address
 from ipaddress import IPv4Network, IPv6Network, ip_network
+from pathlib import Path
 from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict
@@ -41,6 +42,8 @@ def _mail_address(value: str) -> str:
 
 
 MailAddress = Annotated[str, AfterValidator(_mail_address)]
+# Given but empty, as in a compose file with an unset variable, is not given.
+OptionalPath = Annotated[Path | None, BeforeValidator(lambda value: None if value == "" else value)]
 # Out there a number of seconds, in here a timedelta.
 Duration = Annotated[timedelta, BeforeValidator(_seconds)]
 TrustedCaller = Annotated[IPv4Network | IPv6Network | str, BeforeValidator(_caller)]

@@ -60,15 +60,16 @@ def parse_attributes(values: Mapping[str, str], *, email_required: bool) -> Attr
         else:
             email = parsed
     others = {name: value for name, value in values.items() if name != "email"}
-    for name, value in others.items():
-        violations += _violations(name, value)
+    # Once, whatever their number, and not repeating them: an unknown name is as free as a value.
+    if not others.keys() <= STANDARD:
+        description = "must have only the attributes of OpenID Connect Core section 5.1"
+        violations.append(Violation("attributes", "UNKNOWN", description))
+    for name in sorted(STANDARD & others.keys()):
+        violations += _violations(name, others[name])
     return violations or Attributes(email, others)
 
 
 def _violations(name: str, value: str) -> list[Violation]:
-    # An unknown name is not repeated: it is as free as a value.
-    if name not in STANDARD:
-        return [Violation("attributes", "UNKNOWN", "must have only the attributes of OpenID Connect Core section 5.1")]
     field = f'attributes["{name}"]'
     if len(value.encode()) > VALUE_BYTES:
         return [Violation(field, "LENGTH", f"must have at most {VALUE_BYTES} bytes")]

@@ -96,6 +96,8 @@ class MailCodes:
         whose owner is told of the sign-up, and the code is sent to nobody.
         """
         kind = self._kinds[purpose]
+        # Nothing has been guessed at a new code. Else a stranger's guesses at the former ones could lock its owner out.
+        await self._throttle.forget(executor, username_key, kind.factor)
         code = new_code(kind.digits)
         expires_at = self.expiry(purpose, now)
         await codes.issue(
@@ -160,7 +162,8 @@ class MailCodes:
         """Return the masked address; for a name without one a made-up one that is always the same."""
         if email is not None:
             return CodeDelivery(mask_email(email))
-        digest = self._ring.digest(Purpose.MASK, username_key)
+        # Under the oldest key: a new master key in front must not change it.
+        digest = self._ring.digests(Purpose.MASK, username_key)[-1]
         local, domain = (chr(ord("a") + byte % 26) for byte in digest[:2])
         return CodeDelivery(mask_email(f"{local}@{domain}"))
 

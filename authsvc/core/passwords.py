@@ -10,7 +10,7 @@ from authsvc.core.password_policy import PasswordPolicy, own_words
 from authsvc.core.sessions import Bearer, Sessions
 from authsvc.core.throttle import Action, Factor, Throttle
 from authsvc.crypto.password_hash import PasswordHasher
-from authsvc.errors import CodeExpired, Conflict, InvalidPassword, NotAuthorized, TokenRevoked, Violation
+from authsvc.errors import CodeExpired, Conflict, InvalidPassword, NotAuthorized, Violation
 from authsvc.store import users
 from authsvc.store.db import RETRY_CONFLICT, Database
 
@@ -120,9 +120,7 @@ class Passwords:
             hash_ = await place.hash(password)
         now = self._clock.now()
         async with self._database.transaction() as transaction:
-            user = await users.lock(transaction, user_id=standing.user_id)
-            if user is None:
-                raise TokenRevoked
+            user = await self._sessions.hold(transaction, bearer)
             if not await users.has_hash(transaction, user_id=user.user_id, hash_=credential.hash):
                 raise Conflict(retry_after=RETRY_CONFLICT)
             await users.set_password(transaction, user_id=user.user_id, hash_=hash_, now=now)

@@ -158,6 +158,18 @@ class Sessions:
         except (TokenInvalid, TokenExpired, TokenRevoked):
             return None
 
+    async def hold(self, executor: Executor, bearer: Bearer) -> User:
+        """Lock the row of the bearer's user, and see that the session still lives: it may have been ended since.
+
+        Raises:
+            TokenRevoked: it has ended, or the account is disabled or gone.
+        """
+        user = await users.lock(executor, user_id=bearer.standing.user_id)
+        standing = await sessions.find_standing(executor, session_id=bearer.standing.session_id)
+        if user is None or user.disabled_at is not None or standing is None or standing.revoked_at is not None:
+            raise TokenRevoked
+        return user
+
     def require_recent(self, bearer: Bearer) -> None:
         """Let a sensitive call pass only soon after the user proved themselves.
 
@@ -242,9 +254,11 @@ class Sessions:
 
     async def revoke(self, bearer: Bearer, session_id: UUID) -> None:
         """End one session of the bearer's user; no error if there is none to end."""
-        await sessions.revoke(
-            self._database, session_id=session_id, user_id=bearer.standing.user_id, now=self._clock.now()
-        )
+        user_id = bearer.standing.user_id
+        async with self._database.transaction() as transaction:
+            # What the session began comes before as a whole, or finds it ended.
+            await users.lock(transaction, user_id=user_id)
+            await sessions.revoke(transaction, session_id=session_id, user_id=user_id, now=self._clock.now())
 
     async def list_live(self, bearer: Bearer, *, page_size: int, page_token: str) -> SessionPage:
         """List the user's live sessions, latest first, 50 by default.

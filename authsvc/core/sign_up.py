@@ -83,9 +83,10 @@ class SignUp:
             raise UsernameExists
         async with self._hasher.place() as place:
             hash_ = await place.hash(account.password)
+        needs_code = self._settings.confirm_sign_up and email is not None
+        may_mail = needs_code and email is not None and await self._throttle.spend_address(email.key)
         now = self._clock.now()
         user_id = new_id()
-        needs_code = self._settings.confirm_sign_up and email is not None
         async with self._database.transaction() as transaction:
             if not await users.insert(
                 transaction,
@@ -111,7 +112,9 @@ class SignUp:
                         to=email.address,
                         username=account.username.display,
                         locale=account.attributes.others.get("locale", ""),
-                    ),
+                    )
+                    if may_mail
+                    else None,
                     email_key=email.key,
                     now=now,
                 )
@@ -143,15 +146,23 @@ class SignUp:
         """
         await self._throttle.spend_call(Action.RESEND, caller)
         await self._codes.spend_send(CodePurpose.SIGN_UP, username_key)
+        addressee = await users.find(self._database, username_key=username_key)
+        may_mail = await self._throttle.spend_address(addressee.email_key if addressee else None)
         now = self._clock.now()
         async with self._database.transaction() as transaction:
+            # Before the account is read: a sign-up that takes the name over meanwhile must be seen, or its code would
+            # be replaced by one that is sent to the former account's address.
+            await users.reserve_username(
+                transaction,
+                username_key=username_key,
+                until=self._codes.expiry(CodePurpose.SIGN_UP, now),
+                at_most=self._settings.unconfirmed_purge,
+            )
             user = await users.find(transaction, username_key=username_key)
-            expires_at = self._codes.expiry(CodePurpose.SIGN_UP, now)
-            await users.reserve_username(transaction, username_key=username_key, until=expires_at)
             await self._send_code(
                 transaction,
                 username_key,
-                recipient(user) if user and user.status == "UNCONFIRMED" else None,
+                recipient(user) if may_mail and user and user.status == "UNCONFIRMED" else None,
                 email_key=user.email_key if user else None,
                 now=now,
             )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
@@ -51,6 +52,7 @@ class SigningKeys:
         self._public: dict[str, PublicKey] = {}
         self._private: dict[str, SigningKey] = {}
         self._read_at: datetime | None = None
+        self._reading = asyncio.Lock()
         # Only tokens that proved right are remembered, and only for as long as the keys stay the same.
         self._verified = lru_cache(REMEMBERED_TOKENS)(self._verify)
 
@@ -73,8 +75,8 @@ class SigningKeys:
     async def rotate(self, *, immediately: bool = False) -> SigningKeyRow:
         """Publish a new key, to be used once verifiers had time to fetch it; return it.
 
-        The others end when the last token they signed has. With `immediately`, for a leaked key, the new one is used at
-        once and the others end now: their tokens are refused.
+        The others end when the last token they signed has. With `immediately`, for a leaked key, the new one is used
+        and the others end as soon as each replica has read it, within 30 seconds: their tokens are refused.
         """
         now = self._clock.now()
         active_from = now if immediately else now + self._settings.signing_key_lead
@@ -101,15 +103,15 @@ class SigningKeys:
     async def current(self) -> SigningKey:
         """Return the key to sign with: the newest that is active."""
         now = self._clock.now()
-        for row in await self.published():
-            if row.active_from <= now:
-                if row.kid not in self._private:
-                    der = self._ring.open(Purpose.SIGNING_KEY, row.sealed_private, bound_to=row.kid)
-                    self._private[row.kid] = SigningKey.from_der(
-                        kid=row.kid, algorithm=cast(Algorithm, row.algorithm), der=der
-                    )
-                return self._private[row.kid]
-        raise Internal
+        rows = await self.published()
+        if not rows:
+            raise Internal
+        # Where this clock is behind that of the replica which made the first key, none is active yet.
+        row = next((row for row in rows if row.active_from <= now), rows[-1])
+        if row.kid not in self._private:
+            der = self._ring.open(Purpose.SIGNING_KEY, row.sealed_private, bound_to=row.kid)
+            self._private[row.kid] = SigningKey.from_der(kid=row.kid, algorithm=cast(Algorithm, row.algorithm), der=der)
+        return self._private[row.kid]
 
     async def verify_access_token(self, token: str) -> VerifiedToken:
         """Return what an access token of ours says; its end, and its session's, are the caller's to look at.
@@ -137,8 +139,14 @@ class SigningKeys:
         return VerifiedToken(UUID(claims["sid"]), datetime.fromtimestamp(claims["exp"], UTC))
 
     async def _refresh_if_older(self, age: timedelta) -> None:
-        if self._read_at is None or self._clock.now() - self._read_at >= age:
-            await self._refresh()
+        if self._is_older(age):
+            # One call asks for all that come meanwhile.
+            async with self._reading:
+                if self._is_older(age):
+                    await self._refresh()
+
+    def _is_older(self, age: timedelta) -> bool:
+        return self._read_at is None or self._clock.now() - self._read_at >= age
 
     async def _refresh(self) -> None:
         now = self._clock.now()

@@ -5,9 +5,12 @@ from __future__ import annotations
 import enum
 from datetime import timedelta
 
+import structlog
+
 from authsvc.clock import Clock
 from authsvc.config import CodesSettings, LimitsSettings
 from authsvc.core.caller import Caller
+from authsvc.crypto.sealing import KeyRing, Purpose
 from authsvc.errors import LimitExceeded
 from authsvc.store import throttle
 from authsvc.store.db import Database, Executor
@@ -17,6 +20,9 @@ HOUR = timedelta(hours=1)
 MINUTE = timedelta(minutes=1)
 # The shortest wait that is told, for a lock that ended between two statements.
 SHORTEST_WAIT = timedelta(milliseconds=100)
+
+
+_log = structlog.get_logger()
 
 
 class Factor(enum.StrEnum):
@@ -45,10 +51,14 @@ class Action(enum.StrEnum):
 class Throttle:
     """Spend limits in Postgres, each in one statement that is committed before the work it guards."""
 
-    def __init__(self, database: Database, limits: LimitsSettings, codes: CodesSettings, clock: Clock) -> None:
+    def __init__(
+        self, database: Database, ring: KeyRing, limits: LimitsSettings, codes: CodesSettings, clock: Clock
+    ) -> None:
         self._database = database
+        self._ring = ring
         self._limits = limits
         self._sends_per_hour = codes.sends_per_hour
+        self._sends_to_address = codes.sends_to_address_per_hour
         self._clock = clock
         self._calls = {
             Action.SIGN_UP: (limits.sign_up_per_source, limits.sign_up_global, HOUR),
@@ -76,6 +86,18 @@ class Throttle:
             LimitExceeded: the account had its codes of this hour.
         """
         await self._spend(Allowance(f"SEND_{factor}", f"account:{username_key}", self._sends_per_hour, HOUR))
+
+    async def spend_address(self, email_key: str | None) -> bool:
+        """Count a sign-up mail to an address; False if it had its mails of this hour.
+
+        That is no error: the caller must not learn what others sent there, and is answered as if the mail went out.
+        """
+        subject = self._ring.digest(Purpose.ADDRESS, email_key or "").hex()
+        allowance = Allowance("SEND_TO", f"address:{subject}", self._sends_to_address, HOUR)
+        allowed = await throttle.spend_call(self._database, allowance=allowance, now=self._clock.now())
+        if not allowed and email_key is not None:
+            _log.warning("mail_withheld", reason="the address had its sign-up mails of this hour")
+        return allowed
 
     async def spend_try(self, factor: Factor, username_key: str) -> None:
         """Count a failure in advance; who succeeds has it forgotten by `forget`.

@@ -14,14 +14,16 @@ from authsvc.core.throttle import Factor, Throttle
 from authsvc.crypto.sealing import KeyRing, Purpose
 from authsvc.crypto.tokens import new_handle, new_id
 from authsvc.crypto.totp import TotpSecret
-from authsvc.errors import CodeAlreadyUsed, CodeMismatch, SessionExpired, TokenRevoked, TotpDeviceLimit
-from authsvc.store import challenges, totp_devices, users
+from authsvc.errors import CodeAlreadyUsed, CodeMismatch, SessionExpired, TotpDeviceLimit
+from authsvc.store import challenges, totp_devices
 from authsvc.store.challenges import Challenge
 from authsvc.store.db import Database, Executor
 from authsvc.store.totp_devices import TotpDevice
 from authsvc.store.users import User
 
 DEFAULT_NAME = "Authenticator"
+# Half-done set-ups of one account that are kept, beside a new one; the oldest end.
+PENDING_KEPT = 99
 # The step name of a challenge session that waits for VerifyTotp; no sign-in has it.
 VERIFY_TOTP = "VERIFY_TOTP"
 
@@ -80,9 +82,7 @@ class Totp:
         now = self._clock.now()
         session = new_handle()
         async with self._database.transaction() as transaction:
-            user = await users.lock(transaction, user_id=bearer.standing.user_id)
-            if user is None:
-                raise TokenRevoked
+            user = await self._sessions.hold(transaction, bearer)
             await self._require_room(transaction, user)
             setup = await self.begin_setup(transaction, user, friendly_name, now)
             await challenges.insert(
@@ -117,8 +117,8 @@ class Totp:
         match = await self.match_pending(challenge, code)
         now = self._clock.now()
         async with self._database.transaction() as transaction:
-            user = await users.lock(transaction, user_id=challenge.user_id)
-            if user is None or not await challenges.consume(transaction, digest=challenge.digest, now=now):
+            user = await self._sessions.hold(transaction, bearer)
+            if not await challenges.consume(transaction, digest=challenge.digest, now=now):
                 raise SessionExpired
             await self._require_room(transaction, user)
             await self.activate(transaction, user, match, now)
@@ -127,6 +127,7 @@ class Totp:
         """Store a pending authenticator in the caller's transaction; active ones keep working."""
         secret = TotpSecret.generate()
         device_id = new_id()
+        await totp_devices.keep_newest_pending(executor, user_id=user.user_id, count=PENDING_KEPT)
         await totp_devices.insert_pending(
             executor,
             device_id=device_id,

@@ -40,6 +40,7 @@ class Purpose(enum.StrEnum):
     REFRESH_TOKEN = "refresh-token"  # noqa: S105  # the name of a purpose
     PAGE = "page"
     MASK = "mask"
+    ADDRESS = "address"
 
 
 class MasterKeyError(ValueError):

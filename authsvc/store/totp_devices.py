@@ -40,6 +40,24 @@ async def insert_pending(
     await executor.execute(INSERT_PENDING, device_id, user_id, friendly_name, sealed_secret, now, expires_at)
 
 
+KEEP_NEWEST_PENDING = """
+delete from totp_devices
+ where device_id in (
+     select device_id
+       from totp_devices
+      where user_id = $1
+        and verified_at is null
+      order by created_at desc, device_id
+     offset $2
+ )
+"""
+
+
+async def keep_newest_pending(executor: Executor, *, user_id: UUID, count: int) -> None:
+    """Delete the authenticators that wait for their first code, and with them their challenge sessions, but `count`."""
+    await executor.execute(KEEP_NEWEST_PENDING, user_id, count)
+
+
 FIND_PENDING = """
 select device_id, user_id, friendly_name, sealed_secret, verified_at is not null as is_active
   from totp_devices

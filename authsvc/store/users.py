@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from uuid import UUID
 
 import asyncpg
@@ -73,15 +73,15 @@ async def insert(
 
 RESERVE_USERNAME = """
 update users
-   set reserved_until = $2
+   set reserved_until = greatest(reserved_until, least($2, created_at + $3::interval))
  where username_key = $1
    and status = 'UNCONFIRMED'
 """
 
 
-async def reserve_username(executor: Executor, *, username_key: str, until: datetime) -> None:
-    """Keep the name of an unconfirmed account until `until`."""
-    await executor.execute(RESERVE_USERNAME, username_key, until)
+async def reserve_username(executor: Executor, *, username_key: str, until: datetime, at_most: timedelta) -> None:
+    """Keep the name of an unconfirmed account until `until`, but not for longer than `at_most` in all."""
+    await executor.execute(RESERVE_USERNAME, username_key, until, at_most)
 
 
 INSERT_PASSWORD = """

@@ -92,12 +92,13 @@ class SignUpRequest(_message.Message):
     username: _builtins.str
     """1–128 characters after RFC 8265 UsernameCaseMapped; letter case and width don't distinguish names. No `@`."""
     password: _builtins.str
-    """RFC 8265 OpaqueString, 8–256 characters where MFA is required, else 15–256; not a common one, not built of the username
-    or the e-mail address.
+    """RFC 8265 OpaqueString, 8–256 characters where MFA is required, else 15–256; not a common one, without the username and
+    without words of the e-mail address, of three characters and more.
     """
     @_builtins.property
     def attributes(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
-        """Attributes by name: `email` (required), `phone_number` (E.164), `name`, `given_name`, `family_name`, `nickname`,
+        """Attributes by name: `email` (required where sign-up is confirmed), `phone_number` (E.164), `name`, `given_name`,
+        `middle_name`, `family_name`, `nickname`,
         `preferred_username`, `profile`, `picture`, `website`, `gender`, `birthdate`, `zoneinfo`, `locale`, `address`, as in
         OpenID Connect Core section 5.1. At most 2048 bytes each.
         """
@@ -349,7 +350,7 @@ class ConfirmSignInRequest(_message.Message):
     email_code: _builtins.str
     """To CONFIRM_SIGN_IN_WITH_EMAIL_CODE."""
     recovery_code: _builtins.str
-    """To any step that asks for a code of an enrolled factor."""
+    """To any step that asks for a code of an enrolled factor, once recovery codes are served; INVALID_FIELDS until then."""
     new_password: _builtins.str
     """To CONFIRM_SIGN_IN_WITH_NEW_PASSWORD."""
     mfa_type: _mfa_type_pb2.MfaType.ValueType
@@ -358,7 +359,7 @@ class ConfirmSignInRequest(_message.Message):
     """To CONFIRM_SIGN_IN_WITH_CUSTOM_CHALLENGE."""
     @_builtins.property
     def attributes(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
-        """With new_password: the attributes that missing_attributes names."""
+        """With new_password: the attributes that missing_attributes names. Else not looked at."""
 
     def __init__(
         self,

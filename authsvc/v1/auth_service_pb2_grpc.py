@@ -35,6 +35,8 @@ class AuthServiceStub:
     - `authsvc-request-id`: optional, up to 64 characters of `A-Z a-z 0-9 . _ -`; made up if absent, and sent back in the
     trailers.
 
+    Mail that tells a user of something goes to a verified e-mail address; without one nothing is sent.
+
     Errors: every RPC may fail with INVALID_FIELDS, DATABASE_UNAVAILABLE, CONFLICT, DEADLINE_EXCEEDED or INTERNAL; Bearer
     RPCs also with TOKEN_INVALID, TOKEN_EXPIRED or TOKEN_REVOKED. Each RPC lists the others. See ErrorReason.
     """
@@ -142,6 +144,8 @@ class AuthServiceServicer:
     - `authsvc-request-id`: optional, up to 64 characters of `A-Z a-z 0-9 . _ -`; made up if absent, and sent back in the
     trailers.
 
+    Mail that tells a user of something goes to a verified e-mail address; without one nothing is sent.
+
     Errors: every RPC may fail with INVALID_FIELDS, DATABASE_UNAVAILABLE, CONFLICT, DEADLINE_EXCEEDED or INTERNAL; Bearer
     RPCs also with TOKEN_INVALID, TOKEN_EXPIRED or TOKEN_REVOKED. Each RPC lists the others. See ErrorReason.
     """
@@ -149,7 +153,8 @@ class AuthServiceServicer:
     def SignUp(self, request, context):
         """Creates an unconfirmed account and sends a code to its e-mail address.
 
-        A taken e-mail address is answered as a new one; its owner is told by mail. A username whose account was not confirmed
+        A taken e-mail address is answered as a new one; its owner is told by mail. So is an address that had ten sign-up mails
+        within the hour; nothing is sent to it. A username whose account was not confirmed
         before its code expired can be signed up again. Not idempotent: a repeat is USERNAME_EXISTS.
         Errors: USERNAME_EXISTS, INVALID_PASSWORD, LIMIT_EXCEEDED, OVERLOADED.
         """
@@ -203,7 +208,8 @@ class AuthServiceServicer:
     def AssociateTotp(self, request, context):
         """Bearer. Makes a secret for a further authenticator app, pending until VerifyTotp: the active ones keep working.
 
-        Each call makes a new one; five active at most. Needs an authentication younger than 10 minutes.
+        Each call makes a new one; a hundred pending, the oldest of which end, and five active at most. Needs an authentication
+        younger than 10 minutes.
         Errors: REAUTHENTICATION_REQUIRED, TOTP_DEVICE_LIMIT.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -282,7 +288,8 @@ class AuthServiceServicer:
     def ResetPassword(self, request, context):
         """Sends a code for a new password to the account's verified e-mail address (8 digits, 10 minutes, five an hour).
 
-        Answers alike for names that don't exist. The old password works until the new one is set.
+        Answers alike for names that don't exist and accounts without a verified address, and sends nothing for them. The old
+        password works until the new one is set.
         Errors: LIMIT_EXCEEDED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -415,6 +422,8 @@ class AuthService:
     `trusted_callers`. Others are limited by their own address.
     - `authsvc-request-id`: optional, up to 64 characters of `A-Z a-z 0-9 . _ -`; made up if absent, and sent back in the
     trailers.
+
+    Mail that tells a user of something goes to a verified e-mail address; without one nothing is sent.
 
     Errors: every RPC may fail with INVALID_FIELDS, DATABASE_UNAVAILABLE, CONFLICT, DEADLINE_EXCEEDED or INTERNAL; Bearer
     RPCs also with TOKEN_INVALID, TOKEN_EXPIRED or TOKEN_REVOKED. Each RPC lists the others. See ErrorReason.

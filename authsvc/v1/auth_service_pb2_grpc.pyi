@@ -36,6 +36,8 @@ class AuthServiceStub:
     - `authsvc-request-id`: optional, up to 64 characters of `A-Z a-z 0-9 . _ -`; made up if absent, and sent back in the
       trailers.
 
+    Mail that tells a user of something goes to a verified e-mail address; without one nothing is sent.
+
     Errors: every RPC may fail with INVALID_FIELDS, DATABASE_UNAVAILABLE, CONFLICT, DEADLINE_EXCEEDED or INTERNAL; Bearer
     RPCs also with TOKEN_INVALID, TOKEN_EXPIRED or TOKEN_REVOKED. Each RPC lists the others. See ErrorReason.
     """
@@ -47,7 +49,8 @@ class AuthServiceStub:
     SignUp: _grpc.UnaryUnaryMultiCallable[_auth_service_pb2.SignUpRequest, _auth_service_pb2.SignUpResponse]
     """Creates an unconfirmed account and sends a code to its e-mail address.
 
-    A taken e-mail address is answered as a new one; its owner is told by mail. A username whose account was not confirmed
+    A taken e-mail address is answered as a new one; its owner is told by mail. So is an address that had ten sign-up mails
+    within the hour; nothing is sent to it. A username whose account was not confirmed
     before its code expired can be signed up again. Not idempotent: a repeat is USERNAME_EXISTS.
     Errors: USERNAME_EXISTS, INVALID_PASSWORD, LIMIT_EXCEEDED, OVERLOADED.
     """
@@ -81,7 +84,8 @@ class AuthServiceStub:
     AssociateTotp: _grpc.UnaryUnaryMultiCallable[_auth_service_pb2.AssociateTotpRequest, _auth_service_pb2.AssociateTotpResponse]
     """Bearer. Makes a secret for a further authenticator app, pending until VerifyTotp: the active ones keep working.
 
-    Each call makes a new one; five active at most. Needs an authentication younger than 10 minutes.
+    Each call makes a new one; a hundred pending, the oldest of which end, and five active at most. Needs an authentication
+    younger than 10 minutes.
     Errors: REAUTHENTICATION_REQUIRED, TOTP_DEVICE_LIMIT.
     """
     VerifyTotp: _grpc.UnaryUnaryMultiCallable[_auth_service_pb2.VerifyTotpRequest, _auth_service_pb2.VerifyTotpResponse]
@@ -120,7 +124,8 @@ class AuthServiceStub:
     ResetPassword: _grpc.UnaryUnaryMultiCallable[_auth_service_pb2.ResetPasswordRequest, _auth_service_pb2.ResetPasswordResponse]
     """Sends a code for a new password to the account's verified e-mail address (8 digits, 10 minutes, five an hour).
 
-    Answers alike for names that don't exist. The old password works until the new one is set.
+    Answers alike for names that don't exist and accounts without a verified address, and sends nothing for them. The old
+    password works until the new one is set.
     Errors: LIMIT_EXCEEDED.
     """
     ConfirmResetPassword: _grpc.UnaryUnaryMultiCallable[_auth_service_pb2.ConfirmResetPasswordRequest, _auth_service_pb2.ConfirmResetPasswordResponse]
@@ -148,6 +153,8 @@ class AuthServiceAsyncStub(AuthServiceStub):
     - `authsvc-request-id`: optional, up to 64 characters of `A-Z a-z 0-9 . _ -`; made up if absent, and sent back in the
       trailers.
 
+    Mail that tells a user of something goes to a verified e-mail address; without one nothing is sent.
+
     Errors: every RPC may fail with INVALID_FIELDS, DATABASE_UNAVAILABLE, CONFLICT, DEADLINE_EXCEEDED or INTERNAL; Bearer
     RPCs also with TOKEN_INVALID, TOKEN_EXPIRED or TOKEN_REVOKED. Each RPC lists the others. See ErrorReason.
     """
@@ -156,7 +163,8 @@ class AuthServiceAsyncStub(AuthServiceStub):
     SignUp: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.SignUpRequest, _auth_service_pb2.SignUpResponse]  # type: ignore[assignment]
     """Creates an unconfirmed account and sends a code to its e-mail address.
 
-    A taken e-mail address is answered as a new one; its owner is told by mail. A username whose account was not confirmed
+    A taken e-mail address is answered as a new one; its owner is told by mail. So is an address that had ten sign-up mails
+    within the hour; nothing is sent to it. A username whose account was not confirmed
     before its code expired can be signed up again. Not idempotent: a repeat is USERNAME_EXISTS.
     Errors: USERNAME_EXISTS, INVALID_PASSWORD, LIMIT_EXCEEDED, OVERLOADED.
     """
@@ -190,7 +198,8 @@ class AuthServiceAsyncStub(AuthServiceStub):
     AssociateTotp: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.AssociateTotpRequest, _auth_service_pb2.AssociateTotpResponse]  # type: ignore[assignment]
     """Bearer. Makes a secret for a further authenticator app, pending until VerifyTotp: the active ones keep working.
 
-    Each call makes a new one; five active at most. Needs an authentication younger than 10 minutes.
+    Each call makes a new one; a hundred pending, the oldest of which end, and five active at most. Needs an authentication
+    younger than 10 minutes.
     Errors: REAUTHENTICATION_REQUIRED, TOTP_DEVICE_LIMIT.
     """
     VerifyTotp: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.VerifyTotpRequest, _auth_service_pb2.VerifyTotpResponse]  # type: ignore[assignment]
@@ -229,7 +238,8 @@ class AuthServiceAsyncStub(AuthServiceStub):
     ResetPassword: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.ResetPasswordRequest, _auth_service_pb2.ResetPasswordResponse]  # type: ignore[assignment]
     """Sends a code for a new password to the account's verified e-mail address (8 digits, 10 minutes, five an hour).
 
-    Answers alike for names that don't exist. The old password works until the new one is set.
+    Answers alike for names that don't exist and accounts without a verified address, and sends nothing for them. The old
+    password works until the new one is set.
     Errors: LIMIT_EXCEEDED.
     """
     ConfirmResetPassword: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.ConfirmResetPasswordRequest, _auth_service_pb2.ConfirmResetPasswordResponse]  # type: ignore[assignment]
@@ -256,6 +266,8 @@ class AuthServiceServicer(metaclass=_abc_1.ABCMeta):
     - `authsvc-request-id`: optional, up to 64 characters of `A-Z a-z 0-9 . _ -`; made up if absent, and sent back in the
       trailers.
 
+    Mail that tells a user of something goes to a verified e-mail address; without one nothing is sent.
+
     Errors: every RPC may fail with INVALID_FIELDS, DATABASE_UNAVAILABLE, CONFLICT, DEADLINE_EXCEEDED or INTERNAL; Bearer
     RPCs also with TOKEN_INVALID, TOKEN_EXPIRED or TOKEN_REVOKED. Each RPC lists the others. See ErrorReason.
     """
@@ -268,7 +280,8 @@ class AuthServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_auth_service_pb2.SignUpResponse, _abc.Awaitable[_auth_service_pb2.SignUpResponse]]:
         """Creates an unconfirmed account and sends a code to its e-mail address.
 
-        A taken e-mail address is answered as a new one; its owner is told by mail. A username whose account was not confirmed
+        A taken e-mail address is answered as a new one; its owner is told by mail. So is an address that had ten sign-up mails
+        within the hour; nothing is sent to it. A username whose account was not confirmed
         before its code expired can be signed up again. Not idempotent: a repeat is USERNAME_EXISTS.
         Errors: USERNAME_EXISTS, INVALID_PASSWORD, LIMIT_EXCEEDED, OVERLOADED.
         """
@@ -332,7 +345,8 @@ class AuthServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_auth_service_pb2.AssociateTotpResponse, _abc.Awaitable[_auth_service_pb2.AssociateTotpResponse]]:
         """Bearer. Makes a secret for a further authenticator app, pending until VerifyTotp: the active ones keep working.
 
-        Each call makes a new one; five active at most. Needs an authentication younger than 10 minutes.
+        Each call makes a new one; a hundred pending, the oldest of which end, and five active at most. Needs an authentication
+        younger than 10 minutes.
         Errors: REAUTHENTICATION_REQUIRED, TOTP_DEVICE_LIMIT.
         """
 
@@ -425,7 +439,8 @@ class AuthServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_auth_service_pb2.ResetPasswordResponse, _abc.Awaitable[_auth_service_pb2.ResetPasswordResponse]]:
         """Sends a code for a new password to the account's verified e-mail address (8 digits, 10 minutes, five an hour).
 
-        Answers alike for names that don't exist. The old password works until the new one is set.
+        Answers alike for names that don't exist and accounts without a verified address, and sends nothing for them. The old
+        password works until the new one is set.
         Errors: LIMIT_EXCEEDED.
         """
 

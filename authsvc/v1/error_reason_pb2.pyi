@@ -25,8 +25,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_UNSPECIFIED: _ErrorReason.ValueType  # 0
     """Never sent."""
     ERROR_REASON_INVALID_FIELDS: _ErrorReason.ValueType  # 1
-    """INVALID_ARGUMENT with BadRequest: one violation for each broken rule of each field, all of them at once. Don't retry
-    unchanged. Example: SignUp with an empty username and `attributes["email"]` = "not an address".
+    """INVALID_ARGUMENT with BadRequest: every field that is wrong, all of them at once, each with the rule that it breaks.
+    Don't retry unchanged. Example: SignUp with an empty username and `attributes["email"]` = "not an address".
     """
     ERROR_REASON_USERNAME_EXISTS: _ErrorReason.ValueType  # 2
     """ALREADY_EXISTS: the username belongs to an account, or to a sign-up whose code has not expired. Usernames are public
@@ -90,8 +90,9 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """FAILED_PRECONDITION: the account has its five authenticators. Remove one first. Example: the sixth AssociateTotp."""
     ERROR_REASON_LIMIT_EXCEEDED: _ErrorReason.ValueType  # 19
     """RESOURCE_EXHAUSTED with RetryInfo: too many tries for this account and factor, from this source, or in all. The try
-    was neither evaluated nor counted. Without RetryInfo and with metadata `closed` = "true" the factor is closed until it
-    is reset: after 100 failures in a row. Example: the sixth wrong password within a second.
+    was neither evaluated nor counted against the limit that refused it. Without RetryInfo and with metadata `closed` =
+    "true" the factor is closed until it is reset: after 100 failures in a row. Example: the sixth wrong password
+    within a second.
     """
     ERROR_REASON_OVERLOADED: _ErrorReason.ValueType  # 20
     """UNAVAILABLE with RetryInfo: the queue for password hashing is full. Example: a burst of sign-ins."""
@@ -118,7 +119,8 @@ class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     Every error of every RPC is a `google.rpc.Status` in the trailers (`grpc-status-details-bin`) with exactly one
     `google.rpc.ErrorInfo{domain: "authsvc", reason, metadata}`. `reason` is the name of a value of this enum without its
     `ERROR_REASON_` prefix (AIP-193); `metadata.request_id` is on every one. Errors of fields add `google.rpc.BadRequest`;
-    errors that another try can cure add `google.rpc.RetryInfo`, whose delay is never shorter than the real wait.
+    errors that another try can cure add `google.rpc.RetryInfo`, whose delay is never shorter than the real wait. Only what
+    the gRPC library refuses before authsvc sees it has no details: an unknown method, a message of more than 4 MiB.
 
     The enum only grows: a value keeps its name, its number and its meaning. Handle a reason that you don't know by its
     gRPC status.
@@ -127,8 +129,8 @@ class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
 ERROR_REASON_UNSPECIFIED: ErrorReason.ValueType  # 0
 """Never sent."""
 ERROR_REASON_INVALID_FIELDS: ErrorReason.ValueType  # 1
-"""INVALID_ARGUMENT with BadRequest: one violation for each broken rule of each field, all of them at once. Don't retry
-unchanged. Example: SignUp with an empty username and `attributes["email"]` = "not an address".
+"""INVALID_ARGUMENT with BadRequest: every field that is wrong, all of them at once, each with the rule that it breaks.
+Don't retry unchanged. Example: SignUp with an empty username and `attributes["email"]` = "not an address".
 """
 ERROR_REASON_USERNAME_EXISTS: ErrorReason.ValueType  # 2
 """ALREADY_EXISTS: the username belongs to an account, or to a sign-up whose code has not expired. Usernames are public
@@ -192,8 +194,9 @@ ERROR_REASON_TOTP_DEVICE_LIMIT: ErrorReason.ValueType  # 18
 """FAILED_PRECONDITION: the account has its five authenticators. Remove one first. Example: the sixth AssociateTotp."""
 ERROR_REASON_LIMIT_EXCEEDED: ErrorReason.ValueType  # 19
 """RESOURCE_EXHAUSTED with RetryInfo: too many tries for this account and factor, from this source, or in all. The try
-was neither evaluated nor counted. Without RetryInfo and with metadata `closed` = "true" the factor is closed until it
-is reset: after 100 failures in a row. Example: the sixth wrong password within a second.
+was neither evaluated nor counted against the limit that refused it. Without RetryInfo and with metadata `closed` =
+"true" the factor is closed until it is reset: after 100 failures in a row. Example: the sixth wrong password
+within a second.
 """
 ERROR_REASON_OVERLOADED: ErrorReason.ValueType  # 20
 """UNAVAILABLE with RetryInfo: the queue for password hashing is full. Example: a burst of sign-ins."""

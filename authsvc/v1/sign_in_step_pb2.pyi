@@ -54,7 +54,8 @@ class _SignInStepEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_SignInStep
 
 class SignInStep(_SignInStep, metaclass=_SignInStepEnumTypeWrapper):
     """What a sign-in waits for. A step is an answer, not an error. Clients must treat a step that they don't know as one that
-    they can't finish.
+    they can't finish. Served so far: DONE, CONFIRM_SIGN_UP, RESET_PASSWORD, CONTINUE_SIGN_IN_WITH_TOTP_SETUP and
+    CONFIRM_SIGN_IN_WITH_TOTP_CODE; the others, and recovery codes, are never asked for yet.
     """
 
 SIGN_IN_STEP_UNSPECIFIED: SignInStep.ValueType  # 0

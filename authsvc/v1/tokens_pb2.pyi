@@ -28,7 +28,7 @@ class Tokens(_message.Message):
     REFRESH_TOKEN_FIELD_NUMBER: _builtins.int
     ACCESS_TOKEN_EXPIRES_AT_FIELD_NUMBER: _builtins.int
     access_token: _builtins.str
-    """JWT (RFC 9068, `typ` = `at+jwt`, `token_use` = `access`) for `authorization: Bearer …`; 15 minutes by default. Its
+    """JWT (`typ` = `at+jwt` as in RFC 9068, `token_use` = `access`) for `authorization: Bearer …`; 15 minutes by default. Its
     signature can be checked with GetSigningKeys; only FetchAuthSession sees revocation.
     """
     id_token: _builtins.str

@@ -12,6 +12,7 @@ from tests.client import Client, at_once, reasons, succeeded
 from tests.races.conftest import Arena
 from tests.races.gate import gate
 from tests.service import PASSWORD, fails
+from tests.waiting import until
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -50,6 +51,33 @@ async def test_sign_ups_of_an_expired_name(arena: Arena, name: str) -> None:
     async with arena.database() as connection:
         kept = await connection.fetch("select user_id from users where username_key = $1", name)
     assert [str(row["user_id"]) for row in kept] == [winner.user_id]
+
+
+async def test_resent_code_and_a_name_taken_over(arena: Arena, name: str) -> None:
+    """A code is resent for a name that is signed up anew meanwhile: no code goes to the old address."""
+    await arena.client.sign_up(name)
+    await arena.client.code(name)
+    async with arena.database() as connection:
+        await connection.execute(
+            "update users set reserved_until = reserved_until - interval '2 days' where username_key = $1", name
+        )
+    before = arena.mailbox.last_number()
+    anew = f"{name}-anew@example.com"
+    request = pb.SignUpRequest(username=name, password=PASSWORD, attributes={"email": anew})
+    lock = "lock table passwords in exclusive mode"
+    async with gate(arena.dsn, lock) as closed, asyncio.TaskGroup() as tasks:
+        signing_up, resending = arena.clients
+        tasks.create_task(at_once([signing_up.stub.SignUp(request)]))
+        await closed.wait_for(1)
+        tasks.create_task(resending.resend(name))
+        await closed.open_for(2)
+
+    async def both_are_sent() -> bool:
+        async with arena.database() as connection:
+            return not await connection.fetchval("select count(*) from outbox where state = 'QUEUED'")
+
+    await until(both_are_sent)
+    assert {mail.recipient for mail in arena.mailbox.read(after=before)} == {anew}
 
 
 async def test_confirmations_of_one_address(arena: Arena, name: str) -> None:

@@ -91,6 +91,32 @@ async def reset(client: Client, username: str, code: str) -> None:
     await client.stub.ConfirmResetPassword(request)
 
 
+async def test_calls_of_a_session_that_is_revoked_meanwhile(arena: Arena, name: str) -> None:
+    """A session is ended while calls of it wait: they change neither the password nor the authenticators."""
+    user = await arena.client.enrolled(name)
+    session, authenticator = await arena.client.associate(user.tokens)
+    code = await authenticator.code()
+    update = pb.UpdatePasswordRequest(previous_password=PASSWORD, proposed_password=NEW_PASSWORD)
+
+    async def call(number: int) -> None:
+        match number:
+            case 0:
+                await calling.stub.UpdatePassword(update, metadata=user.bearer)
+            case 1:
+                await calling.verify(user.tokens, session, code)
+            case _:
+                await calling.associate(user.tokens)
+
+    ending, calling = arena.clients
+    async with gate(arena.dsn, USER, name) as closed, asyncio.TaskGroup() as tasks:
+        tasks.create_task(sign_out(ending, user, everywhere=False))
+        await closed.wait_for(1)
+        calls = tasks.create_task(at_once([call(number) for number in range(3)]))
+        await closed.open_for(4)
+    assert reasons(calls.result()) == ["TOKEN_REVOKED"] * 3
+    assert (await arena.client.sign_in(name)).session
+
+
 async def test_updates_of_one_password(arena: Arena, name: str) -> None:
     """Ten sessions change the password at once: one of them does, the others are told to try again."""
     user = await arena.client.enrolled(name)

@@ -55,15 +55,19 @@ async def test_unconfirmed_account_goes_after_a_week(service: Service, janitor: 
 
 
 async def test_account_with_a_live_code_stays(service: Service, janitor: Janitor, database: Database) -> None:
-    """A code that was sent again keeps an old unconfirmed account for as long as that code lives."""
+    """A code that was sent again keeps an unconfirmed account while it lives, but not for more than its seven days."""
     await service.sign_up("ada")
     await settle(service, database)
-    service.clock.advance(WEEK - TICK)
+    service.clock.advance(WEEK - DAY)
+    await resend(service, "ada")
+    service.clock.advance(DAY / 2)
     await resend(service, "ada")
     await settle(service, database)
-    service.clock.advance(DAY - TICK)
+    service.clock.advance(DAY / 2 - TICK)
     assert await tidied(janitor, database, "users") == 1
     assert step_of(await service.sign_in("ada")) == "CONFIRM_SIGN_UP"
+    async with fails("USERNAME_EXISTS"):
+        await service.sign_up("ada")
     service.clock.advance(TICK)
     assert await tidied(janitor, database, "users") == 0
 

@@ -75,11 +75,15 @@ async def test_reservation_is_prolonged_for_unconfirmed_accounts_alone(database:
     """A new code prolongs the reservation of an unconfirmed account and gives a confirmed one none."""
     for name, status in (("ada", "UNCONFIRMED"), ("bob", "CONFIRMED")):
         await insert_user(database, name, now=now, status=status)
-        await users.reserve_username(database, username_key=name, until=now + HOUR)
+        await users.reserve_username(database, username_key=name, until=now + HOUR, at_most=2 * HOUR)
     ada, bob = [await users.find(database, username_key=name) for name in ("ada", "bob")]
     assert ada is not None
     assert bob is not None
     assert (ada.reserved_until, bob.reserved_until) == (now + HOUR, None)
+    await users.reserve_username(database, username_key="ada", until=now + 5 * HOUR, at_most=2 * HOUR)
+    ada = await users.find(database, username_key="ada")
+    assert ada is not None
+    assert ada.reserved_until == now + 2 * HOUR
 
 
 async def test_confirming_makes_the_address_the_accounts_own(database: Database, now: datetime) -> None:

@@ -90,13 +90,13 @@ def test_unknown_attribute_is_refused_without_being_repeated(name: str) -> None:
 
 
 def test_all_broken_rules_are_told_at_once() -> None:
-    """One violation for each wrong attribute, the address first."""
-    values = {"name": "\n", "nonsense": "x", "email": "nonsense", "locale": "?"}
+    """One violation for each wrong attribute, the address first; one for all unknown ones, or they outgrow a status."""
+    values = {"name": "\n", "nonsense": "x", "more of it": "x", "email": "nonsense", "locale": "?"}
     assert rules(values, email_required=True) == [
         ('attributes["email"]', "EMAIL"),
-        ('attributes["name"]', "CHARACTERS"),
         ("attributes", "UNKNOWN"),
         ('attributes["locale"]', "LOCALE"),
+        ('attributes["name"]', "CHARACTERS"),
     ]
 
 
