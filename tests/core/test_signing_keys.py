@@ -108,3 +108,11 @@ async def test_token_that_was_seen_ends_in_time(service: Service) -> None:
     assert (await service.stub.FetchAuthSession(request, metadata=account.bearer)).is_signed_in
     service.clock.advance(TICK)
     assert not (await service.stub.FetchAuthSession(request, metadata=account.bearer)).is_signed_in
+
+
+async def test_clock_behind_that_of_the_first_keys_maker(
+    keys: SigningKeys, database: Database, ring: KeyRing, settings: Settings, clock: FakeClock
+) -> None:
+    """A replica whose clock is behind signs with the first key all the same."""
+    behind = SigningKeys(database, ring, settings.tokens, FakeClock(clock.now() - timedelta(seconds=2)))
+    assert (await behind.current()).kid == (await keys.current()).kid

@@ -193,3 +193,16 @@ async def test_needs_a_bearer(service: Service) -> None:
         await service.stub.AssociateTotp(pb.AssociateTotpRequest())
     async with fails("TOKEN_INVALID"):
         await service.stub.VerifyTotp(pb.VerifyTotpRequest(session="x", totp_code="123456"))
+
+
+async def test_hundred_pending_ones_are_kept(service: Service, account: Account, database: Database) -> None:
+    """Who asks for secrets without end fills no table: with the hundred and first the first one's session is over."""
+    begun = []
+    for _ in range(101):
+        service.clock.advance(TICK)
+        begun.append(await associate(service, account.tokens))
+    first, second = begun[:2]
+    assert await database.fetchval("select count(*) from totp_devices where verified_at is null") == 100
+    async with fails("SESSION_EXPIRED"):
+        await verify(service, account.tokens, first.session, service.totp(first.shared_secret))
+    await verify(service, account.tokens, second.session, service.totp(second.shared_secret))

@@ -22,6 +22,7 @@ from tests.rpc.calls import (
     confirm_reset,
     is_live,
     refresh,
+    reset,
     reset_code,
     step_of,
     verify,
@@ -176,3 +177,18 @@ async def test_superseded_codes_of_the_former_master_key(
         async with fails("CODE_EXPIRED"):
             await confirm(service, "ada", old)
         await confirm(service, "ada", code)
+
+
+async def test_made_up_addresses_survive_a_new_master_key(
+    settings: Settings, clock: FakeClock, master_key: MasterKey, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Names that don't exist are shown the same masked address after a rotation, as those that do are."""
+    folder = tmp_path_factory.mktemp("mail")
+    names = [f"nobody-{number}" for number in range(5)]
+    async with Service.run(settings, clock, folder) as service:
+        before = [await reset(service, name) for name in names]
+    lines = f"{MasterKey.generate().line()}\n{master_key.line()}\n"
+    rotated = settings.model_copy(update={"keys": KeysSettings(master=SecretStr(lines))})
+    async with Service.run(rotated, clock, folder) as service:
+        assert [await reset(service, name) for name in names] == before
+    assert len(set(before)) > 1

@@ -148,3 +148,15 @@ async def test_purge_takes_set_ups_that_were_not_finished_in_time(database: Data
     assert [await purge() for _ in range(3)] == [2, 1, 0]
     assert await names(database, ada) == ["active"]
     assert await totp_devices.find_pending(database, device_id=late) is not None
+
+
+async def test_oldest_pending_authenticators_give_way(database: Database, ada: UUID, now: datetime) -> None:
+    """Of an account's pending authenticators the newest are kept; active ones and those of others are not touched."""
+    bob = await insert_user(database, "bob", now=now)
+    active, *pending = [await insert(database, ada, now + number * TICK) for number in range(5)]
+    foreign = await insert(database, bob, now)
+    assert await totp_devices.activate(database, device_id=active, step=STEP, now=now)
+    await totp_devices.keep_newest_pending(database, user_id=ada, count=2)
+    found = [await totp_devices.find_pending(database, device_id=device_id) for device_id in (*pending, foreign)]
+    assert [device is not None for device in found] == [False, False, True, True, True]
+    assert await totp_devices.count_active(database, user_id=ada) == 1
