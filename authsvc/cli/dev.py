@@ -29,11 +29,11 @@ FLOW = (
     ),
     ("Sign in. No authenticator is set up yet, so this makes one.", f"-d '{{{_CREDENTIALS}}}'", "SignIn"),
     (
-        "SESSION=… session   SECRET=… nextStep.totpSetup.sharedSecret, for oathtool or an authenticator app",
+        "SESSION=… session   SECRET=… next_step.totp_setup.shared_secret, for oathtool or an authenticator app",
         _ANSWER,
         "ConfirmSignIn",
     ),
-    ("ACCESS_TOKEN=… tokens.accessToken", _BEARER, "FetchAuthSession"),
+    ("ACCESS_TOKEN=… tokens.access_token", _BEARER, "FetchAuthSession"),
     ("Sign out.", _BEARER, "SignOut"),
     ("Sign in again. Now it asks for a code.", f"-d '{{{_CREDENTIALS}}}'", "SignIn"),
     ("SESSION=… session. A code works once, so this takes the next one.", _ANSWER, "ConfirmSignIn"),

@@ -46,8 +46,7 @@ def command(workers: int | None) -> None:
 
 
 async def _serve(settings: Settings) -> None:
-    # Of no use to a supervisor, and most of what a process needs in memory and in time to start.
-    from authsvc.cli.process import serving  # noqa: PLC0415
+    from authsvc.cli.process import serving  # noqa: PLC0415  # most of the memory, of no use to a supervisor
 
     stop = stop_by_signal()
     server = settings.server

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from authsvc.cli.dev import FLOW
 from authsvc.clock import SystemClock, monotonic
 from authsvc.errors import Reason
 from tests.dev_process import Dev
@@ -139,3 +140,13 @@ def _oathtool(folder: Path) -> Path:
         stand_in.write_text(f"#!{sys.executable}\nimport sys, pyotp\nprint(pyotp.TOTP(sys.argv[-1]).now())\n")
         stand_in.chmod(0o755)
     return folder
+
+
+def test_dev_prints_the_calls_of_the_readme() -> None:
+    """What `authsvc dev` prints to be pasted are the README's calls, in its order, each on one line."""
+    flow = README.split("<!-- flow -->")[1].split("<!-- end of flow -->")[0].replace(" \\\n ", "")
+    calls = [line for line in flow.splitlines() if line.startswith("grpcurl")]
+    assert calls == [
+        f"grpcurl -plaintext {arguments} localhost:50051 authsvc.v1.AuthService/{method}"
+        for _, arguments, method in FLOW
+    ]
