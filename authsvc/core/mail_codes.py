@@ -96,8 +96,6 @@ class MailCodes:
         whose owner is told of the sign-up, and the code is sent to nobody.
         """
         kind = self._kinds[purpose]
-        # Nothing has been guessed at a new code. Else a stranger's guesses at the former ones could lock its owner out.
-        await self._throttle.forget(executor, username_key, kind.factor)
         code = new_code(kind.digits)
         expires_at = self.expiry(purpose, now)
         await codes.issue(
@@ -108,6 +106,9 @@ class MailCodes:
             now=now,
             expires_at=expires_at,
         )
+        # Nothing has been guessed at a new code. Else a stranger's guesses at the former ones could lock its owner out.
+        # After the code's row, as in `consume`: the other way round the two deadlock.
+        await self._throttle.forget(executor, username_key, kind.factor)
         await self._notices.enqueue(
             executor,
             MailKind.EMAIL_TAKEN if to and owner else kind.mail,

@@ -102,8 +102,6 @@ class SignUp:
             ):
                 raise UsernameExists
             await users.insert_password(transaction, user_id=user_id, hash_=hash_, now=now)
-            # What was guessed at the name before belongs to whoever had it.
-            await self._throttle.forget(transaction, key, *Factor)
             if needs_code and email is not None:
                 await self._send_code(
                     transaction,
@@ -118,6 +116,8 @@ class SignUp:
                     email_key=email.key,
                     now=now,
                 )
+            # What was guessed at the name before belongs to whoever had it.
+            await self._throttle.forget(transaction, key, *Factor)
         delivery = self._codes.delivery(key, email.address) if needs_code and email else None
         return SignUpOutcome(user_id, delivery)
 

@@ -116,3 +116,23 @@ async def test_resent_code_and_confirmation(arena: Arena, name: str) -> None:
             confirmed = tasks.create_task(at_once([confirming.confirm(username, code)]))
             tasks.create_task(resending.resend(username))
         assert set(reasons(confirmed.result())) <= {"CODE_EXPIRED"}
+
+
+async def test_reset_codes_asked_for_and_used(arena: Arena, name: str) -> None:
+    """Codes are asked for while one is used: it is used or was replaced, and nothing deadlocks."""
+    for number in range(ROUNDS):
+        username = f"{name}-{number}"
+        await arena.client.confirmed(username)
+        before = arena.mailbox.last_number()
+        ask = pb.ResetPasswordRequest(username=username)
+        await arena.client.stub.ResetPassword(ask)
+        code = await arena.client.code(username, after=before)
+        use = pb.ConfirmResetPasswordRequest(
+            username=username, confirmation_code=code, new_password=f"{PASSWORD}-{number}"
+        )
+        using, asking = arena.clients
+        async with asyncio.TaskGroup() as tasks:
+            used = tasks.create_task(at_once([using.stub.ConfirmResetPassword(use)]))
+            asked = tasks.create_task(at_once([asking.stub.ResetPassword(ask) for _ in range(4)]))
+        assert set(reasons(used.result())) <= {"CODE_EXPIRED"}
+        assert reasons(asked.result()) == []
