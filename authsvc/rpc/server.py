@@ -12,6 +12,7 @@ import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
 
+from authsvc.clock import SystemClock
 from authsvc.config import ServerSettings
 from authsvc.rpc.auth import AuthServicer
 from authsvc.rpc.handlers import Handlers
@@ -23,8 +24,8 @@ from authsvc.v1.auth_service_pb2_grpc import add_AuthServiceServicer_to_server
 AUTH_SERVICE = auth_service_pb2.DESCRIPTOR.services_by_name["AuthService"].full_name
 # What the transport takes; the interceptor refuses what is over the setting, with a typed error.
 TRANSPORT_BYTES = 4 * 1024 * 1024
-# Time for those who watch the health to hear of the end.
-LAST_WORDS = timedelta(milliseconds=200)
+# Time for those who watch the health to hear of the end, and for calls that have arrived to be taken.
+LAST_WORDS = timedelta(milliseconds=100)
 # Calls of one connection at once.
 CONCURRENT_STREAMS = 1000
 
@@ -118,6 +119,8 @@ class Server:
     async def stop(self) -> None:
         """Refuse new calls, finish those in flight within the drain timeout, then close."""
         await self._health.enter_graceful_shutdown()
+        # gRPC answers CANCELLED to calls that have arrived and that a busy event loop has not taken yet.
+        await SystemClock().sleep(LAST_WORDS)
         await self._server.stop(self._settings.drain_timeout.total_seconds())
 
 

@@ -15,9 +15,9 @@ from typing import Any
 import pytest
 
 from authsvc.cli.dev import FLOW
-from authsvc.clock import SystemClock, monotonic
 from authsvc.errors import Reason
 from tests.dev_process import Dev
+from tests.time_steps import await_step_after, present_step
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -76,7 +76,7 @@ def test_the_main_flow_in_grpcurl_works_to_the_letter(dev: Dev, tmp_path: Path) 
     assert started["next_step"]["step"] == "SIGN_IN_STEP_CONTINUE_SIGN_IN_WITH_TOTP_SETUP"
     shell.values |= {"SESSION": started["session"], "SECRET": started["next_step"]["totp_setup"]["shared_secret"]}
     done = shell.run(set_up)
-    step = _totp_step()
+    step = present_step()
     assert done["is_signed_in"] is True
     shell.values["ACCESS_TOKEN"] = done["tokens"]["access_token"]
     assert shell.run(fetch)["username"] == "ada"
@@ -86,9 +86,7 @@ def test_the_main_flow_in_grpcurl_works_to_the_letter(dev: Dev, tmp_path: Path) 
     again = shell.run(sign_in_again)
     assert again["next_step"]["step"] == "SIGN_IN_STEP_CONFIRM_SIGN_IN_WITH_TOTP_CODE"
     shell.values["SESSION"] = again["session"]
-    deadline = monotonic() + 40
-    while _totp_step() == step:
-        assert monotonic() < deadline
+    await_step_after(step)
     assert shell.run(answer)["is_signed_in"] is True
 
 
@@ -127,10 +125,6 @@ def test_make_targets_exist(document: Path) -> None:
     """Every `make …` that a document names is a target of the Makefile."""
     targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
     assert set(re.findall(r"`?\bmake ([a-z]+)\b(?:`|  |\n| ARGS)", document.read_text(encoding="utf-8"))) <= targets
-
-
-def _totp_step() -> int:
-    return int(SystemClock().now().timestamp()) // 30
 
 
 def _oathtool(folder: Path) -> Path:

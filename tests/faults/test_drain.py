@@ -15,6 +15,7 @@ from grpc_health.v1 import health_pb2
 from authsvc.crypto.sealing import MasterKey
 from authsvc.dev.catcher import MailCatcher
 from authsvc.dev.mailbox import Mailbox
+from authsvc.v1 import auth_service_pb2 as pb
 from tests.client import Client
 from tests.processes import DEAR_HASHES, ServerProcess, environment, serving
 
@@ -50,6 +51,19 @@ async def test_calls_in_flight(server: ServerProcess, mailbox: Mailbox) -> None:
     async with serving(server):
         for number in range(CALLS):
             await Client(server.stub, mailbox).code(f"user-{number}")
+
+
+async def test_calls_that_have_arrived(server: ServerProcess) -> None:
+    """Calls that the server had no time to take before SIGTERM are answered, not cancelled."""
+    await server.stub.FetchAuthSession(pb.FetchAuthSessionRequest())
+    server.send(signal.SIGSTOP)
+    calls = [server.stub.FetchAuthSession(pb.FetchAuthSessionRequest()) for _ in range(50)]
+    # Time for them to reach the standing server, which then finds them and the signal at once.
+    await asyncio.sleep(0.3)
+    server.send(signal.SIGTERM)
+    server.send(signal.SIGCONT)
+    assert [call.is_signed_in for call in await asyncio.gather(*calls)] == [False] * len(calls)
+    assert await server.wait() == 0
 
 
 async def test_health_watchers(server: ServerProcess) -> None:

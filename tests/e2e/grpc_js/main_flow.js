@@ -81,6 +81,8 @@ await assert.rejects(call("confirmSignIn", { session: again.session, totpCode: "
 });
 // A code is accepted once: wait for the next one, as a user would.
 while (timeStep() === usedStep) await new Promise((resolve) => setTimeout(resolve, 200));
+// oathtool reads a clock of whole seconds, which lags by some milliseconds.
+await new Promise((resolve) => setTimeout(resolve, 1000));
 const final = await call("confirmSignIn", { session: again.session, totpCode: oathtool(secret) });
 assert.equal(final.isSignedIn, true);
 
