@@ -41,6 +41,11 @@ class Reason(enum.StrEnum):
     CONFLICT = "CONFLICT"
     INTERNAL = "INTERNAL"
     DEADLINE_EXCEEDED = "DEADLINE_EXCEEDED"
+    HOOK_UNAVAILABLE = "HOOK_UNAVAILABLE"
+    EMAIL_EXISTS = "EMAIL_EXISTS"
+    GROUP_EXISTS = "GROUP_EXISTS"
+    GROUP_NOT_FOUND = "GROUP_NOT_FOUND"
+    MAIL_NOT_FOUND = "MAIL_NOT_FOUND"
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,3 +253,38 @@ class DeadlineExceeded(DomainError):
 
     reason = Reason.DEADLINE_EXCEEDED
     text = "the call cannot finish within its deadline"
+
+
+class HookUnavailable(DomainError):
+    """Refuse a sign-in whose challenge hook is away, slow, or answers what it must not."""
+
+    reason = Reason.HOOK_UNAVAILABLE
+    text = "the challenge hook did not answer as it should"
+
+
+class EmailExists(DomainError):
+    """Tell operators that another account has verified the address."""
+
+    reason = Reason.EMAIL_EXISTS
+    text = "another account has this e-mail address"
+
+
+class GroupExists(DomainError):
+    """Refuse a group under a name that is taken."""
+
+    reason = Reason.GROUP_EXISTS
+    text = "there is a group of this name"
+
+
+class GroupNotFound(DomainError):
+    """Tell operators that there is no such group."""
+
+    reason = Reason.GROUP_NOT_FOUND
+    text = "there is no such group"
+
+
+class MailNotFound(DomainError):
+    """Tell operators that there is no such mail, or none that can be sent again."""
+
+    reason = Reason.MAIL_NOT_FOUND
+    text = "there is no such mail to be sent"

@@ -23,7 +23,7 @@ _COMMANDS = {
 # What `serve --workers` runs; not for people.
 _HIDDEN = ("worker",)
 # Packages that come with an extra only; `dev` has one of its own.
-_EXTRA_PACKAGES = {"aiosmtpd", "rich", "segno"}
+_EXTRA_PACKAGES = {"aiosmtpd", "segno"}
 
 _EXIT_CODES = "Exit codes: 0 success, 1 failure, 2 wrong usage or settings."
 

@@ -6,10 +6,21 @@ Secrets can be given as `<NAME>_FILE`, the path of a file with the value. An unk
 `docs/configuration.md` is made from these fields.
 """
 
-from authsvc.config.infrastructure import DatabaseSettings, KeysSettings, LogSettings, MailSettings, ServerSettings
+from authsvc.config.infrastructure import (
+    AdminSettings,
+    AuditSettings,
+    DatabaseSettings,
+    HooksSettings,
+    KeysSettings,
+    LogSettings,
+    MailSettings,
+    ServerSettings,
+    SmsSettings,
+)
 from authsvc.config.load import PREFIX, SETTINGS_FILE, SettingsError, is_secret, load, setting_names
 from authsvc.config.rules import (
     AccountsSettings,
+    AttributesSettings,
     ChallengesSettings,
     CodesSettings,
     LimitsSettings,
@@ -17,24 +28,32 @@ from authsvc.config.rules import (
     TokensSettings,
 )
 from authsvc.config.settings import Settings
-from authsvc.config.types import MfaMode, TrustedCallers
+from authsvc.config.types import AttributeType, CustomAttribute, MfaMode, MfaType, TrustedCallers
 
 __all__ = [
     "PREFIX",
     "SETTINGS_FILE",
     "AccountsSettings",
+    "AdminSettings",
+    "AttributeType",
+    "AttributesSettings",
+    "AuditSettings",
     "ChallengesSettings",
     "CodesSettings",
+    "CustomAttribute",
     "DatabaseSettings",
+    "HooksSettings",
     "KeysSettings",
     "LimitsSettings",
     "LogSettings",
     "MailSettings",
     "MfaMode",
+    "MfaType",
     "PasswordsSettings",
     "ServerSettings",
     "Settings",
     "SettingsError",
+    "SmsSettings",
     "TokensSettings",
     "TrustedCallers",
     "is_secret",

@@ -9,6 +9,7 @@ from pydantic import Field, SecretStr
 from authsvc.config.types import (
     Duration,
     MailAddress,
+    Names,
     OptionalPath,
     Section,
     TrustedCallers,
@@ -154,6 +155,9 @@ class MailSettings(Section):
         le=hours(12),
         description="Longest wait between tries.",
     )
+    templates_folder: OptionalPath = Field(
+        None, description="Folder with mail templates of yours, `LANGUAGE/KIND.txt`, in front of the built-in ones."
+    )
     code_subject: str = Field(
         "Your verification code", min_length=1, max_length=140, description="Subject of mails with a code."
     )
@@ -162,6 +166,61 @@ class MailSettings(Section):
         min_length=6,
         max_length=20_000,
         description="Text of mails with a code; `{####}` is the code.",
+    )
+
+
+class SmsSettings(Section):
+    """Outgoing SMS, handed to a webhook of yours as signed JSON: see docs/hooks.md."""
+
+    webhook_url: str = Field("", description="URL that gets each message as a POST; without it there is no SMS.")
+    webhook_secret: SecretStr = Field(
+        SecretStr(""), description="Key of the signature (HMAC-SHA-256), 32 characters or more."
+    )
+    webhook_timeout: Duration = Field(
+        seconds(10), ge=seconds(1), le=seconds(60), description="Longest time for one message in all."
+    )
+    code_message: str = Field(
+        "Your verification code is {####}",
+        min_length=6,
+        max_length=140,
+        description="Text of messages with a code; `{####}` is the code.",
+    )
+
+
+class HooksSettings(Section):
+    """Services of yours that authsvc calls: see docs/hooks.md."""
+
+    challenge_target: str = Field(
+        "",
+        description="`host:port` of a ChallengeHookService that asks each sign-in a custom challenge; none if empty.",
+    )
+    challenge_timeout: Duration = Field(
+        seconds(2), ge=milliseconds(100), le=seconds(10), description="Deadline of one call to it."
+    )
+    challenge_max_rounds: int = Field(5, ge=1, le=20, description="Most challenges in one sign-in.")
+    challenge_tls_ca_file: OptionalPath = Field(
+        None, description="PEM bundle that signs its certificate; without one the call is not encrypted."
+    )
+    challenge_tls_certificate_file: OptionalPath = Field(
+        None, description="PEM chain shown to it (mTLS), with the key."
+    )
+    challenge_tls_key_file: OptionalPath = Field(None, description="PEM private key of that.")
+
+
+class AdminSettings(Section):
+    """Who may call AdminService, beside the holders of admin keys (`authsvc admin-keys`)."""
+
+    identities: Names = Field(
+        (),
+        description="Subject alternative names or common names of client certificates (mTLS); comma-separated.",
+    )
+
+
+class AuditSettings(Section):
+    """The audit trail."""
+
+    retention: Duration = Field(
+        days(400), ge=days(31), le=days(3650), description="Age at which events are removed, by whole months."
     )
 
 

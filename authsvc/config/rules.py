@@ -6,13 +6,30 @@ from typing import Literal
 
 from pydantic import Field
 
-from authsvc.config.types import Duration, MfaMode, OptionalPath, Section, days, hours, minutes, seconds
+from authsvc.config.types import (
+    CustomAttributes,
+    Duration,
+    MfaMode,
+    MfaType,
+    MfaTypes,
+    Names,
+    OptionalPath,
+    Section,
+    days,
+    hours,
+    minutes,
+    seconds,
+)
 
 
 class AccountsSettings(Section):
     """Accounts and second factors."""
 
     confirm_sign_up: bool = Field(True, description="Whether a code by mail must confirm a new account.")
+    sign_in_by_email: bool = Field(
+        False,
+        description="Whether a verified e-mail address serves in place of the username, and usernames may be such.",
+    )
     prevent_user_existence_errors: bool = Field(True, description="Whether SignIn hides that a name does not exist.")
     unconfirmed_purge: Duration = Field(
         days(7),
@@ -21,6 +38,22 @@ class AccountsSettings(Section):
         description="Age at which an unconfirmed account is removed.",
     )
     mfa: MfaMode = Field(MfaMode.REQUIRED, description="`OFF`, `OPTIONAL` (asked of those who enrolled) or `REQUIRED`.")
+    mfa_types: MfaTypes = Field(
+        (MfaType.TOTP,),
+        min_length=1,
+        description="Second factors that may be used: `TOTP`, `SMS`, `EMAIL`; comma-separated.",
+    )
+    required_attributes: Names = Field(
+        (),
+        description="Attributes that every account must have; comma-separated. `email` is needed where sign-up "
+        "is confirmed.",
+    )
+    temporary_password_ttl: Duration = Field(
+        days(7),
+        ge=hours(1),
+        le=days(365),
+        description="Life of the temporary password of an account that an operator made.",
+    )
     totp_issuer: str = Field(
         "authsvc", min_length=1, max_length=64, pattern=r"^[^:]+$", description="Name shown in authenticator apps."
     )
@@ -51,13 +84,36 @@ class PasswordsSettings(Section):
     )
 
 
+class AttributesSettings(Section):
+    """Attributes beside the standard ones of OpenID Connect."""
+
+    custom: CustomAttributes = Field(
+        {},
+        description="Custom attributes by name, `custom:` included, each with `type` (`STRING`, `NUMBER`, `BOOLEAN` or "
+        "`DATETIME`), `min` and `max` (characters, or the number) and `user_may_write`; JSON in the environment.",
+    )
+
+
 class CodesSettings(Section):
-    """Codes sent by mail."""
+    """Codes sent by mail or SMS."""
 
     sign_up_ttl: Duration = Field(hours(24), ge=minutes(5), le=days(30), description="Life of a sign-up code.")
     sign_up_digits: int = Field(6, ge=6, le=10, description="Length of a sign-up code.")
     reset_ttl: Duration = Field(minutes(10), ge=minutes(2), le=hours(24), description="Life of a reset code.")
     reset_digits: int = Field(8, ge=6, le=10, description="Length of a reset code.")
+    attribute_ttl: Duration = Field(
+        hours(24), ge=minutes(5), le=days(7), description="Life of a code that verifies a new address or phone number."
+    )
+    attribute_digits: int = Field(6, ge=6, le=10, description="Length of such a code.")
+    sign_in_digits: int = Field(
+        6, ge=6, le=10, description="Length of a sign-in code; it lives as long as its challenge session."
+    )
+    sign_in_cooldown: Duration = Field(
+        seconds(30), ge=seconds(1), le=minutes(5), description="Wait before a sign-in code is sent again."
+    )
+    sign_in_sends_per_hour: int = Field(
+        10, ge=1, le=100, description="Sign-in codes sent to one account in an hour, over each medium."
+    )
     max_wrong: int = Field(5, ge=1, le=20, description="Wrong tries that burn a code.")
     sends_to_address_per_hour: int = Field(
         10, ge=1, le=1000, description="Sign-up mails to one address in an hour, whoever signs up; more are not sent."

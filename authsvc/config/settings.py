@@ -2,18 +2,34 @@
 
 from __future__ import annotations
 
+import re
+
 from pydantic import model_validator
 
-from authsvc.config.infrastructure import DatabaseSettings, KeysSettings, LogSettings, MailSettings, ServerSettings
+from authsvc.config.infrastructure import (
+    AdminSettings,
+    AuditSettings,
+    DatabaseSettings,
+    HooksSettings,
+    KeysSettings,
+    LogSettings,
+    MailSettings,
+    ServerSettings,
+    SmsSettings,
+)
 from authsvc.config.rules import (
     AccountsSettings,
+    AttributesSettings,
     ChallengesSettings,
     CodesSettings,
     LimitsSettings,
     PasswordsSettings,
     TokensSettings,
 )
-from authsvc.config.types import Section
+from authsvc.config.types import MfaMode, MfaType, Section
+
+WEBHOOK_SECRET_CHARACTERS = 32
+_CUSTOM_NAME = re.compile(r"custom:[A-Za-z0-9_.-]{1,64}")
 
 
 class Settings(Section):
@@ -23,17 +39,23 @@ class Settings(Section):
     server: ServerSettings = ServerSettings()
     keys: KeysSettings = KeysSettings()
     accounts: AccountsSettings = AccountsSettings()
+    attributes: AttributesSettings = AttributesSettings()
     passwords: PasswordsSettings = PasswordsSettings()
     codes: CodesSettings = CodesSettings()
     challenges: ChallengesSettings = ChallengesSettings()
     tokens: TokensSettings = TokensSettings()
     limits: LimitsSettings = LimitsSettings()
     mail: MailSettings = MailSettings()
+    sms: SmsSettings = SmsSettings()
+    hooks: HooksSettings = HooksSettings()
+    admin: AdminSettings = AdminSettings()
+    audit: AuditSettings = AuditSettings()
     log: LogSettings = LogSettings()
 
     @model_validator(mode="after")
     def _consistent(self) -> Settings:
-        server, mail, passwords = self.server, self.mail, self.passwords
+        server, mail, passwords, sms, hooks = self.server, self.mail, self.passwords, self.sms, self.hooks
+        has_sms_factor = MfaType.SMS in self.accounts.mfa_types and self.accounts.mfa is not MfaMode.OFF
         rules = (
             (
                 (server.tls_certificate_file is None) != (server.tls_key_file is None),
@@ -51,6 +73,24 @@ class Settings(Section):
             (
                 mail.lease < mail.send_timeout * 2,
                 "mail.lease must be at least twice mail.send_timeout, or mails are sent twice",
+            ),
+            (has_sms_factor and not sms.webhook_url, "accounts.mfa_types has SMS: sms.webhook_url must be given"),
+            (
+                bool(sms.webhook_url) and len(sms.webhook_secret.get_secret_value()) < WEBHOOK_SECRET_CHARACTERS,
+                f"sms.webhook_secret must have at least {WEBHOOK_SECRET_CHARACTERS} characters",
+            ),
+            ("{####}" not in sms.code_message, "sms.code_message must contain {####}"),
+            (
+                (hooks.challenge_tls_certificate_file is None) != (hooks.challenge_tls_key_file is None),
+                "hooks.challenge_tls_certificate_file and hooks.challenge_tls_key_file must be given together",
+            ),
+            (
+                hooks.challenge_tls_certificate_file is not None and hooks.challenge_tls_ca_file is None,
+                "hooks.challenge_tls_certificate_file needs hooks.challenge_tls_ca_file",
+            ),
+            (
+                not all(_CUSTOM_NAME.fullmatch(name) for name in self.attributes.custom),
+                "attributes.custom: names are `custom:` and 1 to 64 letters, digits, `_`, `.` or `-`",
             ),
         )
         if broken := [rule for is_broken, rule in rules if is_broken]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import json
 from datetime import timedelta
 from email.errors import HeaderParseError
 from email.headerregistry import Address
@@ -22,6 +23,13 @@ def _seconds(value: object) -> object:
 
 def _commas(value: object) -> object:
     return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+
+def _json(value: object) -> object:
+    try:
+        return json.loads(value) if isinstance(value, str) else value
+    except ValueError as error:
+        raise ValueError("must be JSON") from error
 
 
 def _caller(value: object) -> object:
@@ -84,7 +92,42 @@ class MfaMode(enum.StrEnum):
     REQUIRED = "REQUIRED"
 
 
+class MfaType(enum.StrEnum):
+    """Name a kind of second factor: the values of the proto enum `MfaType` without their prefix."""
+
+    TOTP = "TOTP"
+    SMS = "SMS"
+    EMAIL = "EMAIL"
+
+
+class AttributeType(enum.StrEnum):
+    """Name what the values of a custom attribute are."""
+
+    STRING = "STRING"
+    NUMBER = "NUMBER"
+    BOOLEAN = "BOOLEAN"
+    DATETIME = "DATETIME"
+
+
 class Section(BaseModel):
     """Hold the settings of one section; frozen, and without room for unknown names."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+
+class CustomAttribute(Section):
+    """Declare one custom attribute."""
+
+    type: AttributeType = AttributeType.STRING
+    # Characters of a STRING, the value of a NUMBER; no bound for the others.
+    min: int | None = None
+    max: int | None = None
+    # Whether the user may write it at sign-up and later; operators always may.
+    user_may_write: bool = False
+
+
+# Out there separated by commas.
+MfaTypes = Annotated[tuple[MfaType, ...], BeforeValidator(_commas)]
+Names = Annotated[tuple[str, ...], BeforeValidator(_commas)]
+# By name; in the environment as JSON, in the settings file as a table for each.
+CustomAttributes = Annotated[dict[str, CustomAttribute], BeforeValidator(_json)]

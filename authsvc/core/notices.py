@@ -23,6 +23,11 @@ class MailKind(enum.StrEnum):
     MFA_CHANGED = "MFA_CHANGED"
     REFRESH_TOKEN_REUSED = "REFRESH_TOKEN_REUSED"  # noqa: S105  # the name of a mail
     EMAIL_TAKEN = "EMAIL_TAKEN"
+    ATTRIBUTE_CODE = "ATTRIBUTE_CODE"
+    SIGN_IN_CODE = "SIGN_IN_CODE"
+    RECOVERY_CODE_USED = "RECOVERY_CODE_USED"
+    EMAIL_CHANGED = "EMAIL_CHANGED"
+    INVITATION = "INVITATION"
 
 
 @dataclass(frozen=True, slots=True)

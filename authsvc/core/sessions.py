@@ -66,10 +66,11 @@ class NewSession:
 
 @dataclass(frozen=True, slots=True)
 class Bearer:
-    """Hold whom an access token stands for right now, and when that token ends."""
+    """Hold whom an access token stands for right now, when that token ends, and on whose behalf the call is made."""
 
     standing: Standing
     token_expires_at: datetime
+    caller: Caller
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +131,7 @@ class Sessions:
             refresh_token=new.refresh_token,
         )
 
-    async def authenticate(self, access_token: str | None) -> Bearer:
+    async def authenticate(self, access_token: str | None, caller: Caller) -> Bearer:
         """Return whom an access token stands for right now; the database is asked every time.
 
         Raises:
@@ -149,12 +150,12 @@ class Sessions:
             raise TokenRevoked
         if standing.expires_at <= now:
             raise TokenExpired
-        return Bearer(standing, token.expires_at)
+        return Bearer(standing, token.expires_at, caller)
 
-    async def fetch(self, access_token: str | None) -> Bearer | None:
+    async def fetch(self, access_token: str | None, caller: Caller) -> Bearer | None:
         """Return whom an access token stands for right now, or None for a bad or absent one."""
         try:
-            return await self.authenticate(access_token)
+            return await self.authenticate(access_token, caller)
         except (TokenInvalid, TokenExpired, TokenRevoked):
             return None
 

@@ -32,11 +32,17 @@ class Factor(enum.StrEnum):
     TOTP = "TOTP"
     SIGN_UP_CODE = "SIGN_UP_CODE"
     RESET_CODE = "RESET_CODE"
+    ATTRIBUTE_CODE = "ATTRIBUTE_CODE"
+    SMS = "SMS"
+    EMAIL = "EMAIL"
+    RECOVERY_CODE = "RECOVERY_CODE"
+    CUSTOM_CHALLENGE = "CUSTOM_CHALLENGE"
 
 
 # Factors that are closed after too many failures in a row, until they are reset. Only a right code resets one sent by
-# mail, so a stranger could close that for good; five tries a code and five codes an hour bound it.
-CLOSABLE = frozenset({Factor.PASSWORD, Factor.TOTP})
+# mail, so a stranger could close that for good; five tries a code and five codes an hour bound it. Second factors are
+# behind the password.
+CLOSABLE = frozenset({Factor.PASSWORD, Factor.TOTP, Factor.SMS, Factor.EMAIL, Factor.RECOVERY_CODE})
 
 
 class Action(enum.StrEnum):

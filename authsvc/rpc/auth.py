@@ -75,7 +75,8 @@ class AuthServicer(AuthServiceServicer):
     async def FetchAuthSession(
         self, request: pb.FetchAuthSessionRequest, context: Context
     ) -> pb.FetchAuthSessionResponse:
-        return convert.auth_session(await self._flows.sessions.fetch(current_call.get().access_token))
+        call = current_call.get()
+        return convert.auth_session(await self._flows.sessions.fetch(call.access_token, call.caller))
 
     async def RefreshSession(self, request: pb.RefreshSessionRequest, context: Context) -> pb.RefreshSessionResponse:
         refresh_token = validation.refresh_token_of(request)
@@ -123,4 +124,5 @@ class AuthServicer(AuthServiceServicer):
         return pb.UpdatePasswordResponse()
 
     async def _bearer(self) -> Bearer:
-        return await self._flows.sessions.authenticate(current_call.get().access_token)
+        call = current_call.get()
+        return await self._flows.sessions.authenticate(call.access_token, call.caller)

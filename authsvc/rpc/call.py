@@ -65,7 +65,7 @@ class Callers:
         self._identities = frozenset(entry for entry in trusted if isinstance(entry, str))
         self._address_of = lru_cache(maxsize=4096)(_address_of)
 
-    def caller_of(self, context: Context, metadata: dict[str, str]) -> Caller:
+    def caller_of(self, context: Context, metadata: dict[str, str], request_id: str) -> Caller:
         """Return on whose behalf a call is made.
 
         Raises:
@@ -73,11 +73,11 @@ class Callers:
         """
         peer = self._address_of(context.peer())
         if not self._is_trusted(context, peer):
-            return Caller(source=_source_of(peer) if peer is not None else "")
+            return Caller(source=_source_of(peer) if peer is not None else "", request_id=request_id)
         user_agent = metadata.get(CLIENT_USER_AGENT, "")[:USER_AGENT_CHARACTERS]
         told = metadata.get(CLIENT_IP)
         if not told:
-            return Caller(user_agent=user_agent)
+            return Caller(user_agent=user_agent, request_id=request_id)
         try:
             address = _unmapped(ip_address(told))
         except ValueError:
@@ -85,7 +85,7 @@ class Callers:
         # A zone (RFC 4007) means nothing outside the machine that it is of, and may be any text.
         if address is None or "%" in told:
             raise InvalidFields(violations=(Violation(CLIENT_IP, "ADDRESS", "must be an IPv4 or IPv6 address"),))
-        return Caller(source=_source_of(address), ip=str(address), user_agent=user_agent)
+        return Caller(source=_source_of(address), ip=str(address), user_agent=user_agent, request_id=request_id)
 
     def _is_trusted(self, context: Context, peer: Address | None) -> bool:
         if peer is not None and any(peer in network for network in self._networks):

@@ -91,7 +91,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             failure: DomainError | None = None
             try:
                 async with asyncio.timeout(self._seconds_left(context, time_needed())):
-                    caller = self._callers.caller_of(context, metadata)
+                    caller = self._callers.caller_of(context, metadata, request_id)
                     current_call.set(Call(request_id, access_token_of(metadata), caller))
                     response = await behavior(self._parse(message, parse), context)
                 reason = "OK"

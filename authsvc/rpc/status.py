@@ -42,6 +42,11 @@ CODES: Final = {
     Reason.CONFLICT: grpc.StatusCode.ABORTED,
     Reason.INTERNAL: grpc.StatusCode.INTERNAL,
     Reason.DEADLINE_EXCEEDED: grpc.StatusCode.DEADLINE_EXCEEDED,
+    Reason.HOOK_UNAVAILABLE: grpc.StatusCode.UNAVAILABLE,
+    Reason.EMAIL_EXISTS: grpc.StatusCode.ALREADY_EXISTS,
+    Reason.GROUP_EXISTS: grpc.StatusCode.ALREADY_EXISTS,
+    Reason.GROUP_NOT_FOUND: grpc.StatusCode.NOT_FOUND,
+    Reason.MAIL_NOT_FOUND: grpc.StatusCode.NOT_FOUND,
 }
 
 

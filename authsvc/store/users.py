@@ -26,6 +26,15 @@ class User:
     created_at: datetime
     reserved_until: datetime | None
     disabled_at: datetime | None
+    totp_mfa: bool
+    sms_mfa: bool
+    email_mfa: bool
+    preferred_mfa: str | None
+    phone_verified_at: datetime | None
+    pending_email: str | None
+    pending_email_key: str | None
+    pending_phone_number: str | None
+    updated_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +131,8 @@ async def rehash_password(executor: Executor, *, user_id: UUID, verified: str, h
 
 FIND_EMAIL_OWNER = """
 select user_id, username, username_key, status, email, email_key, email_verified_at, attributes, created_at,
-       reserved_until, disabled_at
+       reserved_until, disabled_at, totp_mfa, sms_mfa, email_mfa, preferred_mfa, phone_verified_at, pending_email,
+       pending_email_key, pending_phone_number, updated_at
   from users
  where email_key = $1
    and email_verified_at is not null
@@ -137,7 +147,8 @@ async def find_email_owner(executor: Executor, *, email_key: str | None) -> User
 
 FIND = """
 select user_id, username, username_key, status, email, email_key, email_verified_at, attributes, created_at,
-       reserved_until, disabled_at
+       reserved_until, disabled_at, totp_mfa, sms_mfa, email_mfa, preferred_mfa, phone_verified_at, pending_email,
+       pending_email_key, pending_phone_number, updated_at
   from users
  where username_key = $1
 """
@@ -151,7 +162,8 @@ async def find(executor: Executor, *, username_key: str) -> User | None:
 
 FIND_BY_ID = """
 select user_id, username, username_key, status, email, email_key, email_verified_at, attributes, created_at,
-       reserved_until, disabled_at
+       reserved_until, disabled_at, totp_mfa, sms_mfa, email_mfa, preferred_mfa, phone_verified_at, pending_email,
+       pending_email_key, pending_phone_number, updated_at
   from users
  where user_id = $1
 """
@@ -165,7 +177,8 @@ async def find_by_id(executor: Executor, *, user_id: UUID) -> User | None:
 
 LOCK = """
 select user_id, username, username_key, status, email, email_key, email_verified_at, attributes, created_at,
-       reserved_until, disabled_at
+       reserved_until, disabled_at, totp_mfa, sms_mfa, email_mfa, preferred_mfa, phone_verified_at, pending_email,
+       pending_email_key, pending_phone_number, updated_at
   from users
  where user_id = $1
    for update

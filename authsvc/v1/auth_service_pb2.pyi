@@ -4,6 +4,7 @@ isort:skip_file
 """
 
 from authsvc.v1 import code_delivery_pb2 as _code_delivery_pb2
+from authsvc.v1 import mfa_preference_pb2 as _mfa_preference_pb2
 from authsvc.v1 import mfa_type_pb2 as _mfa_type_pb2
 from authsvc.v1 import reset_password_step_pb2 as _reset_password_step_pb2
 from authsvc.v1 import session_pb2 as _session_pb2
@@ -11,6 +12,8 @@ from authsvc.v1 import sign_in_step_pb2 as _sign_in_step_pb2
 from authsvc.v1 import sign_up_step_pb2 as _sign_up_step_pb2
 from authsvc.v1 import signing_key_pb2 as _signing_key_pb2
 from authsvc.v1 import tokens_pb2 as _tokens_pb2
+from authsvc.v1 import totp_device_pb2 as _totp_device_pb2
+from authsvc.v1 import update_attribute_step_pb2 as _update_attribute_step_pb2
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
@@ -89,18 +92,24 @@ class SignUpRequest(_message.Message):
     USERNAME_FIELD_NUMBER: _builtins.int
     PASSWORD_FIELD_NUMBER: _builtins.int
     ATTRIBUTES_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
     username: _builtins.str
     """1–128 characters after RFC 8265 UsernameCaseMapped; letter case and width don't distinguish names. No `@`."""
     password: _builtins.str
     """RFC 8265 OpaqueString, 8–256 characters where MFA is required, else 15–256; not a common one, without the username and
     without words of the e-mail address, of three characters and more.
     """
+    request_id: _builtins.str
+    """Optional, 16–64 characters of `A-Z a-z 0-9 . _ -`, best a UUID made for this sign-up: a retry with the same one and the
+    same username gets the same answer, and no second mail.
+    """
     @_builtins.property
     def attributes(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """Attributes by name: `email` (required where sign-up is confirmed), `phone_number` (E.164), `name`, `given_name`,
         `middle_name`, `family_name`, `nickname`,
         `preferred_username`, `profile`, `picture`, `website`, `gender`, `birthdate`, `zoneinfo`, `locale`, `address`, as in
-        OpenID Connect Core section 5.1. At most 2048 bytes each.
+        OpenID Connect Core section 5.1. At most 2048 bytes each. Custom ones, as `custom:team`, where the settings let users
+        write them.
         """
 
     def __init__(
@@ -109,10 +118,11 @@ class SignUpRequest(_message.Message):
         username: _builtins.str = ...,
         password: _builtins.str = ...,
         attributes: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        request_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attributes", b"attributes", "password", b"password", "username", b"username"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attributes", b"attributes", "password", b"password", "request_id", b"request_id", "username", b"username"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -350,7 +360,9 @@ class ConfirmSignInRequest(_message.Message):
     email_code: _builtins.str
     """To CONFIRM_SIGN_IN_WITH_EMAIL_CODE."""
     recovery_code: _builtins.str
-    """To any step that asks for a code of an enrolled factor, once recovery codes are served; INVALID_FIELDS until then."""
+    """To any step that asks for a code of an enrolled factor, and to CONTINUE_SIGN_IN_WITH_MFA_SELECTION; letter case, spaces
+    and hyphens don't matter. Its use is told by mail.
+    """
     new_password: _builtins.str
     """To CONFIRM_SIGN_IN_WITH_NEW_PASSWORD."""
     mfa_type: _mfa_type_pb2.MfaType.ValueType
@@ -421,6 +433,52 @@ class ConfirmSignInResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ConfirmSignInResponse: _TypeAlias = ConfirmSignInResponse  # noqa: Y015
+
+@_typing.final
+class ResendSignInCodeRequest(_message.Message):
+    """Asks for a new code of a half-done sign-in."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SESSION_FIELD_NUMBER: _builtins.int
+    session: _builtins.str
+    """The handle of the latest response."""
+    def __init__(
+        self,
+        *,
+        session: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["session", b"session"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ResendSignInCodeRequest: _TypeAlias = ResendSignInCodeRequest  # noqa: Y015
+
+@_typing.final
+class ResendSignInCodeResponse(_message.Message):
+    """The code is on its way."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CODE_DELIVERY_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def code_delivery(self) -> _code_delivery_pb2.CodeDelivery:
+        """Where to."""
+
+    def __init__(
+        self,
+        *,
+        code_delivery: _code_delivery_pb2.CodeDelivery | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["code_delivery", b"code_delivery"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["code_delivery", b"code_delivery"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ResendSignInCodeResponse: _TypeAlias = ResendSignInCodeResponse  # noqa: Y015
 
 @_typing.final
 class AssociateTotpRequest(_message.Message):
@@ -983,3 +1041,616 @@ class UpdatePasswordResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___UpdatePasswordResponse: _TypeAlias = UpdatePasswordResponse  # noqa: Y015
+
+@_typing.final
+class FetchMfaPreferenceRequest(_message.Message):
+    """Asks for the user's second factors."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FetchMfaPreferenceRequest: _TypeAlias = FetchMfaPreferenceRequest  # noqa: Y015
+
+@_typing.final
+class FetchMfaPreferenceResponse(_message.Message):
+    """The user's second factors."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ENABLED_FIELD_NUMBER: _builtins.int
+    PREFERRED_FIELD_NUMBER: _builtins.int
+    RECOVERY_CODES_LEFT_FIELD_NUMBER: _builtins.int
+    preferred: _mfa_type_pb2.MfaType.ValueType
+    """The one that is asked for without asking which; unspecified if none is preferred."""
+    recovery_codes_left: _builtins.int
+    """Recovery codes that are left."""
+    @_builtins.property
+    def enabled(self) -> _containers.RepeatedScalarFieldContainer[_mfa_type_pb2.MfaType.ValueType]:
+        """The kinds that sign-ins may ask for."""
+
+    def __init__(
+        self,
+        *,
+        enabled: _abc.Iterable[_mfa_type_pb2.MfaType.ValueType] | None = ...,
+        preferred: _mfa_type_pb2.MfaType.ValueType = ...,
+        recovery_codes_left: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["enabled", b"enabled", "preferred", b"preferred", "recovery_codes_left", b"recovery_codes_left"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FetchMfaPreferenceResponse: _TypeAlias = FetchMfaPreferenceResponse  # noqa: Y015
+
+@_typing.final
+class UpdateMfaPreferenceRequest(_message.Message):
+    """Changes the user's second factors."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TOTP_FIELD_NUMBER: _builtins.int
+    SMS_FIELD_NUMBER: _builtins.int
+    EMAIL_FIELD_NUMBER: _builtins.int
+    totp: _mfa_preference_pb2.MfaPreference.ValueType
+    """Authenticator apps."""
+    sms: _mfa_preference_pb2.MfaPreference.ValueType
+    """Codes to the verified phone number."""
+    email: _mfa_preference_pb2.MfaPreference.ValueType
+    """Codes to the verified e-mail address."""
+    def __init__(
+        self,
+        *,
+        totp: _mfa_preference_pb2.MfaPreference.ValueType = ...,
+        sms: _mfa_preference_pb2.MfaPreference.ValueType = ...,
+        email: _mfa_preference_pb2.MfaPreference.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["email", b"email", "sms", b"sms", "totp", b"totp"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UpdateMfaPreferenceRequest: _TypeAlias = UpdateMfaPreferenceRequest  # noqa: Y015
+
+@_typing.final
+class UpdateMfaPreferenceResponse(_message.Message):
+    """The second factors are changed."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UpdateMfaPreferenceResponse: _TypeAlias = UpdateMfaPreferenceResponse  # noqa: Y015
+
+@_typing.final
+class ListTotpDevicesRequest(_message.Message):
+    """Asks for the user's authenticators."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListTotpDevicesRequest: _TypeAlias = ListTotpDevicesRequest  # noqa: Y015
+
+@_typing.final
+class ListTotpDevicesResponse(_message.Message):
+    """The user's authenticators."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DEVICES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def devices(self) -> _containers.RepeatedCompositeFieldContainer[_totp_device_pb2.TotpDevice]:
+        """The active ones, oldest first."""
+
+    def __init__(
+        self,
+        *,
+        devices: _abc.Iterable[_totp_device_pb2.TotpDevice] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["devices", b"devices"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListTotpDevicesResponse: _TypeAlias = ListTotpDevicesResponse  # noqa: Y015
+
+@_typing.final
+class RemoveTotpDeviceRequest(_message.Message):
+    """Removes an authenticator."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DEVICE_ID_FIELD_NUMBER: _builtins.int
+    device_id: _builtins.str
+    """UUID of the authenticator."""
+    def __init__(
+        self,
+        *,
+        device_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["device_id", b"device_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RemoveTotpDeviceRequest: _TypeAlias = RemoveTotpDeviceRequest  # noqa: Y015
+
+@_typing.final
+class RemoveTotpDeviceResponse(_message.Message):
+    """The authenticator is gone."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RemoveTotpDeviceResponse: _TypeAlias = RemoveTotpDeviceResponse  # noqa: Y015
+
+@_typing.final
+class GenerateRecoveryCodesRequest(_message.Message):
+    """Asks for recovery codes."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GenerateRecoveryCodesRequest: _TypeAlias = GenerateRecoveryCodesRequest  # noqa: Y015
+
+@_typing.final
+class GenerateRecoveryCodesResponse(_message.Message):
+    """New recovery codes."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RECOVERY_CODES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def recovery_codes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Ten codes of 80 bits, as `abcd-efgh-ijkl-mnop`. Show them once, and keep them nowhere."""
+
+    def __init__(
+        self,
+        *,
+        recovery_codes: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["recovery_codes", b"recovery_codes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GenerateRecoveryCodesResponse: _TypeAlias = GenerateRecoveryCodesResponse  # noqa: Y015
+
+@_typing.final
+class FetchUserAttributesRequest(_message.Message):
+    """Asks for the user's attributes."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FetchUserAttributesRequest: _TypeAlias = FetchUserAttributesRequest  # noqa: Y015
+
+@_typing.final
+class FetchUserAttributesResponse(_message.Message):
+    """The user's attributes."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class AttributesEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    @_typing.final
+    class PendingEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    ATTRIBUTES_FIELD_NUMBER: _builtins.int
+    PENDING_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def attributes(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """By name; with `email_verified` and `phone_number_verified`, `true` or `false`, beside what they are about."""
+
+    @_builtins.property
+    def pending(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """Values of `email` and `phone_number` that wait for their code."""
+
+    def __init__(
+        self,
+        *,
+        attributes: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        pending: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attributes", b"attributes", "pending", b"pending"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FetchUserAttributesResponse: _TypeAlias = FetchUserAttributesResponse  # noqa: Y015
+
+@_typing.final
+class UpdateUserAttributesRequest(_message.Message):
+    """Sets attributes."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class AttributesEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    ATTRIBUTES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def attributes(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """By name, 1–50; under the rules of SignUp. An empty value is INVALID_FIELDS: see DeleteUserAttributes."""
+
+    def __init__(
+        self,
+        *,
+        attributes: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attributes", b"attributes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UpdateUserAttributesRequest: _TypeAlias = UpdateUserAttributesRequest  # noqa: Y015
+
+@_typing.final
+class UpdateUserAttributesResponse(_message.Message):
+    """What came of the attributes."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class NextStepsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        @_builtins.property
+        def value(self) -> _update_attribute_step_pb2.UpdateAttributeNextStep: ...
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _update_attribute_step_pb2.UpdateAttributeNextStep | None = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _typing.Literal["value", b"value"]  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    NEXT_STEPS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def next_steps(self) -> _containers.MessageMap[_builtins.str, _update_attribute_step_pb2.UpdateAttributeNextStep]:
+        """By name."""
+
+    def __init__(
+        self,
+        *,
+        next_steps: _abc.Mapping[_builtins.str, _update_attribute_step_pb2.UpdateAttributeNextStep] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["next_steps", b"next_steps"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UpdateUserAttributesResponse: _TypeAlias = UpdateUserAttributesResponse  # noqa: Y015
+
+@_typing.final
+class DeleteUserAttributesRequest(_message.Message):
+    """Removes attributes."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAMES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def names(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """1–50 names."""
+
+    def __init__(
+        self,
+        *,
+        names: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["names", b"names"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DeleteUserAttributesRequest: _TypeAlias = DeleteUserAttributesRequest  # noqa: Y015
+
+@_typing.final
+class DeleteUserAttributesResponse(_message.Message):
+    """The attributes are gone."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DeleteUserAttributesResponse: _TypeAlias = DeleteUserAttributesResponse  # noqa: Y015
+
+@_typing.final
+class SendUserAttributeVerificationCodeRequest(_message.Message):
+    """Asks for a code that verifies an attribute."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """`email` or `phone_number`."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SendUserAttributeVerificationCodeRequest: _TypeAlias = SendUserAttributeVerificationCodeRequest  # noqa: Y015
+
+@_typing.final
+class SendUserAttributeVerificationCodeResponse(_message.Message):
+    """The code is on its way."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CODE_DELIVERY_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def code_delivery(self) -> _code_delivery_pb2.CodeDelivery:
+        """Where to."""
+
+    def __init__(
+        self,
+        *,
+        code_delivery: _code_delivery_pb2.CodeDelivery | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["code_delivery", b"code_delivery"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["code_delivery", b"code_delivery"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SendUserAttributeVerificationCodeResponse: _TypeAlias = SendUserAttributeVerificationCodeResponse  # noqa: Y015
+
+@_typing.final
+class ConfirmUserAttributeRequest(_message.Message):
+    """Verifies an attribute."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    CONFIRMATION_CODE_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """`email` or `phone_number`."""
+    confirmation_code: _builtins.str
+    """The code of the latest message; 6 digits."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        confirmation_code: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["confirmation_code", b"confirmation_code", "name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ConfirmUserAttributeRequest: _TypeAlias = ConfirmUserAttributeRequest  # noqa: Y015
+
+@_typing.final
+class ConfirmUserAttributeResponse(_message.Message):
+    """The attribute is verified, and has its new value."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ConfirmUserAttributeResponse: _TypeAlias = ConfirmUserAttributeResponse  # noqa: Y015
+
+@_typing.final
+class ReauthenticateRequest(_message.Message):
+    """Proves the user again."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PASSWORD_FIELD_NUMBER: _builtins.int
+    TOTP_CODE_FIELD_NUMBER: _builtins.int
+    RECOVERY_CODE_FIELD_NUMBER: _builtins.int
+    password: _builtins.str
+    """The password in use."""
+    totp_code: _builtins.str
+    """A code of one of the user's authenticators; 6 digits, spaces allowed."""
+    recovery_code: _builtins.str
+    """One of the user's recovery codes; it is used up."""
+    def __init__(
+        self,
+        *,
+        password: _builtins.str = ...,
+        totp_code: _builtins.str = ...,
+        recovery_code: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["password", b"password", "proof", b"proof", "recovery_code", b"recovery_code", "totp_code", b"totp_code"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["password", b"password", "proof", b"proof", "recovery_code", b"recovery_code", "totp_code", b"totp_code"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_proof: _TypeAlias = _typing.Literal["password", "totp_code", "recovery_code"]  # noqa: Y015
+    _WhichOneofArgType_proof: _TypeAlias = _typing.Literal["proof", b"proof"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_proof) -> _WhichOneofReturnType_proof | None: ...
+
+Global___ReauthenticateRequest: _TypeAlias = ReauthenticateRequest  # noqa: Y015
+
+@_typing.final
+class ReauthenticateResponse(_message.Message):
+    """The user is proved again."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TOKENS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def tokens(self) -> _tokens_pb2.Tokens:
+        """New tokens of the session."""
+
+    def __init__(
+        self,
+        *,
+        tokens: _tokens_pb2.Tokens | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["tokens", b"tokens"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["tokens", b"tokens"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReauthenticateResponse: _TypeAlias = ReauthenticateResponse  # noqa: Y015
+
+@_typing.final
+class DeleteUserRequest(_message.Message):
+    """Erases the user."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DeleteUserRequest: _TypeAlias = DeleteUserRequest  # noqa: Y015
+
+@_typing.final
+class DeleteUserResponse(_message.Message):
+    """The user is gone."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DeleteUserResponse: _TypeAlias = DeleteUserResponse  # noqa: Y015

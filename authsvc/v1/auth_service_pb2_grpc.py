@@ -72,6 +72,11 @@ class AuthServiceStub:
                 request_serializer=authsvc_dot_v1_dot_auth__service__pb2.ConfirmSignInRequest.SerializeToString,
                 response_deserializer=authsvc_dot_v1_dot_auth__service__pb2.ConfirmSignInResponse.FromString,
                 _registered_method=True)
+        self.ResendSignInCode = channel.unary_unary(
+                '/authsvc.v1.AuthService/ResendSignInCode',
+                request_serializer=authsvc_dot_v1_dot_auth__service__pb2.ResendSignInCodeRequest.SerializeToString,
+                response_deserializer=authsvc_dot_v1_dot_auth__service__pb2.ResendSignInCodeResponse.FromString,
+                _registered_method=True)
         self.AssociateTotp = channel.unary_unary(
                 '/authsvc.v1.AuthService/AssociateTotp',
                 request_serializer=authsvc_dot_v1_dot_auth__service__pb2.AssociateTotpRequest.SerializeToString,
@@ -132,6 +137,66 @@ class AuthServiceStub:
                 request_serializer=authsvc_dot_v1_dot_auth__service__pb2.UpdatePasswordRequest.SerializeToString,
                 response_deserializer=authsvc_dot_v1_dot_auth__service__pb2.UpdatePasswordResponse.FromString,
                 _registered_method=True)
+        self.FetchMfaPreference = channel.unary_unary(
+                '/authsvc.v1.AuthService/FetchMfaPreference',
+                request_serializer=authsvc_dot_v1_dot_auth__service__pb2.FetchMfaPreferenceRequest.SerializeToString,
+                response_deserializer=authsvc_dot_v1_dot_auth__service__pb2.FetchMfaPreferenceResponse.FromString,
+                _registered_method=True)
+        self.UpdateMfaPreference = channel.unary_unary(
+                '/authsvc.v1.AuthService/UpdateMfaPreference',
+                request_serializer=authsvc_dot_v1_dot_auth__service__pb2.UpdateMfaPreferenceRequest.SerializeToString,
+                response_deserializer=authsvc_dot_v1_dot_auth__service__pb2.UpdateMfaPreferenceResponse.FromString,
+                _registered_method=True)
+        self.ListTotpDevices = channel.unary_unary(
+                '/authsvc.v1.AuthService/ListTotpDevices',
+                request_serializer=authsvc_dot_v1_dot_auth__service__pb2.ListTotpDevicesRequest.SerializeToString,
+                response_deserializer=authsvc_dot_v1_dot_auth__service__pb2.ListTotpDevicesResponse.FromString,
+                _registered_method=True)
+        self.RemoveTotpDevice = channel.unary_unary(
+                '/authsvc.v1.AuthService/RemoveTotpDevice',
+                request_serializer=authsvc_dot_v1_dot_auth__service__pb2.RemoveTotpDeviceRequest.SerializeToString,
+                response_deserializer=authsvc_dot_v1_dot_auth__service__pb2.RemoveTotpDeviceResponse.FromString,
+                _registered_method=True)
+        self.GenerateRecoveryCodes = channel.unary_unary(
+                '/authsvc.v1.AuthService/GenerateRecoveryCodes',
+                request_serializer=authsvc_dot_v1_dot_auth__service__pb2.GenerateRecoveryCodesRequest.SerializeToString,
+                response_deserializer=authsvc_dot_v1_dot_auth__service__pb2.GenerateRecoveryCodesResponse.FromString,
+                _registered_method=True)
+        self.FetchUserAttributes = channel.unary_unary(
+                '/authsvc.v1.AuthService/FetchUserAttributes',
+                request_serializer=authsvc_dot_v1_dot_auth__service__pb2.FetchUserAttributesRequest.SerializeToString,
+                response_deserializer=authsvc_dot_v1_dot_auth__service__pb2.FetchUserAttributesResponse.FromString,
+                _registered_method=True)
+        self.UpdateUserAttributes = channel.unary_unary(
+                '/authsvc.v1.AuthService/UpdateUserAttributes',
+                request_serializer=authsvc_dot_v1_dot_auth__service__pb2.UpdateUserAttributesRequest.SerializeToString,
+                response_deserializer=authsvc_dot_v1_dot_auth__service__pb2.UpdateUserAttributesResponse.FromString,
+                _registered_method=True)
+        self.DeleteUserAttributes = channel.unary_unary(
+                '/authsvc.v1.AuthService/DeleteUserAttributes',
+                request_serializer=authsvc_dot_v1_dot_auth__service__pb2.DeleteUserAttributesRequest.SerializeToString,
+                response_deserializer=authsvc_dot_v1_dot_auth__service__pb2.DeleteUserAttributesResponse.FromString,
+                _registered_method=True)
+        self.SendUserAttributeVerificationCode = channel.unary_unary(
+                '/authsvc.v1.AuthService/SendUserAttributeVerificationCode',
+                request_serializer=authsvc_dot_v1_dot_auth__service__pb2.SendUserAttributeVerificationCodeRequest.SerializeToString,
+                response_deserializer=authsvc_dot_v1_dot_auth__service__pb2.SendUserAttributeVerificationCodeResponse.FromString,
+                _registered_method=True)
+        self.ConfirmUserAttribute = channel.unary_unary(
+                '/authsvc.v1.AuthService/ConfirmUserAttribute',
+                request_serializer=authsvc_dot_v1_dot_auth__service__pb2.ConfirmUserAttributeRequest.SerializeToString,
+                response_deserializer=authsvc_dot_v1_dot_auth__service__pb2.ConfirmUserAttributeResponse.FromString,
+                _registered_method=True)
+        self.Reauthenticate = channel.unary_unary(
+                '/authsvc.v1.AuthService/Reauthenticate',
+                request_serializer=authsvc_dot_v1_dot_auth__service__pb2.ReauthenticateRequest.SerializeToString,
+                response_deserializer=authsvc_dot_v1_dot_auth__service__pb2.ReauthenticateResponse.FromString,
+                _registered_method=True)
+        self.DeleteUser = channel.unary_unary(
+                '/authsvc.v1.AuthService/DeleteUser',
+                request_serializer=authsvc_dot_v1_dot_auth__service__pb2.DeleteUserRequest.SerializeToString,
+                response_deserializer=authsvc_dot_v1_dot_auth__service__pb2.DeleteUserResponse.FromString,
+                _registered_method=True)
 
 
 class AuthServiceServicer:
@@ -155,7 +220,7 @@ class AuthServiceServicer:
 
         A taken e-mail address is answered as a new one; its owner is told by mail. So is an address that had ten sign-up mails
         within the hour; nothing is sent to it. A username whose account was not confirmed
-        before its code expired can be signed up again. Not idempotent: a repeat is USERNAME_EXISTS.
+        before its code expired can be signed up again. Idempotent with a request_id; without one a repeat is USERNAME_EXISTS.
         Errors: USERNAME_EXISTS, INVALID_PASSWORD, LIMIT_EXCEEDED, OVERLOADED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -188,7 +253,8 @@ class AuthServiceServicer:
         Tells the next step, or DONE with tokens. Status, second factors and the like are told only after the password proved
         right. Wrong passwords are counted for each account: from the fifth in a row on, 2^(n-5) seconds of lock up to 15
         minutes; at 100 in a row only ResetPassword opens the account again.
-        Errors: NOT_AUTHORIZED, USER_DISABLED, LIMIT_EXCEEDED, OVERLOADED, USER_NOT_FOUND (by setting).
+        Errors: NOT_AUTHORIZED, USER_DISABLED, MFA_NOT_ENROLLED (MFA is required, and nothing that is allowed can be set up for
+        this account), HOOK_UNAVAILABLE, LIMIT_EXCEEDED, OVERLOADED, USER_NOT_FOUND (by setting).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -199,7 +265,18 @@ class AuthServiceServicer:
 
         A right answer uses the session up and gives the next step with a new session, or DONE with tokens. After a wrong one
         the same session can be answered again, five times in all, within 3 minutes (15 for set-up steps).
-        Errors: CODE_MISMATCH, CODE_ALREADY_USED, SESSION_EXPIRED, USER_DISABLED, LIMIT_EXCEEDED.
+        Errors: CODE_MISMATCH, CODE_ALREADY_USED, CODE_EXPIRED (a code that was sent again since), SESSION_EXPIRED,
+        INVALID_PASSWORD, USER_DISABLED, MFA_NOT_ENROLLED, HOOK_UNAVAILABLE, LIMIT_EXCEEDED, OVERLOADED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ResendSignInCode(self, request, context):
+        """Sends a new code for a sign-in that waits for an SMS or e-mail code; the former code ends, the session stays.
+
+        Not within 30 seconds of the former code, and ten times an hour for each account. The session does not live longer by it.
+        Errors: SESSION_EXPIRED (also for a step that sends no code), USER_DISABLED, LIMIT_EXCEEDED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -317,6 +394,126 @@ class AuthServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def FetchMfaPreference(self, request, context):
+        """Bearer. Tells which second factors sign-ins may ask for, and which one is preferred. Read-only.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdateMfaPreference(self, request, context):
+        """Bearer. Enables, disables and prefers second factors, and tells the user by mail.
+
+        All changes or none. Enabling TOTP needs an active authenticator, SMS a verified phone number, EMAIL a verified address;
+        at most one is preferred. Where MFA is required the last enabled one stays. Needs an authentication younger than 10
+        minutes. Idempotent.
+        Errors: MFA_NOT_ENROLLED, MFA_REQUIRED, REAUTHENTICATION_REQUIRED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListTotpDevices(self, request, context):
+        """Bearer. Lists the user's active authenticators, oldest first. Read-only.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RemoveTotpDevice(self, request, context):
+        """Bearer. Removes one of the user's authenticators, and tells the user by mail.
+
+        Idempotent: removing one that is not there is no error. Where MFA is required the last enabled factor stays. Needs an
+        authentication younger than 10 minutes.
+        Errors: MFA_REQUIRED, REAUTHENTICATION_REQUIRED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GenerateRecoveryCodes(self, request, context):
+        """Bearer. Makes ten recovery codes, which replace the former ones, and tells the user by mail.
+
+        Each stands once in the place of any second factor. They are told here and never again. Needs an authentication younger
+        than 10 minutes.
+        Errors: REAUTHENTICATION_REQUIRED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def FetchUserAttributes(self, request, context):
+        """Bearer. Tells the user's attributes, verified or not, and the values that wait for their code. Read-only.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdateUserAttributes(self, request, context):
+        """Bearer. Sets attributes; all of them or none.
+
+        A new `email` or `phone_number` is pending until the code that is sent to it is confirmed; the value in use stays until
+        then, and a repeat sends a new code. A taken e-mail address is answered as a free one; its owner is told by mail. Custom
+        attributes only where the settings let users write them. Changing `email` or `phone_number` needs an authentication
+        younger than 10 minutes. Five codes an hour for each of the two.
+        Errors: REAUTHENTICATION_REQUIRED, LIMIT_EXCEEDED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteUserAttributes(self, request, context):
+        """Bearer. Removes attributes; all of them or none. Removing one that is not there is no error.
+
+        Required attributes, and those that are the user's second factor, stay (INVALID_FIELDS). Removing `email` or
+        `phone_number` needs an authentication younger than 10 minutes, and drops a pending value too.
+        Errors: REAUTHENTICATION_REQUIRED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SendUserAttributeVerificationCode(self, request, context):
+        """Bearer. Sends a code to the pending, or else to the unverified, `email` or `phone_number`; five an hour for each.
+
+        INVALID_FIELDS if there is nothing to verify.
+        Errors: LIMIT_EXCEEDED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ConfirmUserAttribute(self, request, context):
+        """Bearer. Verifies the pending, or else the unverified, `email` or `phone_number` with its code (6 digits, 24 hours, five
+        wrong tries). The former verified e-mail address is told by mail.
+        Errors: CODE_MISMATCH, CODE_EXPIRED, LIMIT_EXCEEDED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Reauthenticate(self, request, context):
+        """Bearer. Has the user prove themselves again, for the calls that need a recent authentication.
+
+        Gives new tokens of the same session with a fresh `auth_time`; its former refresh tokens are used up, its access tokens
+        stand for the fresh authentication too. Tries are counted as at sign-in.
+        Errors: NOT_AUTHORIZED (a wrong password), CODE_MISMATCH, CODE_ALREADY_USED, MFA_NOT_ENROLLED, LIMIT_EXCEEDED, OVERLOADED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteUser(self, request, context):
+        """Bearer. Erases the user: account, attributes, factors, sessions, codes and waiting mail, at once and for good.
+
+        The audit trail keeps what happened, without personal data. Username and e-mail address are free again. Needs an
+        authentication younger than 10 minutes.
+        Errors: REAUTHENTICATION_REQUIRED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_AuthServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -344,6 +541,11 @@ def add_AuthServiceServicer_to_server(servicer, server):
                     servicer.ConfirmSignIn,
                     request_deserializer=authsvc_dot_v1_dot_auth__service__pb2.ConfirmSignInRequest.FromString,
                     response_serializer=authsvc_dot_v1_dot_auth__service__pb2.ConfirmSignInResponse.SerializeToString,
+            ),
+            'ResendSignInCode': grpc.unary_unary_rpc_method_handler(
+                    servicer.ResendSignInCode,
+                    request_deserializer=authsvc_dot_v1_dot_auth__service__pb2.ResendSignInCodeRequest.FromString,
+                    response_serializer=authsvc_dot_v1_dot_auth__service__pb2.ResendSignInCodeResponse.SerializeToString,
             ),
             'AssociateTotp': grpc.unary_unary_rpc_method_handler(
                     servicer.AssociateTotp,
@@ -404,6 +606,66 @@ def add_AuthServiceServicer_to_server(servicer, server):
                     servicer.UpdatePassword,
                     request_deserializer=authsvc_dot_v1_dot_auth__service__pb2.UpdatePasswordRequest.FromString,
                     response_serializer=authsvc_dot_v1_dot_auth__service__pb2.UpdatePasswordResponse.SerializeToString,
+            ),
+            'FetchMfaPreference': grpc.unary_unary_rpc_method_handler(
+                    servicer.FetchMfaPreference,
+                    request_deserializer=authsvc_dot_v1_dot_auth__service__pb2.FetchMfaPreferenceRequest.FromString,
+                    response_serializer=authsvc_dot_v1_dot_auth__service__pb2.FetchMfaPreferenceResponse.SerializeToString,
+            ),
+            'UpdateMfaPreference': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateMfaPreference,
+                    request_deserializer=authsvc_dot_v1_dot_auth__service__pb2.UpdateMfaPreferenceRequest.FromString,
+                    response_serializer=authsvc_dot_v1_dot_auth__service__pb2.UpdateMfaPreferenceResponse.SerializeToString,
+            ),
+            'ListTotpDevices': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListTotpDevices,
+                    request_deserializer=authsvc_dot_v1_dot_auth__service__pb2.ListTotpDevicesRequest.FromString,
+                    response_serializer=authsvc_dot_v1_dot_auth__service__pb2.ListTotpDevicesResponse.SerializeToString,
+            ),
+            'RemoveTotpDevice': grpc.unary_unary_rpc_method_handler(
+                    servicer.RemoveTotpDevice,
+                    request_deserializer=authsvc_dot_v1_dot_auth__service__pb2.RemoveTotpDeviceRequest.FromString,
+                    response_serializer=authsvc_dot_v1_dot_auth__service__pb2.RemoveTotpDeviceResponse.SerializeToString,
+            ),
+            'GenerateRecoveryCodes': grpc.unary_unary_rpc_method_handler(
+                    servicer.GenerateRecoveryCodes,
+                    request_deserializer=authsvc_dot_v1_dot_auth__service__pb2.GenerateRecoveryCodesRequest.FromString,
+                    response_serializer=authsvc_dot_v1_dot_auth__service__pb2.GenerateRecoveryCodesResponse.SerializeToString,
+            ),
+            'FetchUserAttributes': grpc.unary_unary_rpc_method_handler(
+                    servicer.FetchUserAttributes,
+                    request_deserializer=authsvc_dot_v1_dot_auth__service__pb2.FetchUserAttributesRequest.FromString,
+                    response_serializer=authsvc_dot_v1_dot_auth__service__pb2.FetchUserAttributesResponse.SerializeToString,
+            ),
+            'UpdateUserAttributes': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateUserAttributes,
+                    request_deserializer=authsvc_dot_v1_dot_auth__service__pb2.UpdateUserAttributesRequest.FromString,
+                    response_serializer=authsvc_dot_v1_dot_auth__service__pb2.UpdateUserAttributesResponse.SerializeToString,
+            ),
+            'DeleteUserAttributes': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteUserAttributes,
+                    request_deserializer=authsvc_dot_v1_dot_auth__service__pb2.DeleteUserAttributesRequest.FromString,
+                    response_serializer=authsvc_dot_v1_dot_auth__service__pb2.DeleteUserAttributesResponse.SerializeToString,
+            ),
+            'SendUserAttributeVerificationCode': grpc.unary_unary_rpc_method_handler(
+                    servicer.SendUserAttributeVerificationCode,
+                    request_deserializer=authsvc_dot_v1_dot_auth__service__pb2.SendUserAttributeVerificationCodeRequest.FromString,
+                    response_serializer=authsvc_dot_v1_dot_auth__service__pb2.SendUserAttributeVerificationCodeResponse.SerializeToString,
+            ),
+            'ConfirmUserAttribute': grpc.unary_unary_rpc_method_handler(
+                    servicer.ConfirmUserAttribute,
+                    request_deserializer=authsvc_dot_v1_dot_auth__service__pb2.ConfirmUserAttributeRequest.FromString,
+                    response_serializer=authsvc_dot_v1_dot_auth__service__pb2.ConfirmUserAttributeResponse.SerializeToString,
+            ),
+            'Reauthenticate': grpc.unary_unary_rpc_method_handler(
+                    servicer.Reauthenticate,
+                    request_deserializer=authsvc_dot_v1_dot_auth__service__pb2.ReauthenticateRequest.FromString,
+                    response_serializer=authsvc_dot_v1_dot_auth__service__pb2.ReauthenticateResponse.SerializeToString,
+            ),
+            'DeleteUser': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteUser,
+                    request_deserializer=authsvc_dot_v1_dot_auth__service__pb2.DeleteUserRequest.FromString,
+                    response_serializer=authsvc_dot_v1_dot_auth__service__pb2.DeleteUserResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -554,6 +816,33 @@ class AuthService:
             '/authsvc.v1.AuthService/ConfirmSignIn',
             authsvc_dot_v1_dot_auth__service__pb2.ConfirmSignInRequest.SerializeToString,
             authsvc_dot_v1_dot_auth__service__pb2.ConfirmSignInResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ResendSignInCode(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/authsvc.v1.AuthService/ResendSignInCode',
+            authsvc_dot_v1_dot_auth__service__pb2.ResendSignInCodeRequest.SerializeToString,
+            authsvc_dot_v1_dot_auth__service__pb2.ResendSignInCodeResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -878,6 +1167,330 @@ class AuthService:
             '/authsvc.v1.AuthService/UpdatePassword',
             authsvc_dot_v1_dot_auth__service__pb2.UpdatePasswordRequest.SerializeToString,
             authsvc_dot_v1_dot_auth__service__pb2.UpdatePasswordResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def FetchMfaPreference(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/authsvc.v1.AuthService/FetchMfaPreference',
+            authsvc_dot_v1_dot_auth__service__pb2.FetchMfaPreferenceRequest.SerializeToString,
+            authsvc_dot_v1_dot_auth__service__pb2.FetchMfaPreferenceResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateMfaPreference(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/authsvc.v1.AuthService/UpdateMfaPreference',
+            authsvc_dot_v1_dot_auth__service__pb2.UpdateMfaPreferenceRequest.SerializeToString,
+            authsvc_dot_v1_dot_auth__service__pb2.UpdateMfaPreferenceResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListTotpDevices(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/authsvc.v1.AuthService/ListTotpDevices',
+            authsvc_dot_v1_dot_auth__service__pb2.ListTotpDevicesRequest.SerializeToString,
+            authsvc_dot_v1_dot_auth__service__pb2.ListTotpDevicesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RemoveTotpDevice(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/authsvc.v1.AuthService/RemoveTotpDevice',
+            authsvc_dot_v1_dot_auth__service__pb2.RemoveTotpDeviceRequest.SerializeToString,
+            authsvc_dot_v1_dot_auth__service__pb2.RemoveTotpDeviceResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GenerateRecoveryCodes(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/authsvc.v1.AuthService/GenerateRecoveryCodes',
+            authsvc_dot_v1_dot_auth__service__pb2.GenerateRecoveryCodesRequest.SerializeToString,
+            authsvc_dot_v1_dot_auth__service__pb2.GenerateRecoveryCodesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def FetchUserAttributes(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/authsvc.v1.AuthService/FetchUserAttributes',
+            authsvc_dot_v1_dot_auth__service__pb2.FetchUserAttributesRequest.SerializeToString,
+            authsvc_dot_v1_dot_auth__service__pb2.FetchUserAttributesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateUserAttributes(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/authsvc.v1.AuthService/UpdateUserAttributes',
+            authsvc_dot_v1_dot_auth__service__pb2.UpdateUserAttributesRequest.SerializeToString,
+            authsvc_dot_v1_dot_auth__service__pb2.UpdateUserAttributesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteUserAttributes(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/authsvc.v1.AuthService/DeleteUserAttributes',
+            authsvc_dot_v1_dot_auth__service__pb2.DeleteUserAttributesRequest.SerializeToString,
+            authsvc_dot_v1_dot_auth__service__pb2.DeleteUserAttributesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SendUserAttributeVerificationCode(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/authsvc.v1.AuthService/SendUserAttributeVerificationCode',
+            authsvc_dot_v1_dot_auth__service__pb2.SendUserAttributeVerificationCodeRequest.SerializeToString,
+            authsvc_dot_v1_dot_auth__service__pb2.SendUserAttributeVerificationCodeResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ConfirmUserAttribute(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/authsvc.v1.AuthService/ConfirmUserAttribute',
+            authsvc_dot_v1_dot_auth__service__pb2.ConfirmUserAttributeRequest.SerializeToString,
+            authsvc_dot_v1_dot_auth__service__pb2.ConfirmUserAttributeResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Reauthenticate(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/authsvc.v1.AuthService/Reauthenticate',
+            authsvc_dot_v1_dot_auth__service__pb2.ReauthenticateRequest.SerializeToString,
+            authsvc_dot_v1_dot_auth__service__pb2.ReauthenticateResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteUser(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/authsvc.v1.AuthService/DeleteUser',
+            authsvc_dot_v1_dot_auth__service__pb2.DeleteUserRequest.SerializeToString,
+            authsvc_dot_v1_dot_auth__service__pb2.DeleteUserResponse.FromString,
             options,
             channel_credentials,
             insecure,

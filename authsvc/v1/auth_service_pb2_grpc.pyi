@@ -51,7 +51,7 @@ class AuthServiceStub:
 
     A taken e-mail address is answered as a new one; its owner is told by mail. So is an address that had ten sign-up mails
     within the hour; nothing is sent to it. A username whose account was not confirmed
-    before its code expired can be signed up again. Not idempotent: a repeat is USERNAME_EXISTS.
+    before its code expired can be signed up again. Idempotent with a request_id; without one a repeat is USERNAME_EXISTS.
     Errors: USERNAME_EXISTS, INVALID_PASSWORD, LIMIT_EXCEEDED, OVERLOADED.
     """
     ConfirmSignUp: _grpc.UnaryUnaryMultiCallable[_auth_service_pb2.ConfirmSignUpRequest, _auth_service_pb2.ConfirmSignUpResponse]
@@ -72,14 +72,22 @@ class AuthServiceStub:
     Tells the next step, or DONE with tokens. Status, second factors and the like are told only after the password proved
     right. Wrong passwords are counted for each account: from the fifth in a row on, 2^(n-5) seconds of lock up to 15
     minutes; at 100 in a row only ResetPassword opens the account again.
-    Errors: NOT_AUTHORIZED, USER_DISABLED, LIMIT_EXCEEDED, OVERLOADED, USER_NOT_FOUND (by setting).
+    Errors: NOT_AUTHORIZED, USER_DISABLED, MFA_NOT_ENROLLED (MFA is required, and nothing that is allowed can be set up for
+    this account), HOOK_UNAVAILABLE, LIMIT_EXCEEDED, OVERLOADED, USER_NOT_FOUND (by setting).
     """
     ConfirmSignIn: _grpc.UnaryUnaryMultiCallable[_auth_service_pb2.ConfirmSignInRequest, _auth_service_pb2.ConfirmSignInResponse]
     """Answers the step that a sign-in waits for.
 
     A right answer uses the session up and gives the next step with a new session, or DONE with tokens. After a wrong one
     the same session can be answered again, five times in all, within 3 minutes (15 for set-up steps).
-    Errors: CODE_MISMATCH, CODE_ALREADY_USED, SESSION_EXPIRED, USER_DISABLED, LIMIT_EXCEEDED.
+    Errors: CODE_MISMATCH, CODE_ALREADY_USED, CODE_EXPIRED (a code that was sent again since), SESSION_EXPIRED,
+    INVALID_PASSWORD, USER_DISABLED, MFA_NOT_ENROLLED, HOOK_UNAVAILABLE, LIMIT_EXCEEDED, OVERLOADED.
+    """
+    ResendSignInCode: _grpc.UnaryUnaryMultiCallable[_auth_service_pb2.ResendSignInCodeRequest, _auth_service_pb2.ResendSignInCodeResponse]
+    """Sends a new code for a sign-in that waits for an SMS or e-mail code; the former code ends, the session stays.
+
+    Not within 30 seconds of the former code, and ten times an hour for each account. The session does not live longer by it.
+    Errors: SESSION_EXPIRED (also for a step that sends no code), USER_DISABLED, LIMIT_EXCEEDED.
     """
     AssociateTotp: _grpc.UnaryUnaryMultiCallable[_auth_service_pb2.AssociateTotpRequest, _auth_service_pb2.AssociateTotpResponse]
     """Bearer. Makes a secret for a further authenticator app, pending until VerifyTotp: the active ones keep working.
@@ -141,6 +149,75 @@ class AuthServiceStub:
     A wrong previous password counts like a wrong one at SignIn. Needs an authentication younger than 10 minutes.
     Errors: NOT_AUTHORIZED, INVALID_PASSWORD, REAUTHENTICATION_REQUIRED, LIMIT_EXCEEDED, OVERLOADED.
     """
+    FetchMfaPreference: _grpc.UnaryUnaryMultiCallable[_auth_service_pb2.FetchMfaPreferenceRequest, _auth_service_pb2.FetchMfaPreferenceResponse]
+    """Bearer. Tells which second factors sign-ins may ask for, and which one is preferred. Read-only."""
+    UpdateMfaPreference: _grpc.UnaryUnaryMultiCallable[_auth_service_pb2.UpdateMfaPreferenceRequest, _auth_service_pb2.UpdateMfaPreferenceResponse]
+    """Bearer. Enables, disables and prefers second factors, and tells the user by mail.
+
+    All changes or none. Enabling TOTP needs an active authenticator, SMS a verified phone number, EMAIL a verified address;
+    at most one is preferred. Where MFA is required the last enabled one stays. Needs an authentication younger than 10
+    minutes. Idempotent.
+    Errors: MFA_NOT_ENROLLED, MFA_REQUIRED, REAUTHENTICATION_REQUIRED.
+    """
+    ListTotpDevices: _grpc.UnaryUnaryMultiCallable[_auth_service_pb2.ListTotpDevicesRequest, _auth_service_pb2.ListTotpDevicesResponse]
+    """Bearer. Lists the user's active authenticators, oldest first. Read-only."""
+    RemoveTotpDevice: _grpc.UnaryUnaryMultiCallable[_auth_service_pb2.RemoveTotpDeviceRequest, _auth_service_pb2.RemoveTotpDeviceResponse]
+    """Bearer. Removes one of the user's authenticators, and tells the user by mail.
+
+    Idempotent: removing one that is not there is no error. Where MFA is required the last enabled factor stays. Needs an
+    authentication younger than 10 minutes.
+    Errors: MFA_REQUIRED, REAUTHENTICATION_REQUIRED.
+    """
+    GenerateRecoveryCodes: _grpc.UnaryUnaryMultiCallable[_auth_service_pb2.GenerateRecoveryCodesRequest, _auth_service_pb2.GenerateRecoveryCodesResponse]
+    """Bearer. Makes ten recovery codes, which replace the former ones, and tells the user by mail.
+
+    Each stands once in the place of any second factor. They are told here and never again. Needs an authentication younger
+    than 10 minutes.
+    Errors: REAUTHENTICATION_REQUIRED.
+    """
+    FetchUserAttributes: _grpc.UnaryUnaryMultiCallable[_auth_service_pb2.FetchUserAttributesRequest, _auth_service_pb2.FetchUserAttributesResponse]
+    """Bearer. Tells the user's attributes, verified or not, and the values that wait for their code. Read-only."""
+    UpdateUserAttributes: _grpc.UnaryUnaryMultiCallable[_auth_service_pb2.UpdateUserAttributesRequest, _auth_service_pb2.UpdateUserAttributesResponse]
+    """Bearer. Sets attributes; all of them or none.
+
+    A new `email` or `phone_number` is pending until the code that is sent to it is confirmed; the value in use stays until
+    then, and a repeat sends a new code. A taken e-mail address is answered as a free one; its owner is told by mail. Custom
+    attributes only where the settings let users write them. Changing `email` or `phone_number` needs an authentication
+    younger than 10 minutes. Five codes an hour for each of the two.
+    Errors: REAUTHENTICATION_REQUIRED, LIMIT_EXCEEDED.
+    """
+    DeleteUserAttributes: _grpc.UnaryUnaryMultiCallable[_auth_service_pb2.DeleteUserAttributesRequest, _auth_service_pb2.DeleteUserAttributesResponse]
+    """Bearer. Removes attributes; all of them or none. Removing one that is not there is no error.
+
+    Required attributes, and those that are the user's second factor, stay (INVALID_FIELDS). Removing `email` or
+    `phone_number` needs an authentication younger than 10 minutes, and drops a pending value too.
+    Errors: REAUTHENTICATION_REQUIRED.
+    """
+    SendUserAttributeVerificationCode: _grpc.UnaryUnaryMultiCallable[_auth_service_pb2.SendUserAttributeVerificationCodeRequest, _auth_service_pb2.SendUserAttributeVerificationCodeResponse]
+    """Bearer. Sends a code to the pending, or else to the unverified, `email` or `phone_number`; five an hour for each.
+
+    INVALID_FIELDS if there is nothing to verify.
+    Errors: LIMIT_EXCEEDED.
+    """
+    ConfirmUserAttribute: _grpc.UnaryUnaryMultiCallable[_auth_service_pb2.ConfirmUserAttributeRequest, _auth_service_pb2.ConfirmUserAttributeResponse]
+    """Bearer. Verifies the pending, or else the unverified, `email` or `phone_number` with its code (6 digits, 24 hours, five
+    wrong tries). The former verified e-mail address is told by mail.
+    Errors: CODE_MISMATCH, CODE_EXPIRED, LIMIT_EXCEEDED.
+    """
+    Reauthenticate: _grpc.UnaryUnaryMultiCallable[_auth_service_pb2.ReauthenticateRequest, _auth_service_pb2.ReauthenticateResponse]
+    """Bearer. Has the user prove themselves again, for the calls that need a recent authentication.
+
+    Gives new tokens of the same session with a fresh `auth_time`; its former refresh tokens are used up, its access tokens
+    stand for the fresh authentication too. Tries are counted as at sign-in.
+    Errors: NOT_AUTHORIZED (a wrong password), CODE_MISMATCH, CODE_ALREADY_USED, MFA_NOT_ENROLLED, LIMIT_EXCEEDED, OVERLOADED.
+    """
+    DeleteUser: _grpc.UnaryUnaryMultiCallable[_auth_service_pb2.DeleteUserRequest, _auth_service_pb2.DeleteUserResponse]
+    """Bearer. Erases the user: account, attributes, factors, sessions, codes and waiting mail, at once and for good.
+
+    The audit trail keeps what happened, without personal data. Username and e-mail address are free again. Needs an
+    authentication younger than 10 minutes.
+    Errors: REAUTHENTICATION_REQUIRED.
+    """
 
 @_typing.type_check_only
 class AuthServiceAsyncStub(AuthServiceStub):
@@ -165,7 +242,7 @@ class AuthServiceAsyncStub(AuthServiceStub):
 
     A taken e-mail address is answered as a new one; its owner is told by mail. So is an address that had ten sign-up mails
     within the hour; nothing is sent to it. A username whose account was not confirmed
-    before its code expired can be signed up again. Not idempotent: a repeat is USERNAME_EXISTS.
+    before its code expired can be signed up again. Idempotent with a request_id; without one a repeat is USERNAME_EXISTS.
     Errors: USERNAME_EXISTS, INVALID_PASSWORD, LIMIT_EXCEEDED, OVERLOADED.
     """
     ConfirmSignUp: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.ConfirmSignUpRequest, _auth_service_pb2.ConfirmSignUpResponse]  # type: ignore[assignment]
@@ -186,14 +263,22 @@ class AuthServiceAsyncStub(AuthServiceStub):
     Tells the next step, or DONE with tokens. Status, second factors and the like are told only after the password proved
     right. Wrong passwords are counted for each account: from the fifth in a row on, 2^(n-5) seconds of lock up to 15
     minutes; at 100 in a row only ResetPassword opens the account again.
-    Errors: NOT_AUTHORIZED, USER_DISABLED, LIMIT_EXCEEDED, OVERLOADED, USER_NOT_FOUND (by setting).
+    Errors: NOT_AUTHORIZED, USER_DISABLED, MFA_NOT_ENROLLED (MFA is required, and nothing that is allowed can be set up for
+    this account), HOOK_UNAVAILABLE, LIMIT_EXCEEDED, OVERLOADED, USER_NOT_FOUND (by setting).
     """
     ConfirmSignIn: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.ConfirmSignInRequest, _auth_service_pb2.ConfirmSignInResponse]  # type: ignore[assignment]
     """Answers the step that a sign-in waits for.
 
     A right answer uses the session up and gives the next step with a new session, or DONE with tokens. After a wrong one
     the same session can be answered again, five times in all, within 3 minutes (15 for set-up steps).
-    Errors: CODE_MISMATCH, CODE_ALREADY_USED, SESSION_EXPIRED, USER_DISABLED, LIMIT_EXCEEDED.
+    Errors: CODE_MISMATCH, CODE_ALREADY_USED, CODE_EXPIRED (a code that was sent again since), SESSION_EXPIRED,
+    INVALID_PASSWORD, USER_DISABLED, MFA_NOT_ENROLLED, HOOK_UNAVAILABLE, LIMIT_EXCEEDED, OVERLOADED.
+    """
+    ResendSignInCode: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.ResendSignInCodeRequest, _auth_service_pb2.ResendSignInCodeResponse]  # type: ignore[assignment]
+    """Sends a new code for a sign-in that waits for an SMS or e-mail code; the former code ends, the session stays.
+
+    Not within 30 seconds of the former code, and ten times an hour for each account. The session does not live longer by it.
+    Errors: SESSION_EXPIRED (also for a step that sends no code), USER_DISABLED, LIMIT_EXCEEDED.
     """
     AssociateTotp: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.AssociateTotpRequest, _auth_service_pb2.AssociateTotpResponse]  # type: ignore[assignment]
     """Bearer. Makes a secret for a further authenticator app, pending until VerifyTotp: the active ones keep working.
@@ -255,6 +340,75 @@ class AuthServiceAsyncStub(AuthServiceStub):
     A wrong previous password counts like a wrong one at SignIn. Needs an authentication younger than 10 minutes.
     Errors: NOT_AUTHORIZED, INVALID_PASSWORD, REAUTHENTICATION_REQUIRED, LIMIT_EXCEEDED, OVERLOADED.
     """
+    FetchMfaPreference: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.FetchMfaPreferenceRequest, _auth_service_pb2.FetchMfaPreferenceResponse]  # type: ignore[assignment]
+    """Bearer. Tells which second factors sign-ins may ask for, and which one is preferred. Read-only."""
+    UpdateMfaPreference: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.UpdateMfaPreferenceRequest, _auth_service_pb2.UpdateMfaPreferenceResponse]  # type: ignore[assignment]
+    """Bearer. Enables, disables and prefers second factors, and tells the user by mail.
+
+    All changes or none. Enabling TOTP needs an active authenticator, SMS a verified phone number, EMAIL a verified address;
+    at most one is preferred. Where MFA is required the last enabled one stays. Needs an authentication younger than 10
+    minutes. Idempotent.
+    Errors: MFA_NOT_ENROLLED, MFA_REQUIRED, REAUTHENTICATION_REQUIRED.
+    """
+    ListTotpDevices: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.ListTotpDevicesRequest, _auth_service_pb2.ListTotpDevicesResponse]  # type: ignore[assignment]
+    """Bearer. Lists the user's active authenticators, oldest first. Read-only."""
+    RemoveTotpDevice: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.RemoveTotpDeviceRequest, _auth_service_pb2.RemoveTotpDeviceResponse]  # type: ignore[assignment]
+    """Bearer. Removes one of the user's authenticators, and tells the user by mail.
+
+    Idempotent: removing one that is not there is no error. Where MFA is required the last enabled factor stays. Needs an
+    authentication younger than 10 minutes.
+    Errors: MFA_REQUIRED, REAUTHENTICATION_REQUIRED.
+    """
+    GenerateRecoveryCodes: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.GenerateRecoveryCodesRequest, _auth_service_pb2.GenerateRecoveryCodesResponse]  # type: ignore[assignment]
+    """Bearer. Makes ten recovery codes, which replace the former ones, and tells the user by mail.
+
+    Each stands once in the place of any second factor. They are told here and never again. Needs an authentication younger
+    than 10 minutes.
+    Errors: REAUTHENTICATION_REQUIRED.
+    """
+    FetchUserAttributes: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.FetchUserAttributesRequest, _auth_service_pb2.FetchUserAttributesResponse]  # type: ignore[assignment]
+    """Bearer. Tells the user's attributes, verified or not, and the values that wait for their code. Read-only."""
+    UpdateUserAttributes: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.UpdateUserAttributesRequest, _auth_service_pb2.UpdateUserAttributesResponse]  # type: ignore[assignment]
+    """Bearer. Sets attributes; all of them or none.
+
+    A new `email` or `phone_number` is pending until the code that is sent to it is confirmed; the value in use stays until
+    then, and a repeat sends a new code. A taken e-mail address is answered as a free one; its owner is told by mail. Custom
+    attributes only where the settings let users write them. Changing `email` or `phone_number` needs an authentication
+    younger than 10 minutes. Five codes an hour for each of the two.
+    Errors: REAUTHENTICATION_REQUIRED, LIMIT_EXCEEDED.
+    """
+    DeleteUserAttributes: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.DeleteUserAttributesRequest, _auth_service_pb2.DeleteUserAttributesResponse]  # type: ignore[assignment]
+    """Bearer. Removes attributes; all of them or none. Removing one that is not there is no error.
+
+    Required attributes, and those that are the user's second factor, stay (INVALID_FIELDS). Removing `email` or
+    `phone_number` needs an authentication younger than 10 minutes, and drops a pending value too.
+    Errors: REAUTHENTICATION_REQUIRED.
+    """
+    SendUserAttributeVerificationCode: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.SendUserAttributeVerificationCodeRequest, _auth_service_pb2.SendUserAttributeVerificationCodeResponse]  # type: ignore[assignment]
+    """Bearer. Sends a code to the pending, or else to the unverified, `email` or `phone_number`; five an hour for each.
+
+    INVALID_FIELDS if there is nothing to verify.
+    Errors: LIMIT_EXCEEDED.
+    """
+    ConfirmUserAttribute: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.ConfirmUserAttributeRequest, _auth_service_pb2.ConfirmUserAttributeResponse]  # type: ignore[assignment]
+    """Bearer. Verifies the pending, or else the unverified, `email` or `phone_number` with its code (6 digits, 24 hours, five
+    wrong tries). The former verified e-mail address is told by mail.
+    Errors: CODE_MISMATCH, CODE_EXPIRED, LIMIT_EXCEEDED.
+    """
+    Reauthenticate: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.ReauthenticateRequest, _auth_service_pb2.ReauthenticateResponse]  # type: ignore[assignment]
+    """Bearer. Has the user prove themselves again, for the calls that need a recent authentication.
+
+    Gives new tokens of the same session with a fresh `auth_time`; its former refresh tokens are used up, its access tokens
+    stand for the fresh authentication too. Tries are counted as at sign-in.
+    Errors: NOT_AUTHORIZED (a wrong password), CODE_MISMATCH, CODE_ALREADY_USED, MFA_NOT_ENROLLED, LIMIT_EXCEEDED, OVERLOADED.
+    """
+    DeleteUser: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.DeleteUserRequest, _auth_service_pb2.DeleteUserResponse]  # type: ignore[assignment]
+    """Bearer. Erases the user: account, attributes, factors, sessions, codes and waiting mail, at once and for good.
+
+    The audit trail keeps what happened, without personal data. Username and e-mail address are free again. Needs an
+    authentication younger than 10 minutes.
+    Errors: REAUTHENTICATION_REQUIRED.
+    """
 
 class AuthServiceServicer(metaclass=_abc_1.ABCMeta):
     """Sign-up, sign-in, second factor, sessions and passwords of end users, called by internal services on their behalf.
@@ -282,7 +436,7 @@ class AuthServiceServicer(metaclass=_abc_1.ABCMeta):
 
         A taken e-mail address is answered as a new one; its owner is told by mail. So is an address that had ten sign-up mails
         within the hour; nothing is sent to it. A username whose account was not confirmed
-        before its code expired can be signed up again. Not idempotent: a repeat is USERNAME_EXISTS.
+        before its code expired can be signed up again. Idempotent with a request_id; without one a repeat is USERNAME_EXISTS.
         Errors: USERNAME_EXISTS, INVALID_PASSWORD, LIMIT_EXCEEDED, OVERLOADED.
         """
 
@@ -321,7 +475,8 @@ class AuthServiceServicer(metaclass=_abc_1.ABCMeta):
         Tells the next step, or DONE with tokens. Status, second factors and the like are told only after the password proved
         right. Wrong passwords are counted for each account: from the fifth in a row on, 2^(n-5) seconds of lock up to 15
         minutes; at 100 in a row only ResetPassword opens the account again.
-        Errors: NOT_AUTHORIZED, USER_DISABLED, LIMIT_EXCEEDED, OVERLOADED, USER_NOT_FOUND (by setting).
+        Errors: NOT_AUTHORIZED, USER_DISABLED, MFA_NOT_ENROLLED (MFA is required, and nothing that is allowed can be set up for
+        this account), HOOK_UNAVAILABLE, LIMIT_EXCEEDED, OVERLOADED, USER_NOT_FOUND (by setting).
         """
 
     @_abc_1.abstractmethod
@@ -334,7 +489,20 @@ class AuthServiceServicer(metaclass=_abc_1.ABCMeta):
 
         A right answer uses the session up and gives the next step with a new session, or DONE with tokens. After a wrong one
         the same session can be answered again, five times in all, within 3 minutes (15 for set-up steps).
-        Errors: CODE_MISMATCH, CODE_ALREADY_USED, SESSION_EXPIRED, USER_DISABLED, LIMIT_EXCEEDED.
+        Errors: CODE_MISMATCH, CODE_ALREADY_USED, CODE_EXPIRED (a code that was sent again since), SESSION_EXPIRED,
+        INVALID_PASSWORD, USER_DISABLED, MFA_NOT_ENROLLED, HOOK_UNAVAILABLE, LIMIT_EXCEEDED, OVERLOADED.
+        """
+
+    @_abc_1.abstractmethod
+    def ResendSignInCode(
+        self,
+        request: _auth_service_pb2.ResendSignInCodeRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_auth_service_pb2.ResendSignInCodeResponse, _abc.Awaitable[_auth_service_pb2.ResendSignInCodeResponse]]:
+        """Sends a new code for a sign-in that waits for an SMS or e-mail code; the former code ends, the session stays.
+
+        Not within 30 seconds of the former code, and ten times an hour for each account. The session does not live longer by it.
+        Errors: SESSION_EXPIRED (also for a step that sends no code), USER_DISABLED, LIMIT_EXCEEDED.
         """
 
     @_abc_1.abstractmethod
@@ -467,6 +635,147 @@ class AuthServiceServicer(metaclass=_abc_1.ABCMeta):
 
         A wrong previous password counts like a wrong one at SignIn. Needs an authentication younger than 10 minutes.
         Errors: NOT_AUTHORIZED, INVALID_PASSWORD, REAUTHENTICATION_REQUIRED, LIMIT_EXCEEDED, OVERLOADED.
+        """
+
+    @_abc_1.abstractmethod
+    def FetchMfaPreference(
+        self,
+        request: _auth_service_pb2.FetchMfaPreferenceRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_auth_service_pb2.FetchMfaPreferenceResponse, _abc.Awaitable[_auth_service_pb2.FetchMfaPreferenceResponse]]:
+        """Bearer. Tells which second factors sign-ins may ask for, and which one is preferred. Read-only."""
+
+    @_abc_1.abstractmethod
+    def UpdateMfaPreference(
+        self,
+        request: _auth_service_pb2.UpdateMfaPreferenceRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_auth_service_pb2.UpdateMfaPreferenceResponse, _abc.Awaitable[_auth_service_pb2.UpdateMfaPreferenceResponse]]:
+        """Bearer. Enables, disables and prefers second factors, and tells the user by mail.
+
+        All changes or none. Enabling TOTP needs an active authenticator, SMS a verified phone number, EMAIL a verified address;
+        at most one is preferred. Where MFA is required the last enabled one stays. Needs an authentication younger than 10
+        minutes. Idempotent.
+        Errors: MFA_NOT_ENROLLED, MFA_REQUIRED, REAUTHENTICATION_REQUIRED.
+        """
+
+    @_abc_1.abstractmethod
+    def ListTotpDevices(
+        self,
+        request: _auth_service_pb2.ListTotpDevicesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_auth_service_pb2.ListTotpDevicesResponse, _abc.Awaitable[_auth_service_pb2.ListTotpDevicesResponse]]:
+        """Bearer. Lists the user's active authenticators, oldest first. Read-only."""
+
+    @_abc_1.abstractmethod
+    def RemoveTotpDevice(
+        self,
+        request: _auth_service_pb2.RemoveTotpDeviceRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_auth_service_pb2.RemoveTotpDeviceResponse, _abc.Awaitable[_auth_service_pb2.RemoveTotpDeviceResponse]]:
+        """Bearer. Removes one of the user's authenticators, and tells the user by mail.
+
+        Idempotent: removing one that is not there is no error. Where MFA is required the last enabled factor stays. Needs an
+        authentication younger than 10 minutes.
+        Errors: MFA_REQUIRED, REAUTHENTICATION_REQUIRED.
+        """
+
+    @_abc_1.abstractmethod
+    def GenerateRecoveryCodes(
+        self,
+        request: _auth_service_pb2.GenerateRecoveryCodesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_auth_service_pb2.GenerateRecoveryCodesResponse, _abc.Awaitable[_auth_service_pb2.GenerateRecoveryCodesResponse]]:
+        """Bearer. Makes ten recovery codes, which replace the former ones, and tells the user by mail.
+
+        Each stands once in the place of any second factor. They are told here and never again. Needs an authentication younger
+        than 10 minutes.
+        Errors: REAUTHENTICATION_REQUIRED.
+        """
+
+    @_abc_1.abstractmethod
+    def FetchUserAttributes(
+        self,
+        request: _auth_service_pb2.FetchUserAttributesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_auth_service_pb2.FetchUserAttributesResponse, _abc.Awaitable[_auth_service_pb2.FetchUserAttributesResponse]]:
+        """Bearer. Tells the user's attributes, verified or not, and the values that wait for their code. Read-only."""
+
+    @_abc_1.abstractmethod
+    def UpdateUserAttributes(
+        self,
+        request: _auth_service_pb2.UpdateUserAttributesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_auth_service_pb2.UpdateUserAttributesResponse, _abc.Awaitable[_auth_service_pb2.UpdateUserAttributesResponse]]:
+        """Bearer. Sets attributes; all of them or none.
+
+        A new `email` or `phone_number` is pending until the code that is sent to it is confirmed; the value in use stays until
+        then, and a repeat sends a new code. A taken e-mail address is answered as a free one; its owner is told by mail. Custom
+        attributes only where the settings let users write them. Changing `email` or `phone_number` needs an authentication
+        younger than 10 minutes. Five codes an hour for each of the two.
+        Errors: REAUTHENTICATION_REQUIRED, LIMIT_EXCEEDED.
+        """
+
+    @_abc_1.abstractmethod
+    def DeleteUserAttributes(
+        self,
+        request: _auth_service_pb2.DeleteUserAttributesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_auth_service_pb2.DeleteUserAttributesResponse, _abc.Awaitable[_auth_service_pb2.DeleteUserAttributesResponse]]:
+        """Bearer. Removes attributes; all of them or none. Removing one that is not there is no error.
+
+        Required attributes, and those that are the user's second factor, stay (INVALID_FIELDS). Removing `email` or
+        `phone_number` needs an authentication younger than 10 minutes, and drops a pending value too.
+        Errors: REAUTHENTICATION_REQUIRED.
+        """
+
+    @_abc_1.abstractmethod
+    def SendUserAttributeVerificationCode(
+        self,
+        request: _auth_service_pb2.SendUserAttributeVerificationCodeRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_auth_service_pb2.SendUserAttributeVerificationCodeResponse, _abc.Awaitable[_auth_service_pb2.SendUserAttributeVerificationCodeResponse]]:
+        """Bearer. Sends a code to the pending, or else to the unverified, `email` or `phone_number`; five an hour for each.
+
+        INVALID_FIELDS if there is nothing to verify.
+        Errors: LIMIT_EXCEEDED.
+        """
+
+    @_abc_1.abstractmethod
+    def ConfirmUserAttribute(
+        self,
+        request: _auth_service_pb2.ConfirmUserAttributeRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_auth_service_pb2.ConfirmUserAttributeResponse, _abc.Awaitable[_auth_service_pb2.ConfirmUserAttributeResponse]]:
+        """Bearer. Verifies the pending, or else the unverified, `email` or `phone_number` with its code (6 digits, 24 hours, five
+        wrong tries). The former verified e-mail address is told by mail.
+        Errors: CODE_MISMATCH, CODE_EXPIRED, LIMIT_EXCEEDED.
+        """
+
+    @_abc_1.abstractmethod
+    def Reauthenticate(
+        self,
+        request: _auth_service_pb2.ReauthenticateRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_auth_service_pb2.ReauthenticateResponse, _abc.Awaitable[_auth_service_pb2.ReauthenticateResponse]]:
+        """Bearer. Has the user prove themselves again, for the calls that need a recent authentication.
+
+        Gives new tokens of the same session with a fresh `auth_time`; its former refresh tokens are used up, its access tokens
+        stand for the fresh authentication too. Tries are counted as at sign-in.
+        Errors: NOT_AUTHORIZED (a wrong password), CODE_MISMATCH, CODE_ALREADY_USED, MFA_NOT_ENROLLED, LIMIT_EXCEEDED, OVERLOADED.
+        """
+
+    @_abc_1.abstractmethod
+    def DeleteUser(
+        self,
+        request: _auth_service_pb2.DeleteUserRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_auth_service_pb2.DeleteUserResponse, _abc.Awaitable[_auth_service_pb2.DeleteUserResponse]]:
+        """Bearer. Erases the user: account, attributes, factors, sessions, codes and waiting mail, at once and for good.
+
+        The audit trail keeps what happened, without personal data. Username and e-mail address are free again. Needs an
+        authentication younger than 10 minutes.
+        Errors: REAUTHENTICATION_REQUIRED.
         """
 
 def add_AuthServiceServicer_to_server(servicer: AuthServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

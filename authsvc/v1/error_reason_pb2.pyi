@@ -112,6 +112,20 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """DEADLINE_EXCEEDED: the call cannot, or could not, finish within the caller's deadline or the server's own limit. What
     it had begun is rolled back or, when that was known too late, unknown. Example: a deadline of one millisecond.
     """
+    ERROR_REASON_HOOK_UNAVAILABLE: _ErrorReason.ValueType  # 26
+    """UNAVAILABLE with RetryInfo: the operator's challenge hook is away, slow, or answered what it must not; the sign-in has
+    ended. Start it again. Example: SignIn while the hook is being restarted.
+    """
+    ERROR_REASON_EMAIL_EXISTS: _ErrorReason.ValueType  # 27
+    """ALREADY_EXISTS: another account has verified this e-mail address. AdminService only. Example: CreateUser with it."""
+    ERROR_REASON_GROUP_EXISTS: _ErrorReason.ValueType  # 28
+    """ALREADY_EXISTS: there is a group of this name. AdminService only. Example: CreateGroup "editors" twice."""
+    ERROR_REASON_GROUP_NOT_FOUND: _ErrorReason.ValueType  # 29
+    """NOT_FOUND: no such group. AdminService only. Example: AddUserToGroup with a group that was deleted."""
+    ERROR_REASON_MAIL_NOT_FOUND: _ErrorReason.ValueType  # 30
+    """NOT_FOUND: no such mail, or none that can be sent again: its parameters are wiped. AdminService only.
+    Example: RetryMail of a mail that was sent.
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Why a call failed.
@@ -215,5 +229,19 @@ Example: a bug.
 ERROR_REASON_DEADLINE_EXCEEDED: ErrorReason.ValueType  # 25
 """DEADLINE_EXCEEDED: the call cannot, or could not, finish within the caller's deadline or the server's own limit. What
 it had begun is rolled back or, when that was known too late, unknown. Example: a deadline of one millisecond.
+"""
+ERROR_REASON_HOOK_UNAVAILABLE: ErrorReason.ValueType  # 26
+"""UNAVAILABLE with RetryInfo: the operator's challenge hook is away, slow, or answered what it must not; the sign-in has
+ended. Start it again. Example: SignIn while the hook is being restarted.
+"""
+ERROR_REASON_EMAIL_EXISTS: ErrorReason.ValueType  # 27
+"""ALREADY_EXISTS: another account has verified this e-mail address. AdminService only. Example: CreateUser with it."""
+ERROR_REASON_GROUP_EXISTS: ErrorReason.ValueType  # 28
+"""ALREADY_EXISTS: there is a group of this name. AdminService only. Example: CreateGroup "editors" twice."""
+ERROR_REASON_GROUP_NOT_FOUND: ErrorReason.ValueType  # 29
+"""NOT_FOUND: no such group. AdminService only. Example: AddUserToGroup with a group that was deleted."""
+ERROR_REASON_MAIL_NOT_FOUND: ErrorReason.ValueType  # 30
+"""NOT_FOUND: no such mail, or none that can be sent again: its parameters are wiped. AdminService only.
+Example: RetryMail of a mail that was sent.
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

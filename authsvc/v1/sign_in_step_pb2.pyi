@@ -38,11 +38,15 @@ class _SignInStepEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_SignInStep
     SIGN_IN_STEP_CONFIRM_SIGN_IN_WITH_NEW_PASSWORD: _SignInStep.ValueType  # 4
     """The temporary password was right: answer with new_password (and the attributes in missing_attributes)."""
     SIGN_IN_STEP_CONTINUE_SIGN_IN_WITH_MFA_SETUP_SELECTION: _SignInStep.ValueType  # 5
-    """MFA is required, nothing is enrolled and several kinds are allowed: answer with mfa_type."""
+    """MFA is required, nothing is enrolled and several kinds can be: answer with one of allowed_mfa_types as mfa_type. SMS is
+    among them if the account has a phone number, EMAIL if it has an address; the right code of theirs verifies it.
+    """
     SIGN_IN_STEP_CONTINUE_SIGN_IN_WITH_TOTP_SETUP: _SignInStep.ValueType  # 6
     """MFA is required and no authenticator is enrolled: show totp_setup, answer with the first totp_code."""
     SIGN_IN_STEP_CONTINUE_SIGN_IN_WITH_MFA_SELECTION: _SignInStep.ValueType  # 7
-    """Several factors are enrolled and none is preferred: answer with one of allowed_mfa_types as mfa_type."""
+    """Several factors are enrolled and none is preferred: answer with one of allowed_mfa_types as mfa_type, or with a
+    recovery_code.
+    """
     SIGN_IN_STEP_CONFIRM_SIGN_IN_WITH_TOTP_CODE: _SignInStep.ValueType  # 8
     """Answer with totp_code, or with a recovery_code."""
     SIGN_IN_STEP_CONFIRM_SIGN_IN_WITH_SMS_CODE: _SignInStep.ValueType  # 9
@@ -54,8 +58,7 @@ class _SignInStepEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_SignInStep
 
 class SignInStep(_SignInStep, metaclass=_SignInStepEnumTypeWrapper):
     """What a sign-in waits for. A step is an answer, not an error. Clients must treat a step that they don't know as one that
-    they can't finish. Served so far: DONE, CONFIRM_SIGN_UP, RESET_PASSWORD, CONTINUE_SIGN_IN_WITH_TOTP_SETUP and
-    CONFIRM_SIGN_IN_WITH_TOTP_CODE; the others, and recovery codes, are never asked for yet.
+    they can't finish.
     """
 
 SIGN_IN_STEP_UNSPECIFIED: SignInStep.ValueType  # 0
@@ -69,11 +72,15 @@ SIGN_IN_STEP_RESET_PASSWORD: SignInStep.ValueType  # 3
 SIGN_IN_STEP_CONFIRM_SIGN_IN_WITH_NEW_PASSWORD: SignInStep.ValueType  # 4
 """The temporary password was right: answer with new_password (and the attributes in missing_attributes)."""
 SIGN_IN_STEP_CONTINUE_SIGN_IN_WITH_MFA_SETUP_SELECTION: SignInStep.ValueType  # 5
-"""MFA is required, nothing is enrolled and several kinds are allowed: answer with mfa_type."""
+"""MFA is required, nothing is enrolled and several kinds can be: answer with one of allowed_mfa_types as mfa_type. SMS is
+among them if the account has a phone number, EMAIL if it has an address; the right code of theirs verifies it.
+"""
 SIGN_IN_STEP_CONTINUE_SIGN_IN_WITH_TOTP_SETUP: SignInStep.ValueType  # 6
 """MFA is required and no authenticator is enrolled: show totp_setup, answer with the first totp_code."""
 SIGN_IN_STEP_CONTINUE_SIGN_IN_WITH_MFA_SELECTION: SignInStep.ValueType  # 7
-"""Several factors are enrolled and none is preferred: answer with one of allowed_mfa_types as mfa_type."""
+"""Several factors are enrolled and none is preferred: answer with one of allowed_mfa_types as mfa_type, or with a
+recovery_code.
+"""
 SIGN_IN_STEP_CONFIRM_SIGN_IN_WITH_TOTP_CODE: SignInStep.ValueType  # 8
 """Answer with totp_code, or with a recovery_code."""
 SIGN_IN_STEP_CONFIRM_SIGN_IN_WITH_SMS_CODE: SignInStep.ValueType  # 9
