@@ -41,6 +41,7 @@ class Purpose(enum.StrEnum):
     PAGE = "page"
     MASK = "mask"
     ADDRESS = "address"
+    CHALLENGE_STATE = "challenge-state"
 
 
 class MasterKeyError(ValueError):
