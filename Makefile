@@ -13,7 +13,7 @@ COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gen
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 MAKEFLAGS += --no-print-directory
-.PHONY: help run demo test bench lint types fmt proto docs lock image clean
+.PHONY: help run demo test bench lint types fmt proto freeze docs lock image clean
 
 help: ## List the targets.
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-6s  %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -47,6 +47,10 @@ fmt: $(VENV)/.ready ## Format the code and the protos.
 
 proto: $(VENV)/.ready ## Generate the stubs in authsvc/v1 from the protos.
 	@$(BIN)/python tools/generate_stubs.py
+
+freeze: $(VENV)/.ready ## At a release: take the protos as released; later ones must not break them.
+	@$(BIN)/buf breaking --against protos/released.binpb
+	@$(BIN)/buf build --exclude-source-info --output protos/released.binpb
 
 docs: $(VENV)/.ready ## Write docs/configuration.md and docs/errors.md from the code.
 	@$(BIN)/python -m tools.generate_docs
