@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields, replace
 from datetime import datetime
 
 from authsvc.crypto.sealing import KeyRing, Purpose
@@ -30,29 +30,48 @@ class MailKind(enum.StrEnum):
     INVITATION = "INVITATION"
 
 
+class MfaChange(enum.StrEnum):
+    """Name what an MFA_CHANGED mail tells; the values wait in the outbox."""
+
+    AUTHENTICATOR_ADDED = "AUTHENTICATOR_ADDED"
+    AUTHENTICATOR_REMOVED = "AUTHENTICATOR_REMOVED"
+    PREFERENCE_CHANGED = "PREFERENCE_CHANGED"
+    RECOVERY_CODES_MADE = "RECOVERY_CODES_MADE"
+    RESET = "RESET"
+
+
 @dataclass(frozen=True, slots=True)
 class MailParameters:
     """Hold what a mail says; sealed while it waits.
 
-    `code` only with code mails. `locale` is a BCP 47 tag, empty for the default.
+    `locale` is a BCP 47 tag, empty for the default. The others belong to kinds: `code` to those with a code,
+    `temporary_password` to INVITATION, `new_email` (masked) to EMAIL_CHANGED, `change` to MFA_CHANGED,
+    `recovery_codes_left` to RECOVERY_CODE_USED.
     """
 
     to: str
     username: str
     locale: str = ""
     code: str = ""
+    temporary_password: str = ""
+    new_email: str = ""
+    change: str = ""
+    recovery_codes_left: int | None = None
 
     def __repr__(self) -> str:
         return "MailParameters(…)"
 
     def to_bytes(self) -> bytes:
-        """Return the JSON that is sealed."""
-        return json.dumps(asdict(self)).encode()
+        """Return the JSON that is sealed. What is not given is left out: a former release need not know of it."""
+        defaults = {each.name: each.default for each in fields(self)}
+        given = {name: value for name, value in asdict(self).items() if value != defaults[name]}
+        return json.dumps(given).encode()
 
     @classmethod
     def from_bytes(cls, plaintext: bytes) -> MailParameters:
-        """Read what `to_bytes` made."""
-        return cls(**json.loads(plaintext))
+        """Read what `to_bytes` made, here or in another release."""
+        known = {each.name for each in fields(cls)}
+        return cls(**{name: value for name, value in json.loads(plaintext).items() if name in known})
 
 
 def recipient(user: User | None) -> MailParameters | None:
@@ -104,8 +123,41 @@ class Notices:
             expires_at=expires_at,
         )
 
-    async def tell(self, executor: Executor, kind: MailKind, user: User, *, now: datetime) -> None:
-        """Tell a user with a verified address by mail what happened to the account, in the caller's transaction."""
+    async def tell(
+        self,
+        executor: Executor,
+        kind: MailKind,
+        user: User,
+        *,
+        now: datetime,
+        change: MfaChange | None = None,
+        new_email: str = "",
+        recovery_codes_left: int | None = None,
+    ) -> None:
+        """Tell a user with a verified address by mail what happened to the account, in the caller's transaction.
+
+        For EMAIL_CHANGED, `user` is the account as it was, and `new_email` the masked address.
+        """
         parameters = verified_recipient(user)
+        if parameters is None:
+            return
+        said = replace(parameters, change=change or "", new_email=new_email, recovery_codes_left=recovery_codes_left)
+        await self.enqueue(executor, kind, said, now=now)
+
+    async def invite(
+        self, executor: Executor, user: User, temporary_password: str, *, now: datetime, expires_at: datetime
+    ) -> None:
+        """Send the user of an account made by an operator its name and temporary password, verified address or not.
+
+        It replaces a former invitation that still waits. An account without an address gets none.
+        """
+        parameters = recipient(user)
         if parameters is not None:
-            await self.enqueue(executor, kind, parameters, now=now)
+            await self.enqueue(
+                executor,
+                MailKind.INVITATION,
+                replace(parameters, temporary_password=temporary_password),
+                now=now,
+                expires_at=expires_at,
+                supersede_key=f"{MailKind.INVITATION} {user.username_key}",
+            )
