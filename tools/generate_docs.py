@@ -86,6 +86,8 @@ def _default(info: FieldInfo) -> str:
         return _seconds(value)
     if isinstance(value, bool):
         return str(value).lower()
+    if isinstance(value, tuple):
+        return f"`{','.join(map(str, value))}`"
     return f"`{value}`" if isinstance(value, str) and value else str(value) or "-"
 
 
