@@ -17,6 +17,7 @@ from authsvc.core.mail_codes import MailCodes
 from authsvc.core.notices import Notices
 from authsvc.core.password_policy import PasswordPolicy
 from authsvc.core.passwords import Passwords
+from authsvc.core.recovery import Recovery
 from authsvc.core.sessions import Sessions
 from authsvc.core.sign_in import SignIn
 from authsvc.core.sign_up import SignUp
@@ -28,7 +29,8 @@ from authsvc.crypto.sealing import KeyRing, UnsealError, parse_master_keys
 from authsvc.errors import DatabaseUnavailable
 from authsvc.mail.dispatcher import Dispatcher
 from authsvc.mail.smtp import SmtpSender
-from authsvc.rpc.auth import AuthServicer, Flows
+from authsvc.rpc.auth import AuthServicer
+from authsvc.rpc.flows import Flows
 from authsvc.rpc.server import Server
 from authsvc.store.db import Database
 from authsvc.store.migrate import is_current, read_migrations
@@ -100,10 +102,12 @@ class App:
             codes = MailCodes(database, ring, throttle, notices, settings.codes, clock)
             policy = PasswordPolicy(settings.passwords, settings.accounts.mfa)
             totp = Totp(database, ring, throttle, sessions, notices, settings.accounts, settings.challenges, clock)
+            recovery = Recovery(database, ring, throttle, sessions, notices, clock)
             flows = Flows(
                 sign_up=SignUp(database, hasher, throttle, codes, policy, settings.accounts, clock),
                 sign_in=SignIn(database, ring, hasher, throttle, sessions, totp, settings, clock),
                 totp=totp,
+                recovery=recovery,
                 sessions=sessions,
                 passwords=Passwords(database, hasher, throttle, codes, policy, sessions, notices, clock),
                 policy=policy,

@@ -42,6 +42,7 @@ class Purpose(enum.StrEnum):
     MASK = "mask"
     ADDRESS = "address"
     CHALLENGE_STATE = "challenge-state"
+    RECOVERY_CODE = "recovery-code"
 
 
 class MasterKeyError(ValueError):

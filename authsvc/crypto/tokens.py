@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import secrets
 from uuid import UUID, uuid4
 
@@ -14,6 +15,11 @@ def new_handle() -> str:
 def new_code(digits: int) -> str:
     """Return a decimal code of `digits` digits, each value as likely as any other."""
     return f"{secrets.randbelow(10**digits):0{digits}d}"
+
+
+def new_recovery_code() -> str:
+    """Return 80 random bits in base32 (RFC 4648 §6), 16 characters in lower case: no 0, 1, 8 or 9 to be misread."""
+    return base64.b32encode(secrets.token_bytes(10)).decode().lower()
 
 
 def new_id() -> UUID:

@@ -2,35 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-from authsvc.core.password_policy import PasswordPolicy
-from authsvc.core.passwords import Passwords
-from authsvc.core.sessions import Bearer, Sessions
-from authsvc.core.sign_in import SignIn
-from authsvc.core.sign_up import SignUp
-from authsvc.core.signing_keys import SigningKeys
-from authsvc.core.totp import Totp
 from authsvc.rpc import convert, validation
+from authsvc.rpc.account import AccountServicer
 from authsvc.rpc.call import Context, current_call
+from authsvc.rpc.flows import Flows
 from authsvc.v1 import auth_service_pb2 as pb
-from authsvc.v1.auth_service_pb2_grpc import AuthServiceServicer
 
 
-@dataclass(frozen=True, slots=True)
-class Flows:
-    """Hold what AuthService calls."""
-
-    sign_up: SignUp
-    sign_in: SignIn
-    totp: Totp
-    sessions: Sessions
-    passwords: Passwords
-    policy: PasswordPolicy
-    signing_keys: SigningKeys
-
-
-class AuthServicer(AuthServiceServicer):
+class AuthServicer(AccountServicer):
     """Serve the RPCs of `authsvc.v1.AuthService`; what each does stands in its proto."""
 
     def __init__(self, flows: Flows) -> None:
@@ -62,12 +41,12 @@ class AuthServicer(AuthServiceServicer):
         return convert.confirm_sign_in(await self._flows.sign_in.confirm(session, answer, current_call.get().caller))
 
     async def AssociateTotp(self, request: pb.AssociateTotpRequest, context: Context) -> pb.AssociateTotpResponse:
-        bearer = await self._bearer()
+        bearer = await self._flows.bearer()
         setup, session = await self._flows.totp.associate(bearer, validation.friendly_name_of(request))
         return convert.totp_association(setup, session)
 
     async def VerifyTotp(self, request: pb.VerifyTotpRequest, context: Context) -> pb.VerifyTotpResponse:
-        bearer = await self._bearer()
+        bearer = await self._flows.bearer()
         session, code = validation.verify_totp(request)
         await self._flows.totp.verify(bearer, session, code)
         return pb.VerifyTotpResponse()
@@ -84,22 +63,22 @@ class AuthServicer(AuthServiceServicer):
         return pb.RefreshSessionResponse(tokens=convert.tokens(tokens))
 
     async def GetCurrentUser(self, request: pb.GetCurrentUserRequest, context: Context) -> pb.GetCurrentUserResponse:
-        return convert.current_user(await self._bearer())
+        return convert.current_user(await self._flows.bearer())
 
     async def SignOut(self, request: pb.SignOutRequest, context: Context) -> pb.SignOutResponse:
         # `global` is a keyword here.
         everywhere: bool = getattr(request, "global")
-        await self._flows.sessions.sign_out(await self._bearer(), everywhere=everywhere)
+        await self._flows.sessions.sign_out(await self._flows.bearer(), everywhere=everywhere)
         return pb.SignOutResponse()
 
     async def ListSessions(self, request: pb.ListSessionsRequest, context: Context) -> pb.ListSessionsResponse:
-        bearer = await self._bearer()
+        bearer = await self._flows.bearer()
         page_size, page_token = validation.list_sessions(request)
         page = await self._flows.sessions.list_live(bearer, page_size=page_size, page_token=page_token)
         return convert.session_page(page, bearer.standing.session_id)
 
     async def RevokeSession(self, request: pb.RevokeSessionRequest, context: Context) -> pb.RevokeSessionResponse:
-        bearer = await self._bearer()
+        bearer = await self._flows.bearer()
         await self._flows.sessions.revoke(bearer, validation.session_id_of(request))
         return pb.RevokeSessionResponse()
 
@@ -118,11 +97,7 @@ class AuthServicer(AuthServiceServicer):
         return pb.ConfirmResetPasswordResponse()
 
     async def UpdatePassword(self, request: pb.UpdatePasswordRequest, context: Context) -> pb.UpdatePasswordResponse:
-        bearer = await self._bearer()
+        bearer = await self._flows.bearer()
         validation.update_password(request)
         await self._flows.passwords.update(bearer, request.previous_password, request.proposed_password)
         return pb.UpdatePasswordResponse()
-
-    async def _bearer(self) -> Bearer:
-        call = current_call.get()
-        return await self._flows.sessions.authenticate(call.access_token, call.caller)

@@ -87,6 +87,12 @@ async def verify(service: Service, tokens: Tokens, session: str, totp_code: str)
     await service.stub.VerifyTotp(pb.VerifyTotpRequest(session=session, totp_code=totp_code), metadata=bearer(tokens))
 
 
+async def recovery_codes(service: Service, tokens: Tokens) -> list[str]:
+    """Have new recovery codes made."""
+    request = pb.GenerateRecoveryCodesRequest()
+    return list((await service.stub.GenerateRecoveryCodes(request, metadata=bearer(tokens))).recovery_codes)
+
+
 async def refresh(service: Service, refresh_token: str) -> Tokens:
     """Change a refresh token for new tokens."""
     refreshed = await service.stub.RefreshSession(pb.RefreshSessionRequest(refresh_token=refresh_token))

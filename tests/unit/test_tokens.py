@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from authsvc.crypto.tokens import jitter, new_code, new_handle, new_id
+from authsvc.crypto.tokens import jitter, new_code, new_handle, new_id, new_recovery_code
 
 
 def test_handle_has_256_bits_in_base64url() -> None:
@@ -21,6 +21,15 @@ def test_code_has_all_its_digits(digits: int) -> None:
     assert all(re.fullmatch(rf"[0-9]{{{digits}}}", code) for code in codes)
     for place in range(digits):
         assert {code[place] for code in codes} == set("0123456789")
+
+
+def test_recovery_code_has_eighty_bits() -> None:
+    """A recovery code is 16 letters and digits, each of 32 at each place, and none is made twice."""
+    codes = {new_recovery_code() for _ in range(1000)}
+    assert len(codes) == 1000
+    for place in range(16):
+        assert {code[place] for code in codes} == set("abcdefghijklmnopqrstuvwxyz234567")
+    assert {len(code) for code in codes} == {16}
 
 
 def test_id_is_a_random_uuid() -> None:
