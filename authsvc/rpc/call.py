@@ -1,4 +1,4 @@
-"""What a call says of itself in its metadata: request id, bearer token, and on whose behalf it is made."""
+"""What a call says of itself: request id, bearer token, on whose behalf it is made, and the names of its peer."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from authsvc.rpc.status import REQUEST_ID
 AUTHORIZATION = "authorization"
 CLIENT_IP = "authsvc-client-ip"
 CLIENT_USER_AGENT = "authsvc-client-user-agent"
+ADMIN_KEY = "authsvc-admin-key"
 USER_AGENT_CHARACTERS = 256
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
@@ -38,6 +39,8 @@ class Call:
     request_id: str
     access_token: str | None
     caller: Caller
+    # Who calls a service that is for operators; else empty.
+    operator: str = ""
 
     def __repr__(self) -> str:
         return f"Call({self.request_id})"
@@ -92,9 +95,14 @@ class Callers:
             return True
         if not self._identities:
             return False
-        presented = context.auth_context()
-        names = (*presented.get("x509_subject_alternative_name", ()), *presented.get("x509_common_name", ()))
-        return any(name.decode(errors="replace") in self._identities for name in names)
+        return not self._identities.isdisjoint(certificate_names_of(context))
+
+
+def certificate_names_of(context: Context) -> list[str]:
+    """Return the names in the certificate that the peer has shown: alternative ones, then the common one."""
+    presented = context.auth_context()
+    names = (*presented.get("x509_subject_alternative_name", ()), *presented.get("x509_common_name", ()))
+    return [name.decode(errors="replace") for name in names]
 
 
 def access_token_of(metadata: dict[str, str]) -> str | None:

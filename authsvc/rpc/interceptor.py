@@ -1,4 +1,4 @@
-"""Around every call: request id, size, deadline, caller, one log line, metrics, and the error map.
+"""Around every call: request id, authorisation, size, deadline, caller, one log line, metrics, and the error map.
 
 An exception that no interceptor catches reaches a grpc.aio client with its text; this one is not optional.
 """
@@ -6,9 +6,10 @@ An exception that no interceptor catches reaches a grpc.aio client with its text
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from datetime import timedelta
-from typing import Any, TypeAlias, cast
+from types import TracebackType
+from typing import Any, Self, TypeAlias, cast
 
 import grpc
 import structlog
@@ -32,9 +33,13 @@ from authsvc.telemetry.metrics import Metrics
 # A call with less time left can't be answered in time.
 LEAST_TIME = timedelta(milliseconds=2)
 PACKAGE = "/authsvc."
+# The service whose methods go by their bare names in logs and metrics.
+UNNAMED_SERVICE = "AuthService"
 
-Behavior = Callable[[Any, Context], Awaitable[Any]]
+Behavior = Callable[[Any, Context], Any]
 Parse = Callable[[bytes], Any]
+# Returns the name of the operator who calls, or raises PermissionDenied.
+Authorise = Callable[[Context, Mapping[str, str]], Awaitable[str]]
 # Generic in the stubs alone.
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 
@@ -45,14 +50,23 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
     """Wrap the handlers of authsvc's own services; health and reflection pass as they are."""
 
     def __init__(
-        self, settings: ServerSettings, metrics: Metrics, time_needed: Mapping[str, Callable[[], timedelta]]
+        self,
+        settings: ServerSettings,
+        metrics: Metrics,
+        time_needed: Mapping[str, Callable[[], timedelta]],
+        guards: Mapping[str, Authorise],
     ) -> None:
-        """`time_needed` tells, for methods that queue, how long a call that comes now would take."""
+        """Take what differs among methods.
+
+        `time_needed` tells, for methods that queue, how long a call that comes now would take. `guards` are asked, for
+        the services that they are given for by full name, who calls: before anything the call brings is looked at.
+        """
         self._max_bytes = settings.max_message_bytes
         self._longest_seconds = settings.request_timeout.total_seconds()
         self._callers = Callers(settings.trusted_callers)
         self._metrics = metrics
         self._time_needed = time_needed
+        self._guards = guards
         self._wrapped: dict[str, Handler] = {}
 
     async def intercept_service(
@@ -68,32 +82,70 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         # Unknown methods have no handler: gRPC answers UNIMPLEMENTED, and nothing is remembered of what strangers send.
         if handler is None or not method.startswith(PACKAGE):
             return handler
-        self._wrapped[method] = grpc.unary_unary_rpc_method_handler(
-            self._around(
-                method.rpartition("/")[2],
-                cast(Behavior, handler.unary_unary),
-                cast(Parse, handler.request_deserializer),
-            ),
-            # The message is parsed in the wrapper: a malformed one is the caller's error, not ours.
-            request_deserializer=None,
-            response_serializer=handler.response_serializer,
-        )
+        self._wrapped[method] = self._wrap(method, handler)
         return self._wrapped[method]
 
-    def _around(self, method: str, behavior: Behavior, parse: Parse) -> Behavior:
-        time_needed = self._time_needed.get(method, lambda: LEAST_TIME)
+    def _wrap(self, method: str, handler: Handler) -> Handler:
+        # Messages are parsed in the wrapper: a malformed one is the caller's error, not ours.
+        parse = cast(Parse, handler.request_deserializer)
+        if handler.stream_unary is not None:
+            return grpc.stream_unary_rpc_method_handler(
+                self._around(method, self._with_messages(cast(Behavior, handler.stream_unary), parse)),
+                response_serializer=handler.response_serializer,
+            )
+        if handler.unary_stream is not None:
+            return grpc.unary_stream_rpc_method_handler(
+                self._around(method, self._with_responses(cast(Behavior, handler.unary_stream), parse)),
+                response_serializer=handler.response_serializer,
+            )
+        return grpc.unary_unary_rpc_method_handler(
+            self._around(method, self._with_message(cast(Behavior, handler.unary_unary), parse)),
+            response_serializer=handler.response_serializer,
+        )
 
-        async def around(message: bytes, context: Context) -> Any:
+    def _with_message(self, behavior: Behavior, parse: Parse) -> _Work:
+        async def work(message: bytes, context: Context, _time: _Time) -> Any:
+            return await behavior(self._parse(message, parse), context)
+
+        return work
+
+    def _with_messages(self, behavior: Behavior, parse: Parse) -> _Work:
+        async def work(messages: AsyncIterator[bytes], context: Context, time: _Time) -> Any:
+            async def parsed() -> AsyncIterator[Any]:
+                async for message in messages:
+                    time.begin_anew()
+                    yield self._parse(message, parse)
+
+            return await behavior(parsed(), context)
+
+        return work
+
+    def _with_responses(self, behavior: Behavior, parse: Parse) -> _Work:
+        async def work(message: bytes, context: Context, time: _Time) -> None:
+            async for response in behavior(self._parse(message, parse), context):
+                await context.write(response)
+                time.begin_anew()
+
+        return work
+
+    def _around(self, method: str, work: _Work) -> Callable[[Any, Context], Awaitable[Any]]:
+        service, _, name = method.removeprefix("/").partition("/")
+        label = f"{service.rpartition('.')[2]}.{name}".removeprefix(f"{UNNAMED_SERVICE}.")
+        time_needed = self._time_needed.get(label, lambda: LEAST_TIME)
+        guard = self._guards.get(service)
+
+        async def around(sent: Any, context: Context) -> Any:
             started = monotonic()
             metadata = metadata_of(context)
             request_id = request_id_of(metadata)
             reason = "CANCELLED"
             failure: DomainError | None = None
             try:
-                async with asyncio.timeout(self._seconds_left(context, time_needed())):
+                async with _Time(self._longest_seconds, _seconds_left(context, time_needed())) as time:
+                    operator = await guard(context, metadata) if guard else ""
                     caller = self._callers.caller_of(context, metadata, request_id)
-                    current_call.set(Call(request_id, access_token_of(metadata), caller))
-                    response = await behavior(self._parse(message, parse), context)
+                    current_call.set(Call(request_id, access_token_of(metadata), caller, operator))
+                    response = await work(sent, context, time)
                 reason = "OK"
                 context.set_trailing_metadata(((REQUEST_ID, request_id),))
                 return response
@@ -103,26 +155,17 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
                 failure = DeadlineExceeded()
             except Exception as error:
                 # The last fence: its text must not reach the caller.
-                _log.error("fault", method=method, request_id=request_id, exc_info=error)
+                _log.error("fault", method=label, request_id=request_id, exc_info=error)
                 failure = Internal()
             finally:
                 if failure is not None:
                     reason = failure.reason
                 seconds = monotonic() - started
-                self._metrics.observe_rpc(method, reason, seconds)
-                _log.info("rpc", method=method, reason=reason, ms=round(seconds * 1000, 2), request_id=request_id)
+                self._metrics.observe_rpc(label, reason, seconds)
+                _log.info("rpc", method=label, reason=reason, ms=round(seconds * 1000, 2), request_id=request_id)
             return await abort(context, failure, request_id)
 
         return around
-
-    def _seconds_left(self, context: Context, needed: timedelta) -> float:
-        # The stubs don't know it, but a call without a deadline has None.
-        left = cast("float | None", context.time_remaining())
-        if left is None:
-            return self._longest_seconds
-        if left < needed.total_seconds():
-            raise DeadlineExceeded
-        return min(left, self._longest_seconds)
 
     def _parse(self, message: bytes, parse: Parse) -> Any:
         if len(message) > self._max_bytes:
@@ -133,3 +176,44 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         except DecodeError as error:
             violation = Violation("", "MESSAGE_FORMAT", "the message must be a valid protobuf message with UTF-8 text")
             raise InvalidFields(violations=(violation,)) from error
+
+
+class _Time:
+    """Bound the time of a call: by its own deadline, and by the server's limit for each message of a stream.
+
+    A stream may be long; what must not be is a peer, or a database, that keeps it waiting.
+    """
+
+    def __init__(self, longest_seconds: float, seconds_left: float | None) -> None:
+        now = asyncio.get_running_loop().time()
+        self._longest_seconds = longest_seconds
+        self._end = None if seconds_left is None else now + seconds_left
+        self._timeout = asyncio.timeout_at(self._next(now))
+
+    async def __aenter__(self) -> Self:
+        await self._timeout.__aenter__()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._timeout.__aexit__(kind, error, trace)
+
+    def begin_anew(self) -> None:
+        """Give the next message its time."""
+        self._timeout.reschedule(self._next(asyncio.get_running_loop().time()))
+
+    def _next(self, now: float) -> float:
+        limit = now + self._longest_seconds
+        return limit if self._end is None else min(limit, self._end)
+
+
+_Work = Callable[[Any, Context, _Time], Awaitable[Any]]
+
+
+def _seconds_left(context: Context, needed: timedelta) -> float | None:
+    # The stubs don't know it, but a call without a deadline has None.
+    left = cast("float | None", context.time_remaining())
+    if left is not None and left < needed.total_seconds():
+        raise DeadlineExceeded
+    return left

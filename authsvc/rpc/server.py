@@ -86,7 +86,7 @@ class Server:
             reflection_pb2_grpc.add_ServerReflectionServicer_to_server(servicer, handlers)  # type: ignore[no-untyped-call]
         self._server = grpc.aio.server(
             handlers=handlers.generic,
-            interceptors=[CallInterceptor(settings, metrics, time_needed)],
+            interceptors=[CallInterceptor(settings, metrics, time_needed, {})],
             options=_options(settings),
         )
 
