@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
 from uuid import UUID
 
 from authsvc.core.attributes import has_control_characters
@@ -11,33 +10,12 @@ from authsvc.core.password_policy import PasswordPolicy
 from authsvc.core.sessions import LARGEST_PAGE
 from authsvc.core.sign_in import Answer
 from authsvc.core.steps import AnswerKind
-from authsvc.errors import InvalidFields, Violation
+from authsvc.errors import Violation
+from authsvc.rpc.fields import Fields, handle, uuid_of
 from authsvc.v1 import auth_service_pb2 as pb
 from authsvc.v1.mfa_type_pb2 import MFA_TYPE_UNSPECIFIED, MfaType
 
-HANDLE_CHARACTERS = 512
 FRIENDLY_NAME_CHARACTERS = 64
-
-_T = TypeVar("_T", str, UUID, Username)
-
-
-class _Fields:
-    """Collect the violations of one request."""
-
-    def __init__(self) -> None:
-        self._violations: list[Violation] = []
-
-    def take(self, parsed: _T | Violation, instead: _T) -> _T:
-        """Return a parsed value; note a violation and return `instead`, which `check` then keeps from use."""
-        if isinstance(parsed, Violation):
-            self._violations.append(parsed)
-            return instead
-        return parsed
-
-    def check(self) -> None:
-        """Raise InvalidFields if anything was noted."""
-        if self._violations:
-            raise InvalidFields(violations=tuple(self._violations))
 
 
 _NOBODY = Username("", "")
@@ -45,7 +23,7 @@ _NOBODY = Username("", "")
 
 def username_of(request: pb.ResendSignUpCodeRequest | pb.ResetPasswordRequest) -> str:
     """Return the key of the only field, `username`."""
-    fields = _Fields()
+    fields = Fields()
     username = fields.take(parse_username(request.username), _NOBODY)
     fields.check()
     return username.key
@@ -53,7 +31,7 @@ def username_of(request: pb.ResendSignUpCodeRequest | pb.ResetPasswordRequest) -
 
 def confirm_sign_up(request: pb.ConfirmSignUpRequest) -> tuple[str, str]:
     """Return the username's key and the code."""
-    fields = _Fields()
+    fields = Fields()
     username = fields.take(parse_username(request.username), _NOBODY)
     code = fields.take(parse_code(request.confirmation_code, field="confirmation_code"), "")
     fields.check()
@@ -62,7 +40,7 @@ def confirm_sign_up(request: pb.ConfirmSignUpRequest) -> tuple[str, str]:
 
 def sign_in(request: pb.SignInRequest, policy: PasswordPolicy) -> tuple[str, str]:
     """Return the username's key and the password as it is compared."""
-    fields = _Fields()
+    fields = Fields()
     username = fields.take(parse_username(request.username), _NOBODY)
     password = fields.take(policy.normalise(request.password, field="password"), "")
     fields.check()
@@ -71,8 +49,8 @@ def sign_in(request: pb.SignInRequest, policy: PasswordPolicy) -> tuple[str, str
 
 def confirm_sign_in(request: pb.ConfirmSignInRequest) -> tuple[str, Answer]:
     """Return the session handle and the answer."""
-    fields = _Fields()
-    session = fields.take(_handle(request.session, "session"), "")
+    fields = Fields()
+    session = fields.take(handle(request.session, "session"), "")
     kind = request.WhichOneof("answer") or ""
     value = fields.take(_answer(request, kind), "")
     fields.check()
@@ -81,8 +59,8 @@ def confirm_sign_in(request: pb.ConfirmSignInRequest) -> tuple[str, Answer]:
 
 def verify_totp(request: pb.VerifyTotpRequest) -> tuple[str, str]:
     """Return the session handle and the code."""
-    fields = _Fields()
-    session = fields.take(_handle(request.session, "session"), "")
+    fields = Fields()
+    session = fields.take(handle(request.session, "session"), "")
     code = fields.take(parse_code(request.totp_code, field="totp_code"), "")
     fields.check()
     return session, code
@@ -90,7 +68,7 @@ def verify_totp(request: pb.VerifyTotpRequest) -> tuple[str, str]:
 
 def friendly_name_of(request: pb.AssociateTotpRequest) -> str:
     """Return the name for the list of authenticators."""
-    fields = _Fields()
+    fields = Fields()
     name = request.friendly_name.strip()
     if len(name) > FRIENDLY_NAME_CHARACTERS or has_control_characters(name):
         description = f"must have at most {FRIENDLY_NAME_CHARACTERS} characters, none of them a control character"
@@ -101,34 +79,34 @@ def friendly_name_of(request: pb.AssociateTotpRequest) -> str:
 
 def refresh_token_of(request: pb.RefreshSessionRequest) -> str:
     """Return the refresh token."""
-    fields = _Fields()
-    token = fields.take(_handle(request.refresh_token, "refresh_token"), "")
+    fields = Fields()
+    token = fields.take(handle(request.refresh_token, "refresh_token"), "")
     fields.check()
     return token
 
 
 def list_sessions(request: pb.ListSessionsRequest) -> tuple[int, str]:
     """Return page size and page token."""
-    fields = _Fields()
+    fields = Fields()
     if not 0 <= request.page_size <= LARGEST_PAGE:
         fields.take(Violation("page_size", "RANGE", f"must be from 1 to {LARGEST_PAGE}, or 0"), "")
     if request.page_token:
-        fields.take(_handle(request.page_token, "page_token"), "")
+        fields.take(handle(request.page_token, "page_token"), "")
     fields.check()
     return request.page_size, request.page_token
 
 
 def session_id_of(request: pb.RevokeSessionRequest) -> UUID:
     """Return the session's id."""
-    fields = _Fields()
-    session_id = fields.take(_uuid(request.session_id, "session_id"), UUID(int=0))
+    fields = Fields()
+    session_id = fields.take(uuid_of(request.session_id, "session_id"), UUID(int=0))
     fields.check()
     return session_id
 
 
 def confirm_reset_password(request: pb.ConfirmResetPasswordRequest) -> tuple[str, str]:
     """Return the username's key and the code; the new password is the flow's to check."""
-    fields = _Fields()
+    fields = Fields()
     username = fields.take(parse_username(request.username), _NOBODY)
     code = fields.take(parse_code(request.confirmation_code, field="confirmation_code"), "")
     if not request.new_password:
@@ -139,19 +117,11 @@ def confirm_reset_password(request: pb.ConfirmResetPasswordRequest) -> tuple[str
 
 def update_password(request: pb.UpdatePasswordRequest) -> None:
     """Check that both passwords are there; what they must be is the flow's to check."""
-    fields = _Fields()
+    fields = Fields()
     for field in ("previous_password", "proposed_password"):
         if not getattr(request, field):
             fields.take(Violation(field, "REQUIRED", "must not be empty"), "")
     fields.check()
-
-
-def _handle(text: str, field: str) -> str | Violation:
-    if not text:
-        return Violation(field, "REQUIRED", "must not be empty")
-    if len(text) > HANDLE_CHARACTERS:
-        return Violation(field, "LENGTH", f"must have at most {HANDLE_CHARACTERS} characters")
-    return text
 
 
 def _answer(request: pb.ConfirmSignInRequest, kind: str) -> str | Violation:
@@ -163,12 +133,3 @@ def _answer(request: pb.ConfirmSignInRequest, kind: str) -> str | Violation:
     if value == MFA_TYPE_UNSPECIFIED or value not in MfaType.values():
         return Violation(kind, "UNKNOWN", "must be a known kind of second factor")
     return MfaType.Name(value).removeprefix("MFA_TYPE_")
-
-
-def _uuid(text: str, field: str) -> UUID | Violation:
-    if not text:
-        return Violation(field, "REQUIRED", "must not be empty")
-    try:
-        return UUID(text)
-    except ValueError:
-        return Violation(field, "UUID", "must be a UUID")
