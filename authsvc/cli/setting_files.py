@@ -4,12 +4,22 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from authsvc.config import Settings, setting_names
 
 _NO_CERTIFICATE = "holds no certificate in PEM form"
-_NO_PAIR = "does not go with AUTHSVC_SERVER_TLS_KEY_FILE, or one of them is not in PEM form without a password"
+_NO_PAIR = "does not go with {}, or one of them is not in PEM form without a password"
+_PAIRS = (
+    ("AUTHSVC_SERVER_TLS_CERTIFICATE_FILE", "AUTHSVC_SERVER_TLS_KEY_FILE"),
+    ("AUTHSVC_HOOKS_CHALLENGE_TLS_CERTIFICATE_FILE", "AUTHSVC_HOOKS_CHALLENGE_TLS_KEY_FILE"),
+)
+_AUTHORITIES = (
+    "AUTHSVC_MAIL_SMTP_CA_FILE",
+    "AUTHSVC_SERVER_TLS_CLIENT_CA_FILE",
+    "AUTHSVC_HOOKS_CHALLENGE_TLS_CA_FILE",
+)
 
 
 def faults_of_files(settings: Settings) -> list[str]:
@@ -35,11 +45,11 @@ def faults_of_files(settings: Settings) -> list[str]:
     for name in paths:
         check(name, Path.read_bytes)
     check("AUTHSVC_PASSWORDS_BLOCKLIST_FILE", lambda path: path.read_text(encoding="utf-8"), "is not UTF-8 text")
-    for name in ("AUTHSVC_MAIL_SMTP_CA_FILE", "AUTHSVC_SERVER_TLS_CLIENT_CA_FILE"):
+    for name in _AUTHORITIES:
         check(name, lambda path: ssl.create_default_context(cafile=path), _NO_CERTIFICATE)
-    key = "AUTHSVC_SERVER_TLS_KEY_FILE"
-    if key in paths and key not in faults:
-        check("AUTHSVC_SERVER_TLS_CERTIFICATE_FILE", lambda path: _load_pair(path, paths[key]), _NO_PAIR)
+    for certificate, key in _PAIRS:
+        if key in paths and key not in faults:
+            check(certificate, partial(_load_pair, key=paths[key]), _NO_PAIR.format(key))
     return [f"{name}: {paths[name]}: {fault}" for name, fault in faults.items()]
 
 

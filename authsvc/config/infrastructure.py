@@ -192,6 +192,7 @@ class HooksSettings(Section):
 
     challenge_target: str = Field(
         "",
+        pattern=r"^([^\s/:]+:[0-9]{1,5}|\[[0-9a-fA-F:.]+\]:[0-9]{1,5})?$",
         description="`host:port` of a ChallengeHookService that asks each sign-in a custom challenge; none if empty.",
     )
     challenge_timeout: Duration = Field(

@@ -90,6 +90,15 @@ def test_serve_refuses_keys_of_development(position: int) -> None:
             },
             "text: holds no certificate in PEM form",
         ),
+        ({"HOOKS_CHALLENGE_TLS_CA_FILE": "text"}, "text: holds no certificate in PEM form"),
+        (
+            {
+                "HOOKS_CHALLENGE_TLS_CERTIFICATE_FILE": "a.pem",
+                "HOOKS_CHALLENGE_TLS_KEY_FILE": "b.key",
+                "HOOKS_CHALLENGE_TLS_CA_FILE": "a.pem",
+            },
+            "a.pem: does not go with AUTHSVC_HOOKS_CHALLENGE_TLS_KEY_FILE",
+        ),
     ],
 )
 def test_a_wrong_file_is_told_by_its_setting(wrong: dict[str, str], fault: str, tmp_path: Path) -> None:

@@ -258,11 +258,37 @@ def test_all_faults_are_told_at_once(tmp_path: Path) -> None:
             {"AUTHSVC_MAIL_SEND_TIMEOUT_SECONDS": "61"},
             "mail.lease must be at least twice mail.send_timeout, or mails are sent twice",
         ),
+        (
+            {"AUTHSVC_HOOKS_CHALLENGE_TLS_KEY_FILE": "key.pem"},
+            "hooks.challenge_tls_certificate_file and hooks.challenge_tls_key_file must be given together",
+        ),
+        (
+            {
+                "AUTHSVC_HOOKS_CHALLENGE_TLS_CERTIFICATE_FILE": "a.pem",
+                "AUTHSVC_HOOKS_CHALLENGE_TLS_KEY_FILE": "key.pem",
+            },
+            "hooks.challenge_tls_certificate_file needs hooks.challenge_tls_ca_file",
+        ),
     ],
 )
 def test_settings_that_contradict_each_other_are_a_fault(environ: dict[str, str], rule: str) -> None:
     """Each rule between settings is told in words."""
     assert faults(environ) == [f"settings: {rule}"]
+
+
+@pytest.mark.parametrize("target", ["", "hook:50061", "hook.example:1", "192.0.2.1:50061", "[2001:db8::1]:50061"])
+def test_a_hook_is_at_a_host_and_a_port(target: str) -> None:
+    """The target of the challenge hook is a host with a port, or nothing."""
+    assert load({"AUTHSVC_HOOKS_CHALLENGE_TARGET": target}).hooks.challenge_target == target
+
+
+@pytest.mark.parametrize(
+    "target", ["hook", "hook:", ":50061", "https://hook:50061", "dns:///hook:1", "2001:db8::1", "a b:1", "hook:1\n"]
+)
+def test_a_hook_is_at_nothing_else(target: str) -> None:
+    """What is no host with a port is told at the start, not at the first sign-in."""
+    (fault,) = faults({"AUTHSVC_HOOKS_CHALLENGE_TARGET": target})
+    assert fault.startswith("AUTHSVC_HOOKS_CHALLENGE_TARGET: ")
 
 
 def test_contradictions_are_told_all_at_once() -> None:
