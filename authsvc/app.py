@@ -27,6 +27,7 @@ from authsvc.core.totp import Totp
 from authsvc.crypto.password_hash import HashParameters, PasswordHasher
 from authsvc.crypto.sealing import KeyRing, UnsealError, parse_master_keys
 from authsvc.errors import DatabaseUnavailable
+from authsvc.mail.carriers import MailCarrier
 from authsvc.mail.dispatcher import Dispatcher
 from authsvc.mail.smtp import SmtpSender
 from authsvc.rpc.auth import AuthServicer
@@ -34,6 +35,7 @@ from authsvc.rpc.flows import Flows
 from authsvc.rpc.server import Server
 from authsvc.store.db import Database
 from authsvc.store.migrate import is_current, read_migrations
+from authsvc.store.outbox import Medium
 from authsvc.telemetry.metrics import Metrics
 
 READINESS_INTERVAL = timedelta(seconds=1)
@@ -121,7 +123,7 @@ class App:
                 signing_keys=signing_keys,
                 dispatcher=Dispatcher(
                     database,
-                    SmtpSender(settings.mail),
+                    {Medium.EMAIL: MailCarrier(settings.mail, SmtpSender(settings.mail))},
                     ring,
                     settings.mail,
                     clock,

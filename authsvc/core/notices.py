@@ -11,6 +11,7 @@ from authsvc.crypto.sealing import KeyRing, Purpose
 from authsvc.crypto.tokens import new_id
 from authsvc.store import outbox
 from authsvc.store.db import Executor
+from authsvc.store.outbox import Medium
 from authsvc.store.users import User
 
 
@@ -100,6 +101,7 @@ class Notices:
         kind: MailKind,
         parameters: MailParameters | None,
         *,
+        medium: Medium = Medium.EMAIL,
         now: datetime,
         expires_at: datetime | None = None,
         supersede_key: str | None = None,
@@ -108,6 +110,8 @@ class Notices:
 
         The latter is for names that don't exist: they cost the same statements as those that do. A mail with a
         `supersede_key` replaces those that still wait under it, and none is sent after `expires_at`.
+
+        As an SMS go the kinds with a code alone, to a number in E.164.
         """
         mail_id = new_id()
         sealed = self._keys.seal(Purpose.MAIL, parameters.to_bytes(), bound_to=str(mail_id)) if parameters else None
@@ -117,6 +121,7 @@ class Notices:
             executor,
             mail_id=mail_id,
             kind=kind,
+            medium=medium,
             sealed_parameters=sealed,
             supersede_key=supersede_key,
             now=now,

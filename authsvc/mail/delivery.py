@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import timedelta
-from email.message import EmailMessage
-from typing import Protocol
 
 import structlog
 
 from authsvc.clock import Clock
 from authsvc.config import MailSettings
-from authsvc.core.notices import MailKind, MailParameters
+from authsvc.core.notices import MailParameters
 from authsvc.crypto.sealing import KeyRing, Purpose
 from authsvc.errors import Conflict, DatabaseUnavailable, DomainError
 from authsvc.mail.backoff import backoff
-from authsvc.mail.messages import Messages
-from authsvc.mail.smtp import PermanentFailure, TemporaryFailure
+from authsvc.mail.carriers import Carrier, Send
+from authsvc.mail.failures import PermanentFailure, TemporaryFailure
 from authsvc.store import outbox
 from authsvc.store.db import Database
-from authsvc.store.outbox import ClaimedMail, MailState
+from authsvc.store.outbox import ClaimedMail, MailState, Medium
 
 # Waits for a database that is away while there is an outcome to note.
 NOTE_AGAIN_FIRST = timedelta(milliseconds=500)
@@ -28,16 +26,8 @@ NOTE_AGAIN_MAX = timedelta(seconds=10)
 
 _log = structlog.get_logger(__name__)
 
-# Told the kind of a mail and what came of a try: sent, retried, dead, unwanted; or expired, without one.
-OnOutcome = Callable[[str, str], None]
-
-
-class Sender(Protocol):
-    """Hand over messages, as `SmtpSender` does."""
-
-    async def send(self, message: EmailMessage) -> None:
-        """Return once the message is taken; raise TemporaryFailure or PermanentFailure if it is not."""
-        ...
+# Told the medium and kind of a mail and what came of a try: sent, retried, dead, unwanted; or expired, without one.
+OnOutcome = Callable[[str, str, str], None]
 
 
 class Delivery:
@@ -46,40 +36,39 @@ class Delivery:
     def __init__(
         self,
         database: Database,
-        sender: Sender,
+        carriers: Mapping[Medium, Carrier],
         keys: KeyRing,
         settings: MailSettings,
         clock: Clock,
         on_outcome: OnOutcome,
     ) -> None:
         self._database = database
-        self._sender = sender
+        self._carriers = carriers
         self._keys = keys
         self._settings = settings
         self._clock = clock
         self._on_outcome = on_outcome
-        self._messages = Messages(settings)
 
     async def deliver(self, mail: ClaimedMail) -> None:
         """Try one mail and note the outcome. Raises nothing: one mail's failure must not touch the others."""
-        log = _log.bind(mail_id=str(mail.mail_id), kind=mail.kind, attempt=mail.attempts)
+        log = _log.bind(mail_id=str(mail.mail_id), medium=mail.medium, kind=mail.kind, attempt=mail.attempts)
         try:
             if not await self._is_wanted(mail):
                 log.info("mail unwanted")
-                self._on_outcome(mail.kind, "unwanted")
+                self._on_outcome(mail.medium, mail.kind, "unwanted")
                 return
             failure = await self._send(mail)
             if failure is None:
                 log.info("mail sent")
-                self._on_outcome(mail.kind, "sent")
+                self._on_outcome(mail.medium, mail.kind, "sent")
                 await self._note(mail, lambda: self._finish(mail, MailState.SENT, None))
             elif isinstance(failure, TemporaryFailure) and mail.attempts < self._settings.max_attempts:
                 log.warning("mail retried", reason=str(failure))
-                self._on_outcome(mail.kind, "retried")
-                await self._note(mail, lambda: self._retry(mail, str(failure)))
+                self._on_outcome(mail.medium, mail.kind, "retried")
+                await self._note(mail, lambda: self._retry(mail, failure))
             else:
                 log.error("mail dead", reason=str(failure))
-                self._on_outcome(mail.kind, "dead")
+                self._on_outcome(mail.medium, mail.kind, "dead")
                 await self._note(mail, lambda: self._finish(mail, MailState.DEAD, str(failure)))
         except Exception as error:
             # Nothing is lost: the lease ends, and the mail is tried again. Only what is not a database that is away
@@ -98,7 +87,7 @@ class Delivery:
             mail_id=mail.mail_id,
             attempts=mail.attempts,
             now=now,
-            leased_until=now + self._settings.send_timeout,
+            leased_until=now + self._carrier(mail).send_timeout,
         )
 
     async def _send(self, mail: ClaimedMail) -> TemporaryFailure | PermanentFailure | None:
@@ -107,15 +96,15 @@ class Delivery:
             # The last try ended without a word: this mail may be what kills the workers.
             return PermanentFailure("tried too often, with unknown outcome")
         try:
-            message = self._render(mail)
+            send = self._prepare(mail)
         except Exception as error:
             # No verdict on the mail: a replica with a newer release, or with another master key, may know how.
             # The type alone, because texts quote what they choke on.
             return TemporaryFailure(f"cannot be rendered: {type(error).__name__}")
         try:
             # In all, not for each socket operation: a server that dribbles would hold the mail beyond its lease.
-            async with asyncio.timeout(self._settings.send_timeout.total_seconds()):
-                await self._sender.send(message)
+            async with asyncio.timeout(self._carrier(mail).send_timeout.total_seconds()):
+                await send()
         except (TemporaryFailure, PermanentFailure) as failure:
             return failure
         except TimeoutError:
@@ -124,15 +113,12 @@ class Delivery:
             return TemporaryFailure(f"cannot be sent: {type(error).__name__}")
         return None
 
-    def _render(self, mail: ClaimedMail) -> EmailMessage:
+    def _carrier(self, mail: ClaimedMail) -> Carrier:
+        return self._carriers[Medium(mail.medium)]
+
+    def _prepare(self, mail: ClaimedMail) -> Send:
         plaintext = self._keys.open(Purpose.MAIL, mail.sealed_parameters, bound_to=str(mail.mail_id))
-        return self._messages.render(
-            MailKind(mail.kind),
-            MailParameters.from_bytes(plaintext),
-            mail_id=mail.mail_id,
-            created_at=mail.created_at,
-            expires_at=mail.expires_at,
-        )
+        return self._carrier(mail).prepare(mail, MailParameters.from_bytes(plaintext))
 
     async def _note(self, mail: ClaimedMail, note: Callable[[], Awaitable[bool]]) -> None:
         """Note an outcome, trying for as long as the lease keeps others from sending the mail again."""
@@ -162,12 +148,16 @@ class Delivery:
             now=self._clock.now(),
         )
 
-    async def _retry(self, mail: ClaimedMail, last_error: str) -> bool:
-        pause = backoff(self._settings.backoff_first, self._settings.backoff_max, mail.attempts)
+    async def _retry(self, mail: ClaimedMail, failure: TemporaryFailure) -> bool:
+        longest = self._settings.backoff_max
+        pause = backoff(self._settings.backoff_first, longest, mail.attempts)
+        if failure.retry_after is not None:
+            # Not earlier than asked; but nobody else says for how long mail may lie here.
+            pause = max(pause, min(failure.retry_after, longest))
         return await outbox.retry(
             self._database,
             mail_id=mail.mail_id,
             attempts=mail.attempts,
             not_before=self._clock.now() + pause,
-            last_error=last_error,
+            last_error=str(failure),
         )

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 
 import structlog
@@ -18,9 +19,11 @@ from authsvc.config import MailSettings
 from authsvc.crypto.sealing import KeyRing
 from authsvc.errors import DomainError
 from authsvc.mail.backoff import backoff, jittered
-from authsvc.mail.delivery import Delivery, OnOutcome, Sender
+from authsvc.mail.carriers import Carrier
+from authsvc.mail.delivery import Delivery, OnOutcome
 from authsvc.store import outbox
 from authsvc.store.db import Database
+from authsvc.store.outbox import Medium
 
 # Waits for a database that is away.
 RECONNECT_FIRST = timedelta(milliseconds=500)
@@ -35,34 +38,37 @@ _log = structlog.get_logger(__name__)
 
 
 class Dispatcher:
-    """Take mails from the outbox to the sender.
+    """Take mails from the outbox to the carriers of their media.
 
-    `on_outcome` is told about each try; `on_queue_age`, now and then, how long the mail that is due longest has waited.
+    Mails of a medium without a carrier are left to the workers that have one. Each medium has `concurrency` places of
+    its own, so that none waits for another. `on_outcome` is told about each try; `on_queue_age`, now and then, how long
+    the mail of a medium that is due longest has waited.
     """
 
     def __init__(
         self,
         database: Database,
-        sender: Sender,
+        carriers: Mapping[Medium, Carrier],
         keys: KeyRing,
         settings: MailSettings,
         clock: Clock,
         *,
         on_outcome: OnOutcome,
-        on_queue_age: Callable[[timedelta], None],
+        on_queue_age: Callable[[Medium, timedelta], None],
     ) -> None:
         self._database = database
+        self._carriers = carriers
         self._settings = settings
         self._clock = clock
         self._on_outcome = on_outcome
         self._on_queue_age = on_queue_age
-        self._delivery = Delivery(database, sender, keys, settings, clock, on_outcome)
+        self._delivery = Delivery(database, carriers, keys, settings, clock, on_outcome)
         self._wake = asyncio.Event()
-        self._in_flight = 0
+        self._in_flight: Counter[Medium] = Counter()
         self._is_stopping = False
 
     async def run_once(self) -> int:
-        """Send what is due, at most `concurrency` mails, and return how many were tried.
+        """Send what is due, at most `concurrency` mails of each medium, and return how many were tried.
 
         Raises:
             DatabaseUnavailable: nothing was claimed.
@@ -113,18 +119,23 @@ class Dispatcher:
                 await self._wake.wait()
 
     async def _start_sends(self, sends: asyncio.TaskGroup) -> int:
-        room = self._settings.concurrency - self._in_flight
+        return sum([await self._start_sends_over(medium, sends) for medium in self._carriers])
+
+    async def _start_sends_over(self, medium: Medium, sends: asyncio.TaskGroup) -> int:
+        room = self._settings.concurrency - self._in_flight[medium]
         if room <= 0:
             return 0
         now = self._clock.now()
-        mails = await outbox.claim(self._database, now=now, leased_until=now + self._settings.lease, limit=room)
+        mails = await outbox.claim(
+            self._database, medium=medium, now=now, leased_until=now + self._settings.lease, limit=room
+        )
         for mail in mails:
-            self._in_flight += 1
-            sends.create_task(self._delivery.deliver(mail)).add_done_callback(self._make_room)
+            self._in_flight[medium] += 1
+            sends.create_task(self._delivery.deliver(mail)).add_done_callback(lambda _: self._make_room(medium))
         return len(mails)
 
-    def _make_room(self, _sent: asyncio.Task[None]) -> None:
-        self._in_flight -= 1
+    def _make_room(self, medium: Medium) -> None:
+        self._in_flight[medium] -= 1
         self._wake.set()
 
     async def _keep_listening(self) -> None:
@@ -144,13 +155,17 @@ class Dispatcher:
             await self._clock.sleep(jittered(self._settings.poll_interval))
 
     async def _sweep(self) -> None:
-        """End the expired mails, and measure the queue."""
+        """End the expired mails, and measure the queues."""
         now = self._clock.now()
         for mail in await outbox.expire(self._database, now=now, limit=EXPIRE_AT_ONCE):
-            _log.error("mail expired", mail_id=str(mail.mail_id), kind=mail.kind, attempt=mail.attempts)
-            self._on_outcome(mail.kind, "expired")
-        oldest = await outbox.find_oldest_due(self._database, now=now)
-        self._on_queue_age(now - oldest if oldest else timedelta())
+            _log.error(
+                "mail expired", mail_id=str(mail.mail_id), medium=mail.medium, kind=mail.kind, attempt=mail.attempts
+            )
+            self._on_outcome(mail.medium, mail.kind, "expired")
+        # Of every medium: a queue that no worker has a carrier for must be seen to grow.
+        for medium in Medium:
+            oldest = await outbox.find_oldest_due(self._database, medium=medium, now=now)
+            self._on_queue_age(medium, now - oldest if oldest else timedelta())
 
 
 def _log_failure(event: str, error: Exception) -> None:

@@ -16,19 +16,12 @@ from email.message import EmailMessage
 import aiosmtplib
 
 from authsvc.config import MailSettings
+from authsvc.mail.failures import PermanentFailure, TemporaryFailure
 
 # RFC 3463, at the beginning of a reply's text. Only this is kept of it: servers quote addresses.
 _ENHANCED_STATUS = re.compile(r"[245]\.\d{1,3}\.\d{1,3}\b")
 # The server wants a login, a better one, or encryption (RFC 4954 §6, RFC 3207 §4): 5xx, but not about the message.
 _LOGIN_WANTED = frozenset({530, 534, 535, 538})
-
-
-class TemporaryFailure(Exception):
-    """Tell, without addresses, secrets or content, why the message was not taken; later it may be."""
-
-
-class PermanentFailure(Exception):
-    """Tell, without addresses, secrets or content, why the server will never take this message."""
 
 
 class SmtpSender:

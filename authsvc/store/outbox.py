@@ -1,7 +1,7 @@
-"""The outbox: mail on its way out, from the transaction that owes it to the worker that sends it.
+"""The outbox: messages on their way out, from the transaction that owes them to the worker that sends them.
 
-A worker holds a mail by its lease. Every claim raises `attempts`, which so names the lease: what a worker says about a
-mail counts only as long as nobody has claimed the mail since.
+A mail here is a message over any medium. A worker holds a mail by its lease. Every claim raises `attempts`, which so
+names the lease: what a worker says about a mail counts only as long as nobody has claimed the mail since.
 """
 
 from __future__ import annotations
@@ -23,6 +23,13 @@ from authsvc.store.db import Database, Executor, affected
 CHANNEL = "authsvc_outbox"
 
 
+class Medium(enum.StrEnum):
+    """Name what carries a message to its reader; the values are stored."""
+
+    EMAIL = "EMAIL"
+    SMS = "SMS"
+
+
 class MailState(enum.StrEnum):
     """Say where a mail stands; all but the first are final."""
 
@@ -35,13 +42,13 @@ class MailState(enum.StrEnum):
 INSERT = """
 with inserted as (
     insert into outbox (
-        mail_id, kind, sealed_parameters, supersede_key, state, created_at, not_before, expires_at, finished_at
+        mail_id, kind, medium, sealed_parameters, supersede_key, state, created_at, not_before, expires_at, finished_at
     )
     values (
-        $1, $2, $3, $4,
-        case when $3::bytea is null then 'DROPPED' else 'QUEUED' end,
-        $5, $5, $6,
-        case when $3::bytea is null then $5::timestamptz end
+        $1, $2, $3, $4, $5,
+        case when $4::bytea is null then 'DROPPED' else 'QUEUED' end,
+        $6, $6, $7,
+        case when $4::bytea is null then $6::timestamptz end
     )
     returning mail_id
 )
@@ -55,6 +62,7 @@ async def insert(
     *,
     mail_id: UUID,
     kind: str,
+    medium: Medium,
     sealed_parameters: bytes | None,
     supersede_key: str | None,
     now: datetime,
@@ -64,7 +72,7 @@ async def insert(
 
     Both cost the same, so that a name which doesn't exist takes as long as one that does.
     """
-    await executor.execute(INSERT, mail_id, kind, sealed_parameters, supersede_key, now, expires_at)
+    await executor.execute(INSERT, mail_id, kind, medium, sealed_parameters, supersede_key, now, expires_at)
 
 
 SUPERSEDE = """
@@ -93,6 +101,7 @@ class ClaimedMail:
 
     mail_id: UUID
     kind: str
+    medium: str
     sealed_parameters: bytes
     attempts: int
     created_at: datetime
@@ -106,6 +115,7 @@ with due as materialized (
     select mail_id
       from outbox
      where state = 'QUEUED'
+       and medium = $4
        and not_before <= $1
        and (leased_until is null or leased_until <= $1)
        and (expires_at is null or expires_at > $1)
@@ -118,14 +128,16 @@ update outbox
        leased_until = $2
   from due
  where outbox.mail_id = due.mail_id
-returning outbox.mail_id, outbox.kind, outbox.sealed_parameters, outbox.attempts, outbox.created_at,
-          outbox.expires_at, outbox.leased_until
+returning outbox.mail_id, outbox.kind, outbox.medium, outbox.sealed_parameters, outbox.attempts,
+          outbox.created_at, outbox.expires_at, outbox.leased_until
 """
 
 
-async def claim(executor: Executor, *, now: datetime, leased_until: datetime, limit: int) -> list[ClaimedMail]:
-    """Lease up to `limit` mails that are due, the longest due first; a lease that is over counts as none."""
-    rows = await executor.fetch(CLAIM, now, leased_until, limit)
+async def claim(
+    executor: Executor, *, medium: Medium, now: datetime, leased_until: datetime, limit: int
+) -> list[ClaimedMail]:
+    """Lease up to `limit` mails of a medium that are due, longest due first; a lease that is over counts as none."""
+    rows = await executor.fetch(CLAIM, now, leased_until, limit, medium)
     return [ClaimedMail(**row) for row in rows]
 
 
@@ -197,6 +209,7 @@ class ExpiredMail:
 
     mail_id: UUID
     kind: str
+    medium: str
     attempts: int
 
 
@@ -219,7 +232,7 @@ update outbox
        finished_at = $1
   from expired
  where outbox.mail_id = expired.mail_id
-returning outbox.mail_id, outbox.kind, outbox.attempts
+returning outbox.mail_id, outbox.kind, outbox.medium, outbox.attempts
 """
 
 
@@ -233,13 +246,14 @@ FIND_OLDEST_DUE = """
 select min(not_before)
   from outbox
  where state = 'QUEUED'
+   and medium = $2
    and not_before <= $1
 """
 
 
-async def find_oldest_due(executor: Executor, *, now: datetime) -> datetime | None:
-    """Find since when the mail that is due longest has been waiting."""
-    oldest: datetime | None = await executor.fetchval(FIND_OLDEST_DUE, now)
+async def find_oldest_due(executor: Executor, *, medium: Medium, now: datetime) -> datetime | None:
+    """Find since when the mail of a medium that is due longest has been waiting."""
+    oldest: datetime | None = await executor.fetchval(FIND_OLDEST_DUE, now, medium)
     return oldest
 
 

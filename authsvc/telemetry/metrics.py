@@ -1,4 +1,4 @@
-"""Prometheus metrics: calls by method and outcome, the hash queue, mail by kind and outcome."""
+"""Prometheus metrics: calls by method and outcome, the hash queue, mail by medium, kind and outcome."""
 
 from __future__ import annotations
 
@@ -24,7 +24,10 @@ class Metrics:
             "authsvc_rpc_seconds", "Time of calls.", ["method"], buckets=SECONDS_BUCKETS, registry=self.registry
         )
         self._mails = Counter(
-            "authsvc_mails", "Mails by kind and outcome.", ["kind", "outcome"], registry=self.registry
+            "authsvc_mails",
+            "Messages by medium, kind and outcome.",
+            ["medium", "kind", "outcome"],
+            registry=self.registry,
         )
         self._hashes = Gauge(
             "authsvc_password_hashes",
@@ -34,7 +37,8 @@ class Metrics:
         )
         self._mail_age = Gauge(
             "authsvc_mail_age_seconds",
-            "How long the mail that is due longest has waited.",
+            "How long the message that is due longest has waited, by medium.",
+            ["medium"],
             registry=self.registry,
             multiprocess_mode="livemax",
         )
@@ -52,14 +56,14 @@ class Metrics:
             histogram = self._seconds_children[method] = self._seconds.labels(method)
         histogram.observe(seconds)
 
-    def count_mail(self, kind: str, outcome: str) -> None:
-        """Count one try to send a mail."""
-        self._mails.labels(kind, outcome).inc()
+    def count_mail(self, medium: str, kind: str, outcome: str) -> None:
+        """Count one try to send a message."""
+        self._mails.labels(medium, kind, outcome).inc()
 
     def set_hashes(self, waiting: int) -> None:
         """Note how many password hashes run or wait."""
         self._hashes.set(waiting)
 
-    def set_mail_age(self, age: timedelta) -> None:
-        """Note how long the mail that is due longest has waited."""
-        self._mail_age.set(age.total_seconds())
+    def set_mail_age(self, medium: str, age: timedelta) -> None:
+        """Note how long the message of a medium that is due longest has waited."""
+        self._mail_age.labels(medium).set(age.total_seconds())

@@ -14,10 +14,11 @@ from authsvc.clock import Clock
 from authsvc.config import MailSettings
 from authsvc.core.notices import MailKind, MailParameters, Notices
 from authsvc.crypto.sealing import KeyRing
-from authsvc.mail.delivery import Sender
+from authsvc.mail.carriers import Carrier, MailCarrier, Sender
 from authsvc.mail.dispatcher import Dispatcher
 from authsvc.mail.smtp import SmtpSender
 from authsvc.store.db import Database
+from authsvc.store.outbox import Medium
 
 CODE = "481516"
 
@@ -39,15 +40,15 @@ class Row:
 class PostOffice:
     """Owe mail as the flows do, make workers, and look at what became of it all.
 
-    `outcomes` and `ages` collect what the workers report.
+    `outcomes` and `ages` collect what the workers report, each with its medium.
     """
 
     database: Database
     ring: KeyRing
     clock: Clock
     settings: MailSettings
-    outcomes: list[tuple[str, str]] = field(default_factory=list)
-    ages: list[timedelta] = field(default_factory=list)
+    outcomes: list[tuple[str, str, str]] = field(default_factory=list)
+    ages: list[tuple[Medium, timedelta]] = field(default_factory=list)
 
     def change(self, **changes: Any) -> None:
         """Change settings of the workers made from now on, beyond what an operator may, so that tests need not wait."""
@@ -57,6 +58,7 @@ class PostOffice:
         self,
         *recipients: str,
         kind: MailKind = MailKind.SIGN_UP_CODE,
+        medium: Medium = Medium.EMAIL,
         key: str | None = None,
         expires_in: timedelta | None = None,
     ) -> None:
@@ -68,21 +70,26 @@ class PostOffice:
                     transaction,
                     kind,
                     MailParameters(to=to, username="ada", code=CODE),
+                    medium=medium,
                     now=now,
                     expires_at=None if expires_in is None else now + expires_in,
                     supersede_key=key,
                 )
 
+    def carriers(self, sender: Sender | None = None) -> dict[Medium, Carrier]:
+        """Make what brings mail, by SMTP unless told otherwise."""
+        return {Medium.EMAIL: MailCarrier(self.settings, sender or SmtpSender(self.settings))}
+
     def worker(self, sender: Sender | None = None, *, clock: Clock | None = None) -> Dispatcher:
         """Make a worker."""
         return Dispatcher(
             self.database,
-            sender or SmtpSender(self.settings),
+            self.carriers(sender),
             self.ring,
             self.settings,
             clock or self.clock,
-            on_outcome=lambda kind, outcome: self.outcomes.append((kind, outcome)),
-            on_queue_age=self.ages.append,
+            on_outcome=lambda *outcome: self.outcomes.append(outcome),
+            on_queue_age=lambda *age: self.ages.append(age),
         )
 
     async def rows(self) -> list[Row]:

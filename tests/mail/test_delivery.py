@@ -14,7 +14,7 @@ from authsvc.crypto.sealing import KeyRing, MasterKey, Purpose
 from authsvc.mail.delivery import Delivery
 from authsvc.mail.smtp import SmtpSender
 from authsvc.store import outbox
-from authsvc.store.outbox import ClaimedMail
+from authsvc.store.outbox import ClaimedMail, Medium
 from tests.clock import TICK, FakeClock
 from tests.mail.post_office import CODE, PostOffice
 from tests.mail.reading import text_of
@@ -26,7 +26,9 @@ SIGN_UP = MailKind.SIGN_UP_CODE
 async def claim(office: PostOffice) -> ClaimedMail:
     """Claim the only mail that is due."""
     now = office.clock.now()
-    (mail,) = await outbox.claim(office.database, now=now, leased_until=now + office.settings.lease, limit=10)
+    (mail,) = await outbox.claim(
+        office.database, medium=Medium.EMAIL, now=now, leased_until=now + office.settings.lease, limit=10
+    )
     return mail
 
 
@@ -34,11 +36,11 @@ def delivery(office: PostOffice) -> Delivery:
     """Return what delivers a claimed mail."""
     return Delivery(
         office.database,
-        SmtpSender(office.settings),
+        office.carriers(),
         office.ring,
         office.settings,
         office.clock,
-        lambda kind, outcome: office.outcomes.append((kind, outcome)),
+        lambda *outcome: office.outcomes.append(outcome),
     )
 
 
@@ -53,7 +55,7 @@ async def test_mail_is_sent_once_and_wiped(office: PostOffice, server: SmtpServe
     assert CODE in text_of(received.message)
     assert (row.state, row.is_wiped, row.is_leased, row.last_error) == ("SENT", True, False, None)
     assert await office.worker().run_once() == 0
-    assert office.outcomes == [(SIGN_UP, "sent")]
+    assert office.outcomes == [("EMAIL", SIGN_UP, "sent")]
     assert len(server.received) == 1
 
 
@@ -80,7 +82,11 @@ async def test_temporary_refusal_puts_off_that_mail_alone(
     clock.advance(TICK)
     assert await office.worker().run_once() == 1
     assert [mail.recipient for mail in server.received] == ["ada@example.com", "grey@example.com"]
-    assert sorted(office.outcomes) == [(SIGN_UP, "retried"), (SIGN_UP, "sent"), (SIGN_UP, "sent")]
+    assert sorted(office.outcomes) == [
+        ("EMAIL", SIGN_UP, "retried"),
+        ("EMAIL", SIGN_UP, "sent"),
+        ("EMAIL", SIGN_UP, "sent"),
+    ]
 
 
 async def test_waits_grow_until_the_mail_is_dead(office: PostOffice, server: SmtpServer, clock: FakeClock) -> None:
@@ -97,7 +103,7 @@ async def test_waits_grow_until_the_mail_is_dead(office: PostOffice, server: Smt
     row = await office.row()
     assert (row.state, row.attempts, row.is_wiped) == ("DEAD", 6, True)
     assert row.last_error == "recipient refused: 450"
-    assert office.outcomes == [(SIGN_UP, "retried")] * 5 + [(SIGN_UP, "dead")]
+    assert office.outcomes == [("EMAIL", SIGN_UP, "retried")] * 5 + [("EMAIL", SIGN_UP, "dead")]
     assert server.received == []
 
 
@@ -108,7 +114,7 @@ async def test_permanent_refusal_is_final(office: PostOffice, server: SmtpServer
     assert await office.worker().run_once() == 1
     row = await office.row()
     assert (row.state, row.is_wiped, row.last_error) == ("DEAD", True, "recipient refused: 550 5.1.1")
-    assert office.outcomes == [(SIGN_UP, "dead")]
+    assert office.outcomes == [("EMAIL", SIGN_UP, "dead")]
     clock.advance(timedelta(days=1))
     assert await office.worker().run_once() == 0
 
@@ -151,7 +157,7 @@ async def test_mail_superseded_after_its_claim_is_not_sent(office: PostOffice, s
     await office.owe("new@example.com", key="reset ada")
     await delivery(office).deliver(mail)
     assert server.received == []
-    assert office.outcomes == [(SIGN_UP, "unwanted")]
+    assert office.outcomes == [("EMAIL", SIGN_UP, "unwanted")]
 
 
 @pytest.mark.parametrize(("after", "outcome"), [(-TICK, "sent"), (timedelta(), "unwanted"), (TICK, "unwanted")])
@@ -163,7 +169,7 @@ async def test_mail_that_expires_after_its_claim_is_not_sent(
     mail = await claim(office)
     clock.advance(timedelta(seconds=60) + after)
     await delivery(office).deliver(mail)
-    assert office.outcomes == [(SIGN_UP, outcome)]
+    assert office.outcomes == [("EMAIL", SIGN_UP, outcome)]
     assert len(server.received) == (outcome == "sent")
 
 
@@ -176,7 +182,7 @@ async def test_expired_mail_is_dead(
     clock.advance(timedelta(seconds=60) + after)
     await office.worker().run_once()
     row = await office.row()
-    assert office.outcomes == [(SIGN_UP, outcome)]
+    assert office.outcomes == [("EMAIL", SIGN_UP, outcome)]
     assert (row.state, row.is_wiped) == ("SENT" if outcome == "sent" else "DEAD", True)
     assert len(server.received) == (outcome == "sent")
 
@@ -190,7 +196,7 @@ async def test_worker_that_stood_still_does_not_send_on_a_short_lease(
     mail = await claim(office)
     clock.advance(office.settings.lease - office.settings.send_timeout - left)
     await delivery(office).deliver(mail)
-    assert office.outcomes == [(SIGN_UP, outcome)]
+    assert office.outcomes == [("EMAIL", SIGN_UP, outcome)]
     assert (await office.row()).state == ("SENT" if outcome == "sent" else "QUEUED")
     assert len(server.received) == (outcome == "sent")
 
@@ -215,7 +221,7 @@ async def test_mail_that_cannot_be_opened_waits_for_who_can(
     ("kind", "parameters", "error"),
     [
         ("FROM_THE_FUTURE", {"to": "ada@example.com", "username": "ada"}, "ValueError"),
-        ("MFA_CHANGED", {"to": "ada@example.com", "username": "ada", "new": 1}, "TypeError"),
+        ("MFA_CHANGED", {"username": "ada"}, "TypeError"),
         ("MFA_CHANGED", {"to": "ada@", "username": "ada"}, "ValueError"),
     ],
 )
@@ -234,6 +240,7 @@ async def test_mail_that_cannot_be_rendered_dies_in_the_end(
         office.database,
         mail_id=mail_id,
         kind=kind,
+        medium=Medium.EMAIL,
         sealed_parameters=office.ring.seal(Purpose.MAIL, json.dumps(parameters).encode(), bound_to=str(mail_id)),
         supersede_key=None,
         now=clock.now(),
@@ -247,7 +254,7 @@ async def test_mail_that_cannot_be_rendered_dies_in_the_end(
     (dead,) = [row for row in await office.rows() if row.mail_id == mail_id]
     assert (dead.state, dead.attempts, dead.is_wiped) == ("DEAD", 2, True)
     assert dead.last_error == f"cannot be rendered: {error}"
-    assert office.outcomes == [(kind, "retried"), (SIGN_UP, "sent"), (kind, "dead")]
+    assert office.outcomes == [("EMAIL", kind, "retried"), ("EMAIL", SIGN_UP, "sent"), ("EMAIL", kind, "dead")]
 
 
 async def test_mail_that_kills_its_workers_is_given_up(
@@ -262,7 +269,7 @@ async def test_mail_that_kills_its_workers_is_given_up(
     await office.worker().run_once()
     assert (await office.row()).state == "DEAD"
     assert server.received == []
-    assert office.outcomes == [(SIGN_UP, "dead")]
+    assert office.outcomes == [("EMAIL", SIGN_UP, "dead")]
 
 
 class Faulty:
@@ -302,6 +309,6 @@ async def test_logs_name_mails_not_people(office: PostOffice, server: SmtpServer
         "mail retried",
         "mail sent",
     ]
-    assert all(entry.keys() >= {"mail_id", "kind", "attempt"} for entry in logs)
+    assert all(entry.keys() >= {"mail_id", "medium", "kind", "attempt"} for entry in logs)
     for secret in ("@", "481516", "'ada'"):
         assert secret not in str(logs)

@@ -12,6 +12,7 @@ from authsvc.config import Settings
 from authsvc.errors import DatabaseUnavailable
 from authsvc.mail.smtp import SmtpSender
 from authsvc.store.db import Database
+from authsvc.store.outbox import Medium
 from tests.clock import TICK, FakeClock
 from tests.mail.post_office import PostOffice, running
 from tests.mail.smtp_server import SmtpServer
@@ -56,7 +57,7 @@ async def test_mail_goes_out_without_a_hint(office: PostOffice, server: SmtpServ
         server.replies.clear()
         await office.wait_until_done()
     assert len(server.received) == 1
-    assert office.outcomes[-1] == ("SIGN_UP_CODE", "sent")
+    assert office.outcomes[-1] == ("EMAIL", "SIGN_UP_CODE", "sent")
     assert office.ages
 
 
@@ -230,4 +231,6 @@ async def test_age_of_the_queue_is_reported(office: PostOffice, server: SmtpServ
     clock.advance(timedelta(seconds=90))
     await office.worker().run_once()
     await office.worker().run_once()
-    assert office.ages == [timedelta(), timedelta(seconds=90), timedelta()]
+    mail, sms = ([age for medium, age in office.ages if medium is each] for each in (Medium.EMAIL, Medium.SMS))
+    assert mail == [timedelta(), timedelta(seconds=90), timedelta()]
+    assert sms == [timedelta()] * 3

@@ -13,8 +13,9 @@ from authsvc.clock import Clock
 from authsvc.config import MailSettings
 from authsvc.core.notices import MailKind, MailParameters
 from authsvc.crypto.tokens import new_id
+from authsvc.mail.failures import PermanentFailure, TemporaryFailure
 from authsvc.mail.messages import Messages
-from authsvc.mail.smtp import PermanentFailure, SmtpSender, TemporaryFailure
+from authsvc.mail.smtp import SmtpSender
 from tests.mail.reading import text_of
 from tests.mail.smtp_server import SmtpServer, make_tls
 

@@ -12,7 +12,7 @@ import pytest
 from authsvc.clock import Clock
 from authsvc.store import outbox
 from authsvc.store.db import Database, Executor
-from authsvc.store.outbox import ClaimedMail, MailState
+from authsvc.store.outbox import ClaimedMail, MailState, Medium
 from tests.clock import TICK
 
 LEASE = timedelta(minutes=2)
@@ -30,6 +30,7 @@ class Queue:
         self,
         *,
         kind: str = "MFA_CHANGED",
+        medium: Medium = Medium.EMAIL,
         sealed: bytes | None = SEALED,
         key: str | None = None,
         at: timedelta = timedelta(),
@@ -42,6 +43,7 @@ class Queue:
             executor or self.database,
             mail_id=mail_id,
             kind=kind,
+            medium=medium,
             sealed_parameters=sealed,
             supersede_key=key,
             now=self.now + at,
@@ -49,10 +51,12 @@ class Queue:
         )
         return mail_id
 
-    async def claim(self, at: timedelta = timedelta(), limit: int = 100) -> list[ClaimedMail]:
+    async def claim(
+        self, at: timedelta = timedelta(), limit: int = 100, medium: Medium = Medium.EMAIL
+    ) -> list[ClaimedMail]:
         """Claim what is due, for the time of a lease."""
         now = self.now + at
-        return await outbox.claim(self.database, now=now, leased_until=now + LEASE, limit=limit)
+        return await outbox.claim(self.database, medium=medium, now=now, leased_until=now + LEASE, limit=limit)
 
     async def is_wanted(self, mail: ClaimedMail, at: timedelta = timedelta(), until: timedelta = timedelta()) -> bool:
         """Ask whether a mail may be sent, and is ours until then."""
@@ -100,6 +104,7 @@ async def test_mail_is_due_when_its_transaction_commits(queue: Queue) -> None:
     assert mail == ClaimedMail(
         mail_id=mail_id,
         kind="MFA_CHANGED",
+        medium="EMAIL",
         sealed_parameters=SEALED,
         attempts=1,
         created_at=queue.now,
@@ -199,6 +204,14 @@ async def test_retried_mail_waits_for_its_time(queue: Queue) -> None:
     assert (again.attempts, again.sealed_parameters) == (2, SEALED)
 
 
+async def test_media_are_claimed_apart(queue: Queue) -> None:
+    """A worker gets mails of the medium that it asks for, and nothing of the other."""
+    mail_id, sms_id = await queue.insert(), await queue.insert(medium=Medium.SMS)
+    for medium, claimed_id in ((Medium.SMS, sms_id), (Medium.EMAIL, mail_id)):
+        (claimed,) = await queue.claim(medium=medium)
+        assert (claimed.mail_id, claimed.medium) == (claimed_id, medium)
+
+
 async def test_expired_mail_is_never_claimed(queue: Queue) -> None:
     """A mail can be claimed until the tick before it expires; from then on it is dead, and wiped."""
     expiry = timedelta(minutes=10)
@@ -209,7 +222,7 @@ async def test_expired_mail_is_never_claimed(queue: Queue) -> None:
     assert await queue.retry(mail, expiry)
     assert await queue.claim(expiry) == []
     (expired,) = await outbox.expire(queue.database, now=queue.now + expiry, limit=10)
-    assert expired == outbox.ExpiredMail(mail_id, "MFA_CHANGED", 2)
+    assert expired == outbox.ExpiredMail(mail_id, "MFA_CHANGED", "EMAIL", 2)
     row = await queue.row(mail_id)
     assert (row["state"], row["sealed_parameters"]) == ("DEAD", None)
     assert row["last_error"] == "expired after content refused: 451"
@@ -276,12 +289,15 @@ async def test_mail_is_wanted_only_with_enough_of_the_lease_left(queue: Queue) -
 
 async def test_oldest_due_mail_is_found(queue: Queue) -> None:
     """The age of the queue is that of the mail due longest; what is put off or has its end doesn't count."""
-    assert await outbox.find_oldest_due(queue.database, now=queue.now) is None
+    assert await outbox.find_oldest_due(queue.database, medium=Medium.EMAIL, now=queue.now) is None
     await queue.insert(at=TICK)
-    assert await outbox.find_oldest_due(queue.database, now=queue.now) is None
+    assert await outbox.find_oldest_due(queue.database, medium=Medium.EMAIL, now=queue.now) is None
     await queue.insert(at=timedelta(seconds=-7))
     await queue.insert(at=timedelta(seconds=-9), sealed=None)
-    assert await outbox.find_oldest_due(queue.database, now=queue.now) == queue.now - timedelta(seconds=7)
+    await queue.insert(at=timedelta(seconds=-8), medium=Medium.SMS)
+    assert await outbox.find_oldest_due(queue.database, medium=Medium.EMAIL, now=queue.now) == queue.now - timedelta(
+        seconds=7
+    )
 
 
 async def test_purge_removes_only_what_ended_before(queue: Queue) -> None:

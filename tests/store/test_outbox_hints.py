@@ -11,6 +11,7 @@ from authsvc.clock import Clock
 from authsvc.errors import DatabaseUnavailable
 from authsvc.store import outbox
 from authsvc.store.db import Database, Executor
+from authsvc.store.outbox import Medium
 
 
 @pytest.fixture
@@ -36,6 +37,7 @@ async def insert(executor: Executor, clock: Clock, sealed: bytes | None) -> None
         executor,
         mail_id=uuid4(),
         kind="MFA_CHANGED",
+        medium=Medium.EMAIL,
         sealed_parameters=sealed,
         supersede_key=None,
         now=clock.now(),

@@ -32,9 +32,9 @@ def test_mails_are_counted_by_kind_and_outcome() -> None:
     """Each try to send a mail adds one to the counter of its outcome."""
     metrics = Metrics()
     for outcome in ("sent", "sent", "retry"):
-        metrics.count_mail("SIGN_UP_CODE", outcome)
-    assert value(metrics, "authsvc_mails_total", kind="SIGN_UP_CODE", outcome="sent") == 2
-    assert value(metrics, "authsvc_mails_total", kind="SIGN_UP_CODE", outcome="retry") == 1
+        metrics.count_mail("EMAIL", "SIGN_UP_CODE", outcome)
+    assert value(metrics, "authsvc_mails_total", medium="EMAIL", kind="SIGN_UP_CODE", outcome="sent") == 2
+    assert value(metrics, "authsvc_mails_total", medium="EMAIL", kind="SIGN_UP_CODE", outcome="retry") == 1
 
 
 def test_gauges_show_the_last_value() -> None:
@@ -42,9 +42,9 @@ def test_gauges_show_the_last_value() -> None:
     metrics = Metrics()
     for hashes in (3, 1):
         metrics.set_hashes(hashes)
-    metrics.set_mail_age(timedelta(seconds=90))
+    metrics.set_mail_age("SMS", timedelta(seconds=90))
     assert value(metrics, "authsvc_password_hashes") == 1
-    assert value(metrics, "authsvc_mail_age_seconds") == 90
+    assert value(metrics, "authsvc_mail_age_seconds", medium="SMS") == 90
 
 
 def test_two_sets_of_metrics_are_apart() -> None:
