@@ -24,7 +24,8 @@ from authsvc.core.sign_up import SignUp
 from authsvc.core.signing_keys import SigningKeys
 from authsvc.core.throttle import Throttle
 from authsvc.core.totp import Totp
-from authsvc.crypto.password_hash import HashParameters, PasswordHasher
+from authsvc.crypto.hash_fields import HashParameters
+from authsvc.crypto.password_hash import PasswordHasher
 from authsvc.crypto.sealing import KeyRing, UnsealError, parse_master_keys
 from authsvc.errors import DatabaseUnavailable
 from authsvc.mail.carriers import MailCarrier

@@ -25,6 +25,7 @@ HOMES = {
     "argon2": ("authsvc.crypto",),
     "asyncpg": ("authsvc.store",),
     "authsvc.v1": ("authsvc.rpc", "authsvc.cli"),
+    "bcrypt": ("authsvc.crypto",),
     "cryptography": ("authsvc.crypto",),
     "google": ("authsvc.rpc", "authsvc.v1", "authsvc.cli"),
     "grpc": ("authsvc.rpc", "authsvc.v1", "authsvc.cli"),

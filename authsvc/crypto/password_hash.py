@@ -1,4 +1,4 @@
-"""Argon2id (RFC 9106) in a bounded pool of low-priority threads.
+"""Argon2id (RFC 9106), and imported hashes until their first sign-in, in a bounded pool of low-priority threads.
 
 A hash takes tens of milliseconds and megabytes. The pool has as many threads as cores, so memory is bounded; the queue
 before it is short, so waiting is; and its threads are nicer by 10, so the event loop is scheduled first. argon2-cffi
@@ -14,37 +14,32 @@ import threading
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, TypeVar
 
 from argon2 import PasswordHasher as Argon2
-from argon2.exceptions import InvalidHashError, VerifyMismatchError
+from argon2.exceptions import InvalidHashError
 
 from authsvc.clock import monotonic
+from authsvc.crypto.foreign_hashes import parse_hash
+from authsvc.crypto.hash_fields import HashParameters
 from authsvc.errors import Overloaded
 
 _T = TypeVar("_T")
 
+# The dearest hash that the settings allow to be made: whatever was stored once can be verified.
+DEAREST = HashParameters(time_cost=32, memory_kib=1_048_576, parallelism=16)
 # How much the threads are nicer than the process; the nicest is 19.
 NICE = 10
 # Weight of the newest duration in the running mean that RetryInfo is made of.
 _SMOOTHING = 0.1
 
 
-@dataclass(frozen=True, slots=True)
-class HashParameters:
-    """Fix the cost of new hashes; OWASP's first choice is t=2, m=19 MiB, p=1."""
-
-    time_cost: int
-    memory_kib: int
-    parallelism: int
-
-
 class PasswordHasher:
     """Hash and verify passwords, at most `threads` at once and `queue` waiting."""
 
     def __init__(self, parameters: HashParameters, *, threads: int, queue: int) -> None:
+        self._parameters = parameters
         self._argon2 = Argon2(
             time_cost=parameters.time_cost, memory_cost=parameters.memory_kib, parallelism=parameters.parallelism
         )
@@ -82,22 +77,33 @@ class PasswordHasher:
         return timedelta(seconds=max(0.05, (self._taken + 1) * self._mean_seconds / self._threads))
 
     def needs_rehash(self, hash_: str) -> bool:
-        """Tell whether a hash was made with other parameters than today's."""
+        """Tell whether a hash was made with other parameters than today's, or by another system."""
         try:
             return self._argon2.check_needs_rehash(hash_)
         except InvalidHashError:
             return True
 
+    def stored_form(self, hash_: str) -> str:
+        """Return the text in which a hash of another system is stored.
+
+        Raises:
+            HashRefused: it is of no known kind, malformed, or would cost too much.
+        """
+        return parse_hash(hash_, self._parameters).text
+
     def close(self) -> None:
         """Stop the threads once what runs has finished; what waits is dropped."""
         self._executor.shutdown(wait=True, cancel_futures=True)
 
-    def _verify(self, hash_: str | None, password: str) -> bool:
-        try:
-            self._argon2.verify(self._dummy if hash_ is None else hash_, password)
-        except VerifyMismatchError:
+    def _verify(self, hash_: str | None, password: str, typed: str | None) -> bool:
+        stored = parse_hash(hash_ or self._dummy, DEAREST)
+        is_right = stored.verify(password.encode())
+        if hash_ is None:
             return False
-        return hash_ is not None
+        if is_right or typed in (None, password) or not self.needs_rehash(hash_):
+            return is_right
+        # Other systems hash what was typed, not its normal form.
+        return stored.verify(str(typed).encode())
 
     async def _run(self, place: HashPlace, work: Callable[[], _T]) -> _T:
         def timed() -> tuple[_T, float]:
@@ -128,9 +134,15 @@ class HashPlace:
         """Return a new Argon2id hash in PHC string format."""
         return await self._hasher._run(self, lambda: self._hasher._argon2.hash(password))  # noqa: SLF001  # one module, two halves
 
-    async def verify(self, hash_: str | None, password: str) -> bool:
-        """Tell whether `password` has `hash_`; None, for an unknown user, costs the same and is never right."""
-        return await self._hasher._run(self, lambda: self._hasher._verify(hash_, password))  # noqa: SLF001  # one module, two halves
+    async def verify(self, hash_: str | None, password: str, *, typed: str | None = None) -> bool:
+        """Tell whether `password` has `hash_`; None, for an unknown user, costs the same and is never right.
+
+        `typed` is the password before it was normalised: a hash of another system may be of that.
+
+        Raises:
+            HashRefused: what is stored is no hash.
+        """
+        return await self._hasher._run(self, lambda: self._hasher._verify(hash_, password, typed))  # noqa: SLF001  # one module, two halves
 
     def leave(self) -> None:
         """Give the place back, once its thread is free: a cancelled caller's hash still runs and still takes memory."""

@@ -10,7 +10,8 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 HASH_AND_TELL = """
 import asyncio, os, threading
-from authsvc.crypto.password_hash import HashParameters, PasswordHasher
+from authsvc.crypto.hash_fields import HashParameters
+from authsvc.crypto.password_hash import PasswordHasher
 
 async def main():
     hasher = PasswordHasher(HashParameters(1, 8, 1), threads=1, queue=1)

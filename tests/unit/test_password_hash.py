@@ -8,9 +8,9 @@ from datetime import timedelta
 
 import pytest
 from argon2 import Type, extract_parameters
-from argon2.exceptions import InvalidHashError
 
-from authsvc.crypto.password_hash import HashParameters, PasswordHasher
+from authsvc.crypto.hash_fields import HashParameters, HashRefused
+from authsvc.crypto.password_hash import PasswordHasher
 from authsvc.errors import Overloaded
 from tests.waiting import until
 
@@ -76,14 +76,14 @@ async def test_unknown_user_costs_the_same_and_is_never_right(hasher: PasswordHa
     assert extract_parameters(hasher._dummy) == extract_parameters(await hash_one(hasher))
     async with hasher.place() as place:
         assert not await place.verify(None, "password")
-        assert hasher._verify(hasher._dummy, "no password has this hash")
+        assert hasher._verify(hasher._dummy, "no password has this hash", None)
         assert not await place.verify(None, "no password has this hash")
 
 
 async def test_damaged_hash_is_a_fault_and_no_wrong_password(hasher: PasswordHasher) -> None:
     """What is no hash is told, not answered as a mismatch."""
     async with hasher.place() as place:
-        with pytest.raises(InvalidHashError):
+        with pytest.raises(HashRefused):
             await place.verify("garbage", "password")
     assert hasher.waiting == 0
 

@@ -1,0 +1,328 @@
+"""Password hashes that other systems made: read strictly, bounded against hash bombs, verified until the next sign-in.
+
+Each kind has one text in which it is stored; what may be read beside it stands at the kind. A hash costs at most about
+a second and 256 MiB, so that neither an import nor a row that somebody put into the table can stop the service.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import re
+from dataclasses import dataclass
+from typing import ClassVar, Protocol, Self
+
+import bcrypt
+from argon2 import Type
+from argon2.exceptions import VerifyMismatchError
+from argon2.low_level import verify_secret
+from cryptography.hazmat.primitives.ciphers import Cipher
+from cryptography.hazmat.primitives.ciphers.algorithms import AES256
+from cryptography.hazmat.primitives.ciphers.modes import CTR
+
+from authsvc.crypto.hash_fields import (
+    HashParameters,
+    HashRefused,
+    base64_text,
+    malformed,
+    number,
+    parameters,
+    raw_bytes,
+    require,
+)
+
+# Longer than any hash within the bounds below.
+TEXT_CHARACTERS = 1024
+MOST_MEMORY_KIB = 256 * 1024
+# Argon2: memory times passes. scrypt: N times r times p.
+MOST_ARGON2_WORK = 1024 * 1024
+MOST_SCRYPT_WORK = 2**21
+MOST_BCRYPT_COST = 14
+MOST_ITERATIONS = 2_500_000
+MOST_LANES = 16
+
+
+class StoredHash(Protocol):
+    """Verify one stored hash."""
+
+    @property
+    def text(self) -> str:
+        """Return the one text in which the hash is stored."""
+        ...
+
+    def verify(self, password: bytes) -> bool:
+        """Tell whether the password has this hash; takes its time."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Argon2Hash:
+    """Hold an Argon2 hash (RFC 9106) as a PHC string; without `v=19` it is of version 16."""
+
+    FORM: ClassVar[str] = "$argon2id$v=19$m=…,t=…,p=…$salt$hash"
+    _TYPES: ClassVar[dict[str, Type]] = {"argon2i": Type.I, "argon2d": Type.D, "argon2id": Type.ID}
+
+    text: str
+    type: Type
+
+    @classmethod
+    def parse(cls, text: str, most: HashParameters | None = None) -> Self:
+        """Read a PHC string; `most` is a cost that is in bounds too.
+
+        Raises:
+            HashRefused: malformed or out of bounds.
+        """
+        kind, *rest = text.split("$")[1:]
+        if rest and rest[0] in {"v=16", "v=19"}:
+            rest = rest[1:]
+        if kind not in cls._TYPES or len(rest) != 3:
+            raise malformed(cls.FORM)
+        memory, passes, lanes = (
+            number(value, name, 1, 2**22)
+            for name, value in zip(("m", "t", "p"), parameters(rest[0], ("m", "t", "p"), cls.FORM), strict=True)
+        )
+        is_usual = most and passes <= most.time_cost and memory <= most.memory_kib and lanes <= most.parallelism
+        if not is_usual:
+            require(memory <= MOST_MEMORY_KIB, f"must have m of at most {MOST_MEMORY_KIB}")
+            require(memory * passes <= MOST_ARGON2_WORK, f"must have m·t of at most {MOST_ARGON2_WORK}")
+            require(lanes <= MOST_LANES, f"must have p of at most {MOST_LANES}")
+        # RFC 9106 §3.1: the reference code refuses less.
+        require(memory >= 8 * lanes, "must have m of at least 8·p")
+        raw_bytes(rest[1], "salt", 8, 64)
+        raw_bytes(rest[2], "hash", 12, 64)
+        if "=" in rest[1] + rest[2]:
+            raise malformed(cls.FORM)
+        return cls(text, cls._TYPES[kind])
+
+    def verify(self, password: bytes) -> bool:
+        """Tell whether the password has this hash."""
+        try:
+            return verify_secret(self.text.encode(), password, self.type)
+        except VerifyMismatchError:
+            return False
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class BcryptHash:
+    """Hold a bcrypt hash as every library writes it.
+
+    `$2a$`, `$2b$` and `$2y$` name one algorithm here; `$2x$`, made by a broken one, is refused. bcrypt sees the first
+    72 bytes of a password, and most libraries cut off the rest without a word: so does this. A NUL byte, where some stop
+    and others don't, is never right; authsvc accepts none in passwords anyway.
+    """
+
+    FORM: ClassVar[str] = "$2b$cost$salt-and-hash"
+    SEEN_BYTES: ClassVar[int] = 72
+    # The last characters of salt and hash hold 2 and 4 bits that count.
+    _SHAPE: ClassVar[re.Pattern[str]] = re.compile(r"\$2[aby]\$([0-9]{2})\$[./A-Za-z0-9]{21}[.Oeu][./A-Za-z0-9]{31}")
+
+    text: str
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read the 60 characters.
+
+        Raises:
+            HashRefused: malformed or out of bounds.
+        """
+        match = cls._SHAPE.fullmatch(text)
+        if match is None:
+            raise malformed(cls.FORM)
+        require(4 <= int(match[1]) <= MOST_BCRYPT_COST, f"must have a cost from 4 to {MOST_BCRYPT_COST}")
+        return cls(text)
+
+    def verify(self, password: bytes) -> bool:
+        """Tell whether the password has this hash."""
+        if b"\0" in password:
+            return False
+        return bcrypt.checkpw(password[: self.SEEN_BYTES], self.text.encode())
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class ScryptHash:
+    """Hold an scrypt hash (RFC 7914) as a PHC string."""
+
+    FORM: ClassVar[str] = "$scrypt$ln=…,r=…,p=…$salt$hash"
+
+    log_n: int
+    r: int
+    p: int
+    salt: bytes
+    hash: bytes
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read a PHC string, as passlib writes it too.
+
+        Raises:
+            HashRefused: malformed or out of bounds.
+        """
+        parts = text.split("$")[2:]
+        if len(parts) != 3:
+            raise malformed(cls.FORM)
+        log_n, r, p = scrypt_cost(*parameters(parts[0], ("ln", "r", "p"), cls.FORM))
+        return cls(log_n, r, p, raw_bytes(parts[1], "salt", 1, 64), raw_bytes(parts[2], "hash", 16, 64))
+
+    @property
+    def text(self) -> str:
+        """Return the PHC string."""
+        return f"$scrypt$ln={self.log_n},r={self.r},p={self.p}${base64_text(self.salt)}${base64_text(self.hash)}"
+
+    def verify(self, password: bytes) -> bool:
+        """Tell whether the password has this hash."""
+        made = scrypt(password, self.salt, self.log_n, self.r, self.p, len(self.hash))
+        return hmac.compare_digest(made, self.hash)
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class FirebaseHash:
+    """Hold a hash of Firebase's own scrypt, with the parameters of its project.
+
+    scrypt makes an AES-256 key of the password, and the hash is the project's signer key encrypted under it in counter
+    mode. The signer key stands with each hash: see decision 7.
+    """
+
+    FORM: ClassVar[str] = "$fbscrypt$v=1,n=…,r=…,p=1,ss=…,sk=…$salt$hash"
+
+    log_n: int
+    r: int
+    p: int
+    salt_separator: bytes
+    signer_key: bytes
+    salt: bytes
+    hash: bytes
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read the form, in base64 of either alphabet: Firebase's command line and its Admin SDK differ.
+
+        Raises:
+            HashRefused: malformed or out of bounds.
+        """
+        parts = text.replace("-", "+").replace("_", "/").split("$")[2:]
+        if len(parts) != 3:
+            raise malformed(cls.FORM)
+        version, log_n, r, p, separator, key = parameters(parts[0], ("v", "n", "r", "p", "ss", "sk"), cls.FORM)
+        if version != "1":
+            raise malformed(cls.FORM)
+        signer_key = raw_bytes(key, "signer key", 16, 128)
+        made = cls(
+            *scrypt_cost(log_n, r, p),
+            raw_bytes(separator, "salt separator", 0, 16),
+            signer_key,
+            raw_bytes(parts[1], "salt", 1, 64),
+            raw_bytes(parts[2], "hash", 16, 128),
+        )
+        if len(made.hash) != len(signer_key):
+            raise HashRefused("LENGTH", "must have a hash as long as the signer key")
+        return made
+
+    @property
+    def text(self) -> str:
+        """Return the form with all parameters."""
+        separator, key, salt, hash_ = map(base64_text, (self.salt_separator, self.signer_key, self.salt, self.hash))
+        return f"$fbscrypt$v=1,n={self.log_n},r={self.r},p={self.p},ss={separator},sk={key}${salt}${hash_}"
+
+    def verify(self, password: bytes) -> bool:
+        """Tell whether the password has this hash."""
+        key = scrypt(password, self.salt + self.salt_separator, self.log_n, self.r, self.p, 32)
+        encryptor = Cipher(AES256(key), CTR(bytes(16))).encryptor()
+        return hmac.compare_digest(encryptor.update(self.signer_key) + encryptor.finalize(), self.hash)
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Pbkdf2Hash:
+    """Hold a PBKDF2 hash (RFC 8018) as a PHC string."""
+
+    FORM: ClassVar[str] = "$pbkdf2-sha256$i=…$salt$hash"
+    _DIGESTS: ClassVar[dict[str, int]] = {"sha1": 20, "sha256": 32, "sha512": 64}
+    _DJANGO: ClassVar[re.Pattern[str]] = re.compile(r"pbkdf2_(sha1|sha256)\$([0-9]+)\$([!-#%-~]+)\$([^$]+)")
+
+    digest: str
+    iterations: int
+    salt: bytes
+    hash: bytes
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read a PHC string, passlib's `$pbkdf2-sha256$29000$…$…`, or Django's `pbkdf2_sha256$600000$salt$hash`.
+
+        Raises:
+            HashRefused: malformed or out of bounds.
+        """
+        if django := cls._DJANGO.fullmatch(text):
+            digest, iterations, salt, hash_ = django.groups()
+            return cls._bounded(digest, iterations, salt.encode(), hash_)
+        kind, *rest = text.split("$")[1:]
+        # passlib leaves the name of SHA-1 out.
+        digest = "sha1" if kind == "pbkdf2" else kind.removeprefix("pbkdf2-")
+        if digest not in cls._DIGESTS or len(rest) != 3:
+            raise malformed(cls.FORM)
+        cost, salt, hash_ = rest
+        if cost.isdecimal():
+            # passlib writes `.` where base64 has `+`.
+            salt, hash_ = salt.replace(".", "+"), hash_.replace(".", "+")
+        else:
+            names = ("i", "l") if ",l=" in cost else ("i",)
+            cost, *length = parameters(cost, names, cls.FORM)
+            if length and length != [str(len(raw_bytes(hash_, "hash", 16, 64)))]:
+                raise malformed(cls.FORM)
+        return cls._bounded(digest, cost, raw_bytes(salt, "salt", 1, 64), hash_)
+
+    @classmethod
+    def _bounded(cls, digest: str, iterations: str, salt: bytes, hash_: str) -> Self:
+        made = cls(digest, number(iterations, "iterations", 1, MOST_ITERATIONS), salt, raw_bytes(hash_, "hash", 16, 64))
+        # Each block as long as the digest costs all iterations again.
+        blocks = -(-len(made.hash) // cls._DIGESTS[digest])
+        require(made.iterations * blocks <= MOST_ITERATIONS, f"must have at most {MOST_ITERATIONS} iterations in all")
+        return made
+
+    @property
+    def text(self) -> str:
+        """Return the PHC string."""
+        return f"$pbkdf2-{self.digest}$i={self.iterations}${base64_text(self.salt)}${base64_text(self.hash)}"
+
+    def verify(self, password: bytes) -> bool:
+        """Tell whether the password has this hash."""
+        made = hashlib.pbkdf2_hmac(self.digest, password, self.salt, self.iterations, len(self.hash))
+        return hmac.compare_digest(made, self.hash)
+
+
+def parse_hash(text: str, most: HashParameters | None = None) -> StoredHash:
+    """Read any kind of hash; `most` is a cost of Argon2 that is in bounds too.
+
+    Raises:
+        HashRefused: it is none of the kinds, malformed, or out of bounds.
+    """
+    if len(text) > TEXT_CHARACTERS:
+        raise HashRefused("LENGTH", f"must have at most {TEXT_CHARACTERS} characters")
+    if text.startswith("$argon2"):
+        return Argon2Hash.parse(text, most)
+    if text.startswith("$2"):
+        return BcryptHash.parse(text)
+    if text.startswith("$scrypt$"):
+        return ScryptHash.parse(text)
+    if text.startswith("$fbscrypt$"):
+        return FirebaseHash.parse(text)
+    if text.startswith(("$pbkdf2", "pbkdf2_")):
+        return Pbkdf2Hash.parse(text)
+    raise HashRefused("UNKNOWN", "must be a hash of argon2, bcrypt, scrypt, Firebase's scrypt or PBKDF2")
+
+
+def scrypt_cost(log_n: str, r: str, p: str) -> tuple[int, int, int]:
+    """Read the cost of scrypt: the binary logarithm of N, r and p.
+
+    Raises:
+        HashRefused: malformed or out of bounds.
+    """
+    cost = number(log_n, "log2 N", 1, 20), number(r, "r", 1, 32), number(p, "p", 1, MOST_LANES)
+    require(2 ** cost[0] * cost[1] // 8 <= MOST_MEMORY_KIB, f"must need at most {MOST_MEMORY_KIB} KiB")
+    require(2 ** cost[0] * cost[1] * cost[2] <= MOST_SCRYPT_WORK, f"must have N·r·p of at most {MOST_SCRYPT_WORK}")
+    return cost
+
+
+def scrypt(password: bytes, salt: bytes, log_n: int, r: int, p: int, length: int) -> bytes:
+    """Derive a key (RFC 7914)."""
+    # What OpenSSL needs: N blocks, and some for each lane.
+    memory = 128 * r * (2**log_n + p + 2)
+    return hashlib.scrypt(password, salt=salt, n=2**log_n, r=r, p=p, maxmem=memory, dklen=length)
