@@ -43,6 +43,10 @@ class Purpose(enum.StrEnum):
     ADDRESS = "address"
     CHALLENGE_STATE = "challenge-state"
     RECOVERY_CODE = "recovery-code"
+    AUDIT = "audit"
+    AUDIT_PERSONAL = "audit-personal"
+    AUDIT_HEAD = "audit-head"
+    AUDIT_PRUNED = "audit-pruned"
 
 
 class MasterKeyError(ValueError):
@@ -145,6 +149,10 @@ class KeyRing:
     def digests(self, purpose: Purpose, *parts: str) -> list[bytes]:
         """Return the digests to look a secret up by: the stored one may be of any master key."""
         return [self._digest(key.key_id, purpose, parts) for key in self.keys]
+
+    def digest_under(self, key_id: str, purpose: Purpose, *parts: str) -> bytes | None:
+        """Return the digest under one master key by its id; None if that key is not here."""
+        return self._digest(key_id, purpose, parts) if (key_id, purpose) in self._derived else None
 
     def _digest(self, key_id: str, purpose: Purpose, parts: tuple[str, ...]) -> bytes:
         # Lengths first: no two lists of parts have the same bytes.

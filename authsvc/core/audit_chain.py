@@ -1,0 +1,60 @@
+"""What the keyed digests of the audit trail are of: the one place that recording and verifying share."""
+
+from __future__ import annotations
+
+import json
+import zlib
+from datetime import UTC, datetime
+from uuid import UUID
+
+from authsvc.crypto.sealing import KeyRing, Purpose
+from authsvc.crypto.tokens import new_id
+from authsvc.store.audit import CHAINS, Event
+
+
+def chain_of(user_id: UUID | None) -> int:
+    """Return the chain of a user's events; for nobody's any, so that those wait for each other no more than others."""
+    # Not the id's last bits: ids that come from elsewhere may all end alike.
+    return zlib.crc32((user_id or new_id()).bytes) % CHAINS
+
+
+def event_digest(ring: KeyRing, previous: bytes, event: Event) -> bytes | None:
+    """Return the digest that an event has after `previous`; None if its master key is not here."""
+    return ring.digest_under(
+        event.key_id,
+        Purpose.AUDIT,
+        previous.hex(),
+        str(event.chain),
+        str(event.sequence),
+        _time(event.created_at),
+        event.kind,
+        event.result,
+        event.reason,
+        str(event.user_id or ""),
+        event.actor,
+        str(event.session_id or ""),
+        event.request_id,
+        json.dumps(event.details, sort_keys=True),
+        event.personal_digest.hex(),
+    )
+
+
+def personal_digest(
+    ring: KeyRing, key_id: str, *, username: str, client_ip: str, client_user_agent: str, salt: str
+) -> bytes | None:
+    """Return the digest of an event's personal data; None if its master key is not here."""
+    return ring.digest_under(key_id, Purpose.AUDIT_PERSONAL, username, client_ip, client_user_agent, salt)
+
+
+def head_parts(chain: int, sequence: int, digest: bytes, last_at: datetime) -> tuple[str, ...]:
+    """Return what the seal of a chain's end is of."""
+    return str(chain), str(sequence), digest.hex(), _time(last_at)
+
+
+def pruned_parts(chain: int, sequence: int, digest: bytes) -> tuple[str, ...]:
+    """Return what the seal of a chain's removed part is of."""
+    return str(chain), str(sequence), digest.hex()
+
+
+def _time(time: datetime) -> str:
+    return time.astimezone(UTC).isoformat(timespec="microseconds")
