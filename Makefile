@@ -6,7 +6,7 @@ IMAGE ?= authsvc
 
 VENV := .venv
 BIN := $(VENV)/bin
-SOURCES := authsvc tests tools bench
+SOURCES := authsvc tests tools bench examples
 COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
 	--custom-compile-command "make lock"
 
@@ -66,7 +66,7 @@ image: ## Build the Docker image.
 
 clean: ## Remove what make made; the data of `make run` stays.
 	@rm -rf $(VENV) dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
-	@find authsvc tests tools bench -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true
+	@find $(SOURCES) -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true
 
 $(VENV)/.packages: requirements-dev.lock tools/create_venv.sh
 	@tools/create_venv.sh $(PYTHON) $(VENV) requirements-dev.lock

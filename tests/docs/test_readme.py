@@ -21,7 +21,7 @@ from tests.time_steps import await_step_after, present_step
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-DOCUMENTS = [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")]
+DOCUMENTS = [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("examples/**/*.md")]
 GRPCURL = Path(sys.executable).with_name("grpcurl")
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
