@@ -27,8 +27,8 @@ def configuration() -> str:
         "Every setting is an environment variable, and a key of the TOML file that "
         f"`{SETTINGS_FILE}` names; the environment wins.",
         "A secret can be given as `…_FILE`, or `…_file` in the file: the path of a file with the value. An unknown",
-        "name, or a value out of its range, stops the start with a line that says what is wrong. Lists are separated by",
-        "commas; in the file they may be arrays.",
+        "name, or a value out of its range, stops the start with a line that says what is wrong. Lists are separated",
+        "by commas; in the file they may be arrays.",
         "",
         "`authsvc init` asks for the rules of sign-in and writes the file, with every other setting as a comment.",
         "Nothing in it is for good: any setting can be changed later, and holds for the accounts that are there from",
