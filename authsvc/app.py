@@ -12,14 +12,20 @@ import structlog
 
 from authsvc.clock import Clock
 from authsvc.config import Settings
+from authsvc.core.custom_challenge import CustomChallenge
+from authsvc.core.custom_rounds import CustomRounds
 from authsvc.core.janitor import Janitor
 from authsvc.core.mail_codes import MailCodes
+from authsvc.core.new_passwords import NewPasswords
+from authsvc.core.next_steps import NextSteps
 from authsvc.core.notices import Notices
 from authsvc.core.password_policy import PasswordPolicy
 from authsvc.core.passwords import Passwords
 from authsvc.core.recovery import Recovery
 from authsvc.core.sessions import Sessions
 from authsvc.core.sign_in import SignIn
+from authsvc.core.sign_in_answers import Answers
+from authsvc.core.sign_in_codes import SignInCodes
 from authsvc.core.sign_up import SignUp
 from authsvc.core.signing_keys import SigningKeys
 from authsvc.core.throttle import Throttle
@@ -32,6 +38,7 @@ from authsvc.mail.carriers import MailCarrier
 from authsvc.mail.dispatcher import Dispatcher
 from authsvc.mail.smtp import SmtpSender
 from authsvc.rpc.auth import AuthServicer
+from authsvc.rpc.challenge_hook import ChallengeHookClient
 from authsvc.rpc.flows import Flows
 from authsvc.rpc.server import Server
 from authsvc.store.db import Database
@@ -106,13 +113,22 @@ class App:
             policy = PasswordPolicy(settings.passwords, settings.accounts.mfa)
             totp = Totp(database, ring, throttle, sessions, notices, settings.accounts, settings.challenges, clock)
             recovery = Recovery(database, ring, throttle, sessions, notices, clock)
+            hook = None
+            if settings.hooks.challenge_target:
+                hook = ChallengeHookClient(settings.hooks)
+                stack.push_async_callback(hook.close)
+            sign_in = _sign_in(
+                database, ring, hasher, throttle, notices, policy, sessions, totp, recovery, hook, settings, clock
+            )
             flows = Flows(
                 sign_up=SignUp(database, hasher, throttle, codes, policy, settings.accounts, clock),
-                sign_in=SignIn(database, ring, hasher, throttle, sessions, totp, settings, clock),
+                sign_in=sign_in,
                 totp=totp,
                 recovery=recovery,
                 sessions=sessions,
-                passwords=Passwords(database, hasher, throttle, codes, policy, sessions, notices, clock),
+                passwords=Passwords(
+                    database, hasher, throttle, codes, policy, sessions, notices, settings.accounts, clock
+                ),
                 policy=policy,
                 signing_keys=signing_keys,
             )
@@ -190,3 +206,37 @@ class App:
             _log.error("readiness_fault", exc_info=error)
             return "a fault: see the log"
         return ""
+
+
+def _sign_in(
+    database: Database,
+    ring: KeyRing,
+    hasher: PasswordHasher,
+    throttle: Throttle,
+    notices: Notices,
+    policy: PasswordPolicy,
+    sessions: Sessions,
+    totp: Totp,
+    recovery: Recovery,
+    hook: ChallengeHookClient | None,
+    settings: Settings,
+    clock: Clock,
+) -> SignIn:
+    """Build the step machine."""
+    custom = CustomChallenge(hook, ring, settings.hooks.challenge_max_rounds) if hook else None
+    codes = SignInCodes(database, ring, throttle, notices, settings, clock)
+    new_passwords = NewPasswords(database, hasher, policy, notices, settings.accounts)
+    max_wrong = settings.challenges.max_wrong
+    return SignIn(
+        database,
+        ring,
+        hasher,
+        throttle,
+        sessions,
+        NextSteps(ring, sessions, totp, codes, new_passwords, settings, custom),
+        Answers(database, throttle, totp, codes, recovery, new_passwords, notices, settings, clock),
+        codes,
+        CustomRounds(database, ring, throttle, custom, clock, max_wrong=max_wrong) if custom else None,
+        settings,
+        clock,
+    )

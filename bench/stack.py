@@ -20,7 +20,7 @@ from authsvc.config import Settings, load
 from authsvc.crypto.sealing import MasterKey
 from authsvc.crypto.tokens import new_id
 from authsvc.dev.postgres import EmbeddedPostgres
-from authsvc.store import users
+from authsvc.store import passwords, users
 from authsvc.store.db import Database
 from authsvc.store.migrate import migrate, read_migrations
 from authsvc.v1.auth_service_pb2_grpc import AuthServiceStub
@@ -107,7 +107,7 @@ class Stack:
                     now=clock.now(),
                     reserved_until=None,
                 )
-                await users.insert_password(transaction, user_id=user_id, hash_=hash_, now=clock.now())
+                await passwords.insert(transaction, user_id=user_id, hash_=hash_, now=clock.now())
         await database.close()
 
 

@@ -44,6 +44,8 @@ alter table challenge_sessions
     add column sealed_state bytea;
 
 alter table codes
+    -- What carried the code.
+    add column medium text not null default 'EMAIL',
     drop constraint codes_purpose_check,
     add constraint codes_purpose_check
         check (purpose in ('SIGN_UP', 'RESET_PASSWORD', 'VERIFY_EMAIL', 'VERIFY_PHONE'));

@@ -1,4 +1,4 @@
-"""Codes sent by mail: issuing one with its mail, and taking a try at one."""
+"""Codes sent by mail or SMS: issuing one with its mail, and taking a try at one."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 from authsvc.clock import Clock
 from authsvc.config import CodesSettings
-from authsvc.core.names import mask_email
+from authsvc.core.names import mask_email, mask_phone
 from authsvc.core.notices import MailKind, MailParameters, Notices
 from authsvc.core.throttle import Factor, Throttle
 from authsvc.crypto.sealing import KeyRing, Purpose
@@ -16,6 +16,8 @@ from authsvc.crypto.tokens import new_code
 from authsvc.errors import CodeExpired, CodeMismatch
 from authsvc.store import codes
 from authsvc.store.db import Database, Executor
+from authsvc.store.outbox import Medium
+from authsvc.store.users import User
 
 
 class CodePurpose(enum.StrEnum):
@@ -30,6 +32,7 @@ class CodeDelivery:
     """Hold where a code is on its way to: the masked address of the attribute."""
 
     destination: str
+    medium: Medium = Medium.EMAIL
     attribute_name: str = "email"
 
 
@@ -88,9 +91,10 @@ class MailCodes:
         to: MailParameters | None,
         *,
         now: datetime,
+        medium: Medium = Medium.EMAIL,
         owner: MailParameters | None = None,
     ) -> None:
-        """Replace the name's code and enqueue its mail, in the caller's transaction.
+        """Replace the name's code and enqueue its message, in the caller's transaction.
 
         `to` None: nobody to send it to, but the same statements run. `owner`: the address belongs to another account,
         whose owner is told of the sign-up, and the code is sent to nobody.
@@ -105,6 +109,7 @@ class MailCodes:
             digest=self._ring.digest(Purpose.CODE, purpose, username_key, code),
             now=now,
             expires_at=expires_at,
+            medium=medium,
         )
         # Nothing has been guessed at a new code. Else a stranger's guesses at the former ones could lock its owner out.
         # After the code's row, as in `consume`: the other way round the two deadlock.
@@ -113,6 +118,7 @@ class MailCodes:
             executor,
             MailKind.EMAIL_TAKEN if to and owner else kind.mail,
             (owner or replace(to, code=code)) if to else None,
+            medium=medium,
             now=now,
             expires_at=expires_at,
             supersede_key=f"{purpose} {username_key}",
@@ -148,16 +154,18 @@ class MailCodes:
 
     async def consume(
         self, executor: Executor, purpose: CodePurpose, username_key: str, code: str, *, now: datetime
-    ) -> None:
-        """Use a right code up, in the transaction that does what it is for.
+    ) -> Medium:
+        """Use a right code up, in the transaction that does what it is for; return what carried it.
 
         Raises:
             CodeExpired: another call used or replaced it.
         """
         digests = self._digests(purpose, username_key, code)
-        if not await codes.consume(executor, username_key=username_key, purpose=purpose, digests=digests, now=now):
+        medium = await codes.consume(executor, username_key=username_key, purpose=purpose, digests=digests, now=now)
+        if medium is None:
             raise CodeExpired
         await self._throttle.forget(executor, username_key, self._kinds[purpose].factor)
+        return Medium(medium)
 
     def delivery(self, username_key: str, email: str | None) -> CodeDelivery:
         """Return the masked address; for a name without one a made-up one that is always the same."""
@@ -170,3 +178,16 @@ class MailCodes:
 
     def _digests(self, purpose: CodePurpose, username_key: str, code: str) -> list[bytes]:
         return self._ring.digests(Purpose.CODE, purpose, username_key, code)
+
+
+def address_of(user: User, medium: Medium) -> str:
+    """Return where an account's codes go over a medium; empty if it has no such address."""
+    return (user.phone_number if medium is Medium.SMS else user.email) or ""
+
+
+def delivery_of(user: User, medium: Medium) -> CodeDelivery:
+    """Return the same, masked."""
+    address = address_of(user, medium)
+    if medium is Medium.SMS:
+        return CodeDelivery(mask_phone(address), medium, "phone_number")
+    return CodeDelivery(mask_email(address))

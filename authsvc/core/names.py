@@ -72,6 +72,11 @@ def mask_email(address: str) -> str:
     return f"{local[:1]}***@{domain[:1]}***"
 
 
+def mask_phone(number: str) -> str:
+    """Return a phone number fit to be shown: `+*******1234`, whatever its length."""
+    return f"+*******{number[-4:]}"
+
+
 _CODE = re.compile(r"[0-9]{4,12}")
 
 

@@ -75,11 +75,16 @@ class MailParameters:
         return cls(**{name: value for name, value in json.loads(plaintext).items() if name in known})
 
 
+def addressed(user: User, to: str, *, code: str = "") -> MailParameters:
+    """Return the parameters of a message to one address or phone number of an account."""
+    return MailParameters(to=to, username=user.username, locale=user.attributes.get("locale", ""), code=code)
+
+
 def recipient(user: User | None) -> MailParameters | None:
     """Return the parameters of a mail to an account's stored address; None without one, or for a disabled account."""
     if user is None or user.email is None or user.disabled_at is not None:
         return None
-    return MailParameters(to=user.email, username=user.username, locale=user.attributes.get("locale", ""))
+    return addressed(user, user.email)
 
 
 def verified_recipient(user: User | None) -> MailParameters | None:

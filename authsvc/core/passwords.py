@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 from authsvc.clock import Clock
+from authsvc.config import AccountsSettings
+from authsvc.core import factors
 from authsvc.core.caller import Caller
-from authsvc.core.mail_codes import CodeDelivery, CodePurpose, MailCodes
-from authsvc.core.notices import MailKind, Notices, verified_recipient
+from authsvc.core.mail_codes import CodeDelivery, CodePurpose, MailCodes, address_of, delivery_of
+from authsvc.core.notices import MailKind, Notices, addressed
 from authsvc.core.password_policy import PasswordPolicy, own_words
 from authsvc.core.sessions import Bearer, Sessions
 from authsvc.core.throttle import Action, Factor, Throttle
 from authsvc.crypto.password_hash import PasswordHasher
+from authsvc.crypto.tokens import new_id
 from authsvc.errors import CodeExpired, Conflict, InvalidPassword, NotAuthorized, Violation
-from authsvc.store import users
-from authsvc.store.db import RETRY_CONFLICT, Database
+from authsvc.store import factors as factor_rows
+from authsvc.store import passwords, users
+from authsvc.store.db import RETRY_CONFLICT, Database, Executor
+from authsvc.store.outbox import Medium
+from authsvc.store.users import User
 
 
 class Passwords:
@@ -27,6 +33,7 @@ class Passwords:
         policy: PasswordPolicy,
         sessions: Sessions,
         notices: Notices,
+        settings: AccountsSettings,
         clock: Clock,
     ) -> None:
         self._database = database
@@ -36,10 +43,13 @@ class Passwords:
         self._policy = policy
         self._sessions = sessions
         self._notices = notices
+        self._allowed = frozenset(settings.mfa_types)
         self._clock = clock
 
     async def start_reset(self, username_key: str, caller: Caller) -> CodeDelivery:
         """Send a reset code to an account's verified address; other names are answered alike and sent nothing.
+
+        Where the address is the account's only second factor, the code goes to its verified phone number, if any.
 
         Raises:
             LimitExceeded: too many codes for this name, from this source or in all.
@@ -49,9 +59,17 @@ class Passwords:
         now = self._clock.now()
         async with self._database.transaction() as transaction:
             user = await users.find(transaction, username_key=username_key)
+            medium = await self._recovery_medium(transaction, user)
             await self._codes.issue(
-                transaction, CodePurpose.RESET_PASSWORD, username_key, verified_recipient(user), now=now
+                transaction,
+                CodePurpose.RESET_PASSWORD,
+                username_key,
+                addressed(user, address_of(user, medium)) if user and medium and not user.disabled_at else None,
+                now=now,
+                medium=medium or Medium.EMAIL,
             )
+        if user is not None and medium is not None:
+            return delivery_of(user, medium)
         return self._codes.delivery(username_key, user.email if user else None)
 
     async def confirm_reset(self, username_key: str, code: str, new_password: str, caller: Caller) -> None:
@@ -82,8 +100,8 @@ class Passwords:
             locked = await users.lock(transaction, user_id=user.user_id)
             if locked is None:
                 raise CodeExpired
-            await self._codes.consume(transaction, CodePurpose.RESET_PASSWORD, username_key, code, now=now)
-            await users.set_password(transaction, user_id=user.user_id, hash_=hash_, now=now)
+            medium = await self._codes.consume(transaction, CodePurpose.RESET_PASSWORD, username_key, code, now=now)
+            await passwords.replace(transaction, user_id=user.user_id, hash_=hash_, now=now, recovered_by=medium)
             await users.finish_reset(transaction, user_id=user.user_id)
             await self._sessions.end_all(transaction, user.user_id, now)
             await self._throttle.forget(transaction, username_key, Factor.PASSWORD)
@@ -114,19 +132,29 @@ class Passwords:
             raise InvalidPassword(violations=(Violation(field, "REUSED", "must not be the previous password"),))
         async with self._hasher.place() as place:
             await self._throttle.spend_try(Factor.PASSWORD, standing.username_key)
-            credential = await users.find_credential(self._database, username_key=standing.username_key)
-            if not await place.verify(credential.hash if credential else None, normal) or credential is None:
+            credential = await passwords.find(self._database, username_key=standing.username_key)
+            verified = credential.hash if credential else None
+            if not await place.verify(verified, normal) or verified is None:
                 raise NotAuthorized
             hash_ = await place.hash(password)
         now = self._clock.now()
         async with self._database.transaction() as transaction:
             user = await self._sessions.hold(transaction, bearer)
-            if not await users.has_hash(transaction, user_id=user.user_id, hash_=credential.hash):
+            if not await passwords.has_hash(transaction, user_id=user.user_id, hash_=verified):
                 raise Conflict(retry_after=RETRY_CONFLICT)
-            await users.set_password(transaction, user_id=user.user_id, hash_=hash_, now=now)
+            await passwords.replace(transaction, user_id=user.user_id, hash_=hash_, now=now)
             await self._sessions.end_all(transaction, user.user_id, now, keep=standing.session_id)
             await self._throttle.forget(transaction, user.username_key, Factor.PASSWORD)
             await self._notices.tell(transaction, MailKind.PASSWORD_CHANGED, user, now=now)
+
+    async def _recovery_medium(self, executor: Executor, user: User | None) -> Medium | None:
+        # The same statement for a name that doesn't exist.
+        state = await factor_rows.find_state(executor, user_id=user.user_id if user else new_id())
+        if user is None:
+            return None
+        enrolled = factors.enrolled(user, has_authenticator=state.authenticators > 0)
+        medium = factors.recovery_medium(user, enrolled, self._allowed)
+        return Medium(medium) if medium else None
 
     def _new_password(self, text: str, field: str, words: frozenset[str]) -> str:
         normal = self._policy.normalise(text, field=field)

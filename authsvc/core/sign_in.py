@@ -2,80 +2,39 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import replace
+from uuid import UUID
 
 from authsvc.clock import Clock
 from authsvc.config import Settings
 from authsvc.core.caller import Caller
-from authsvc.core.names import parse_code
-from authsvc.core.sessions import NewSession, Sessions, Tokens
-from authsvc.core.steps import (
-    ANSWERED_ELSEWHERE,
-    ONE_TIME_PASSWORD,
-    PASSWORD,
-    SETUP_STEPS,
-    AnswerKind,
-    Progress,
-    Step,
-    amr,
-    next_step,
-)
+from authsvc.core.custom_rounds import CustomRounds
+from authsvc.core.mail_codes import CodeDelivery
+from authsvc.core.next_steps import Advance, NextSteps, SignInOutcome
+from authsvc.core.sessions import Sessions
+from authsvc.core.sign_in_answers import Answer, Answers, Use, require_kind
+from authsvc.core.sign_in_codes import SignInCodes
+from authsvc.core.steps import SENDING_STEPS, AnswerKind, Proof, Step
 from authsvc.core.throttle import Action, Factor, Throttle
-from authsvc.core.totp import Match, Totp, TotpSetup
-from authsvc.crypto.password_hash import PasswordHasher
+from authsvc.crypto.password_hash import HashPlace, PasswordHasher
 from authsvc.crypto.sealing import KeyRing, Purpose
-from authsvc.crypto.tokens import new_handle
 from authsvc.errors import (
     Conflict,
-    InvalidFields,
+    DomainError,
+    LimitExceeded,
+    MfaNotEnrolled,
     NotAuthorized,
     SessionExpired,
     UserDisabled,
     UserNotFound,
-    Violation,
 )
-from authsvc.store import challenges, totp_devices, users
+from authsvc.store import challenges, passwords, users
 from authsvc.store.challenges import Challenge
 from authsvc.store.db import RETRY_CONFLICT, Database, Executor
 from authsvc.store.users import User
 
 # A rehash or a password change between reading a hash and acting on it makes the flow read again, this often.
 READS = 3
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """Hold what a user answered to a step."""
-
-    kind: AnswerKind
-    value: str
-
-    def __repr__(self) -> str:
-        return f"Answer({self.kind})"
-
-
-@dataclass(frozen=True, slots=True)
-class SignInOutcome:
-    """Hold where a sign-in stands: `session` and `totp_setup` with steps that need them, `tokens` with DONE."""
-
-    step: Step
-    session: str = ""
-    totp_setup: TotpSetup | None = None
-    tokens: Tokens | None = None
-
-    def __repr__(self) -> str:
-        return f"SignInOutcome({self.step})"
-
-
-@dataclass(frozen=True, slots=True)
-class _Advance:
-    """Hold what a transaction stored; the tokens of a new session are signed after its commit."""
-
-    step: Step
-    session: str = ""
-    totp_setup: TotpSetup | None = None
-    new: NewSession | None = None
 
 
 class SignIn:
@@ -88,7 +47,10 @@ class SignIn:
         hasher: PasswordHasher,
         throttle: Throttle,
         sessions: Sessions,
-        totp: Totp,
+        steps: NextSteps,
+        answers: Answers,
+        codes: SignInCodes,
+        rounds: CustomRounds | None,
         settings: Settings,
         clock: Clock,
     ) -> None:
@@ -97,8 +59,12 @@ class SignIn:
         self._hasher = hasher
         self._throttle = throttle
         self._sessions = sessions
-        self._totp = totp
-        self._settings = settings
+        self._steps = steps
+        self._answers = answers
+        self._codes = codes
+        self._rounds = rounds
+        self._accounts = settings.accounts
+        self._max_wrong = settings.challenges.max_wrong
         self._clock = clock
 
     async def start(self, username_key: str, password: str, caller: Caller) -> SignInOutcome:
@@ -107,41 +73,23 @@ class SignIn:
         Raises:
             NotAuthorized: wrong username or password; UserNotFound instead for a wrong username, by setting.
             UserDisabled: the password is right, the account is disabled.
-            LimitExceeded: too many tries from this source or for this account.
+            MfaNotEnrolled: a second factor is required, and this account can't set any up.
+            HookUnavailable: the custom challenge can't be asked.
+            LimitExceeded: too many tries from this source or for this account, or too many codes sent to it.
             Overloaded: too many hashes wait.
         """
         await self._throttle.spend_call(Action.SIGN_IN, caller)
         async with self._hasher.place() as place:
             await self._throttle.spend_try(Factor.PASSWORD, username_key)
             for _ in range(READS):
-                # No connection is held while the hash runs.
-                credential = await users.find_credential(self._database, username_key=username_key)
-                verified = credential.hash if credential else None
-                is_right = await place.verify(verified, password)
-                if credential is None and not self._settings.accounts.prevent_user_existence_errors:
-                    raise UserNotFound
-                if credential is None or not is_right:
-                    raise NotAuthorized
-                rehashed = await place.hash(password) if self._hasher.needs_rehash(credential.hash) else None
-                now = self._clock.now()
-                async with self._database.transaction() as transaction:
-                    user = await users.lock(transaction, user_id=credential.user_id)
-                    if user is None or not await users.has_hash(
-                        transaction, user_id=user.user_id, hash_=credential.hash
-                    ):
-                        continue
-                    await self._throttle.forget(transaction, username_key, Factor.PASSWORD)
-                    if rehashed is not None:
-                        await users.rehash_password(
-                            transaction, user_id=user.user_id, verified=credential.hash, hash_=rehashed
-                        )
-                    if user.disabled_at is None:
-                        advance = await self._advance(transaction, user, frozenset({PASSWORD}), caller, now)
-                # Out of the transaction: that the password was right stays counted.
-                if user.disabled_at is not None:
-                    raise UserDisabled
-                return await self._outcome(user, advance)
-        raise Conflict(retry_after=RETRY_CONFLICT)
+                advance = await self._try_password(place, username_key, password, caller)
+                if isinstance(advance, DomainError):
+                    raise advance
+                if advance is not None:
+                    break
+            else:
+                raise Conflict(retry_after=RETRY_CONFLICT)
+        return await self._finish(advance, caller)
 
     async def confirm(self, session: str, answer: Answer, caller: Caller) -> SignInOutcome:
         """Take the answer to a step and tell the next one.
@@ -149,97 +97,122 @@ class SignIn:
         Raises:
             SessionExpired: the session is unknown, expired, used or dead.
             InvalidFields: the step waits for another kind of answer; nothing was counted.
-            CodeMismatch: the code is wrong; the session can be answered again.
+            InvalidPassword: the new password breaks the policy; nothing was counted.
+            CodeMismatch: the answer is wrong; the session can be answered again.
             CodeAlreadyUsed: the code was accepted before.
+            CodeExpired: the code was sent again since.
             UserDisabled: the account was disabled meanwhile.
-            LimitExceeded: too many tries from this source or for this account.
+            MfaNotEnrolled, HookUnavailable, Overloaded: see `start`.
+            LimitExceeded: too many tries from this source or for this account, or too many codes sent to it.
         """
         await self._throttle.spend_call(Action.SIGN_IN, caller)
+        challenge = await self._find(session)
+        require_kind(challenge, answer)
+        if answer.kind is AnswerKind.CUSTOM_ANSWER and self._rounds is not None:
+            use = await self._rounds.verify(challenge, answer.value, caller)
+        else:
+            use = await self._answers.verify(challenge, answer)
+        return await self._finish(await self._take(challenge, use, caller), caller)
+
+    async def resend(self, session: str, caller: Caller) -> CodeDelivery:
+        """Send a new code for a step that waits for one; the former code ends.
+
+        Raises:
+            SessionExpired: the session is unknown, expired, used or dead, or its step sends no code.
+            UserDisabled: the account was disabled meanwhile.
+            LimitExceeded: it is too soon, or too many codes were sent to this account or from this source.
+        """
+        await self._throttle.spend_call(Action.RESEND, caller)
+        challenge = await self._find(session)
+        self._codes.require_cooled_down(challenge)
+        medium = SENDING_STEPS[Step(challenge.step)]
+        await self._codes.spend_send(medium, challenge.username_key)
+        async with self._database.transaction() as transaction:
+            user = await self._lock(transaction, challenge)
+            return await self._codes.resend(transaction, medium, challenge, user)
+
+    async def _try_password(
+        self, place: HashPlace, username_key: str, password: str, caller: Caller
+    ) -> Advance | DomainError | None:
+        """Verify a password and store the first step; None if the hash was changed meanwhile.
+
+        A refusal is returned, not raised, where the password was right: that stays noted.
+        """
+        # No connection is held while the hash runs.
+        credential = await passwords.find(self._database, username_key=username_key)
+        verified = credential.hash if credential else None
+        is_right = await place.verify(verified, password)
+        now = self._clock.now()
+        if credential is None and not self._accounts.prevent_user_existence_errors:
+            raise UserNotFound
+        if credential is None:
+            raise NotAuthorized
+        if verified is None:
+            return await self._without_password(credential.user_id)
+        if not is_right or (credential.expires_at is not None and credential.expires_at <= now):
+            raise NotAuthorized
+        rehashed = await place.hash(password) if self._hasher.needs_rehash(verified) else None
+        async with self._database.transaction() as transaction:
+            user = await users.lock(transaction, user_id=credential.user_id)
+            if user is None or not await passwords.has_hash(transaction, user_id=user.user_id, hash_=verified):
+                return None
+            await self._throttle.forget(transaction, username_key, Factor.PASSWORD)
+            if rehashed is not None:
+                await passwords.rehash(transaction, user_id=user.user_id, verified=verified, hash_=rehashed)
+            if user.disabled_at is not None:
+                return UserDisabled()
+            try:
+                return await self._steps.advance(transaction, user, frozenset({Proof.PASSWORD}), caller, now)
+            except (LimitExceeded, MfaNotEnrolled) as refusal:
+                return refusal
+
+    async def _without_password(self, user_id: UUID) -> Advance:
+        """Ask for a reset: the account was imported without a password, so there is none to be right or wrong."""
+        user = await users.find_by_id(self._database, user_id=user_id)
+        if user is None or user.status != "RESET_REQUIRED" or user.disabled_at is not None:
+            raise NotAuthorized
+        return Advance(user, SignInOutcome(Step.RESET_PASSWORD))
+
+    async def _find(self, session: str) -> Challenge:
         challenge = await challenges.find_live(
             self._database,
             digests=self._ring.digests(Purpose.CHALLENGE, session),
             now=self._clock.now(),
-            max_wrong=self._settings.challenges.max_wrong,
+            max_wrong=self._max_wrong,
         )
-        if challenge is None:
+        # What waits for VerifyTotp is no sign-in.
+        if challenge is None or challenge.step not in set(Step):
             raise SessionExpired
-        match challenge.step:
-            case Step.CONTINUE_SIGN_IN_WITH_TOTP_SETUP:
-                code = _code_of(answer, AnswerKind.TOTP_CODE)
-                matched = await self._totp.match_pending(challenge, code)
-            case Step.CONFIRM_SIGN_IN_WITH_TOTP_CODE:
-                code = _code_of(answer, AnswerKind.TOTP_CODE)
-                matched = await self._totp.match_active(challenge, code)
-            case _:
-                raise SessionExpired
-        return await self._prove_totp(challenge, matched, caller)
+        return challenge
 
-    async def _prove_totp(self, challenge: Challenge, matched: Match, caller: Caller) -> SignInOutcome:
+    async def _lock(self, executor: Executor, challenge: Challenge) -> User:
+        user = await users.lock(executor, user_id=challenge.user_id)
+        if user is None:
+            raise SessionExpired
+        if user.disabled_at is not None:
+            raise UserDisabled
+        return user
+
+    async def _take(self, challenge: Challenge, use: Use, caller: Caller) -> Advance:
+        """Use a right answer up and store the next step."""
         now = self._clock.now()
         async with self._database.transaction() as transaction:
-            user = await users.lock(transaction, user_id=challenge.user_id)
-            if user is None:
-                raise SessionExpired
-            if user.disabled_at is not None:
-                raise UserDisabled
-            if matched.device.is_active:
-                await self._totp.accept(transaction, user, matched, now)
-            else:
-                # Another sign-in may have set one up since: a password alone must not add a second.
-                if await totp_devices.count_active(transaction, user_id=user.user_id):
-                    raise SessionExpired
-                await self._totp.activate(transaction, user, matched, now)
-            if not await challenges.consume(transaction, digest=challenge.digest, now=now):
-                raise SessionExpired
-            proved = frozenset({*challenge.proved, ONE_TIME_PASSWORD})
-            advance = await self._advance(transaction, user, proved, caller, now)
-        return await self._outcome(user, advance)
-
-    async def _advance(
-        self, executor: Executor, user: User, proved: frozenset[str], caller: Caller, now: datetime
-    ) -> _Advance:
-        """Store the next step, chosen by how the account stands now, in a transaction that holds its row."""
-        step = next_step(
-            Progress(
-                status=user.status,
-                mfa=self._settings.accounts.mfa,
-                has_totp=await totp_devices.count_active(executor, user_id=user.user_id) > 0,
-                proved=proved,
+            user = await self._lock(transaction, challenge)
+            taken = await use(transaction, user, now)
+            proved = frozenset(Proof(each) for each in challenge.proved) | ({taken.proof} if taken.proof else set())
+            return await self._steps.advance(
+                transaction, taken.user, proved, caller, now, chosen=taken.chosen, asked=taken.asked
             )
-        )
-        if step is Step.DONE:
-            return _Advance(step, new=await self._sessions.start(executor, user, amr(proved), caller, now))
-        if step in ANSWERED_ELSEWHERE:
-            return _Advance(step)
-        session = new_handle()
-        setup = (
-            await self._totp.begin_setup(executor, user, "", now)
-            if step is Step.CONTINUE_SIGN_IN_WITH_TOTP_SETUP
-            else None
-        )
-        limits = self._settings.challenges
-        await challenges.insert(
-            executor,
-            digest=self._ring.digest(Purpose.CHALLENGE, session),
-            user_id=user.user_id,
-            step=step,
-            proved=sorted(proved),
-            totp_device_id=setup.device_id if setup else None,
-            now=now,
-            expires_at=now + (limits.setup_ttl if step in SETUP_STEPS else limits.ttl),
-        )
-        return _Advance(step, session, setup)
 
-    async def _outcome(self, user: User, advance: _Advance) -> SignInOutcome:
-        tokens = await self._sessions.tokens_of(user, advance.new) if advance.new else None
-        return SignInOutcome(advance.step, advance.session, advance.totp_setup, tokens)
-
-
-def _code_of(answer: Answer, kind: AnswerKind) -> str:
-    if answer.kind is not kind:
-        violation = Violation("answer", "KIND", f"must be {kind}: that is what the session waits for")
-        raise InvalidFields(violations=(violation,))
-    code = parse_code(answer.value, field=kind)
-    if isinstance(code, Violation):
-        raise InvalidFields(violations=(code,))
-    return code
+    async def _finish(self, advance: Advance, caller: Caller) -> SignInOutcome:
+        """Do what comes after the commit: sign tokens, or have the operator's hook ask."""
+        outcome = advance.outcome
+        if advance.new is not None:
+            return replace(outcome, tokens=await self._sessions.tokens_of(advance.user, advance.new))
+        if outcome.step is not Step.CONFIRM_SIGN_IN_WITH_CUSTOM_CHALLENGE or advance.is_asked or self._rounds is None:
+            return outcome
+        asked = await self._rounds.ask(advance, caller)
+        if asked is not None:
+            return asked
+        challenge = await self._find(outcome.session)
+        return await self._finish(await self._take(challenge, self._rounds.waive(challenge), caller), caller)

@@ -19,7 +19,7 @@ from authsvc.core.throttle import Action, Factor, Throttle
 from authsvc.crypto.password_hash import PasswordHasher
 from authsvc.crypto.tokens import new_id
 from authsvc.errors import CodeExpired, InvalidFields, InvalidPassword, UsernameExists, Violation
-from authsvc.store import users
+from authsvc.store import passwords, users
 from authsvc.store.db import Database, Executor
 
 
@@ -101,7 +101,7 @@ class SignUp:
                 reserved_until=self._codes.expiry(CodePurpose.SIGN_UP, now) if needs_code else None,
             ):
                 raise UsernameExists
-            await users.insert_password(transaction, user_id=user_id, hash_=hash_, now=now)
+            await passwords.insert(transaction, user_id=user_id, hash_=hash_, now=now)
             if needs_code and email is not None:
                 await self._send_code(
                     transaction,

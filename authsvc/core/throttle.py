@@ -64,6 +64,7 @@ class Throttle:
         self._ring = ring
         self._limits = limits
         self._sends_per_hour = codes.sends_per_hour
+        self._sign_in_sends_per_hour = codes.sign_in_sends_per_hour
         self._sends_to_address = codes.sends_to_address_per_hour
         self._clock = clock
         self._calls = {
@@ -91,7 +92,8 @@ class Throttle:
         Raises:
             LimitExceeded: the account had its codes of this hour.
         """
-        await self._spend(Allowance(f"SEND_{factor}", f"account:{username_key}", self._sends_per_hour, HOUR))
+        allowed = self._sign_in_sends_per_hour if factor in (Factor.SMS, Factor.EMAIL) else self._sends_per_hour
+        await self._spend(Allowance(f"SEND_{factor}", f"account:{username_key}", allowed, HOUR))
 
     async def spend_address(self, email_key: str | None) -> bool:
         """Count a sign-up mail to an address; False if it had its mails of this hour.

@@ -15,7 +15,7 @@ from authsvc.crypto.sealing import KeyRing, Purpose
 from authsvc.crypto.tokens import new_handle, new_id
 from authsvc.crypto.totp import TotpSecret
 from authsvc.errors import CodeAlreadyUsed, CodeMismatch, SessionExpired, TotpDeviceLimit
-from authsvc.store import challenges, totp_devices
+from authsvc.store import challenges, factors, totp_devices
 from authsvc.store.challenges import Challenge
 from authsvc.store.db import Database, Executor
 from authsvc.store.totp_devices import TotpDevice
@@ -175,6 +175,7 @@ class Totp:
         """
         if not await totp_devices.activate(executor, device_id=match.device.device_id, step=match.step, now=now):
             raise SessionExpired
+        await factors.enable_totp(executor, user_id=user.user_id)
         await self._throttle.forget(executor, user.username_key, Factor.TOTP)
         await self._notices.tell(executor, MailKind.MFA_CHANGED, user, now=now)
 

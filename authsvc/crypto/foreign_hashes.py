@@ -107,8 +107,8 @@ class BcryptHash:
     """Hold a bcrypt hash as every library writes it.
 
     `$2a$`, `$2b$` and `$2y$` name one algorithm here; `$2x$`, made by a broken one, is refused. bcrypt sees the first
-    72 bytes of a password, and most libraries cut off the rest without a word: so does this. A NUL byte, where some stop
-    and others don't, is never right; authsvc accepts none in passwords anyway.
+    72 bytes of a password, and most libraries cut off the rest without a word: so does this. A NUL byte, where some
+    stop and others don't, is never right; authsvc accepts none in passwords anyway.
     """
 
     FORM: ClassVar[str] = "$2b$cost$salt-and-hash"

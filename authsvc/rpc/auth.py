@@ -40,6 +40,13 @@ class AuthServicer(AccountServicer):
         session, answer = validation.confirm_sign_in(request)
         return convert.confirm_sign_in(await self._flows.sign_in.confirm(session, answer, current_call.get().caller))
 
+    async def ResendSignInCode(
+        self, request: pb.ResendSignInCodeRequest, context: Context
+    ) -> pb.ResendSignInCodeResponse:
+        session = validation.sign_in_session_of(request)
+        delivery = await self._flows.sign_in.resend(session, current_call.get().caller)
+        return pb.ResendSignInCodeResponse(code_delivery=convert.code_delivery(delivery))
+
     async def AssociateTotp(self, request: pb.AssociateTotpRequest, context: Context) -> pb.AssociateTotpResponse:
         bearer = await self._flows.bearer()
         setup, session = await self._flows.totp.associate(bearer, validation.friendly_name_of(request))

@@ -8,15 +8,16 @@ from uuid import UUID
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from authsvc.core.mail_codes import CodeDelivery
+from authsvc.core.next_steps import SignInOutcome
 from authsvc.core.sessions import Bearer, SessionPage, Tokens
-from authsvc.core.sign_in import SignInOutcome
 from authsvc.core.steps import Step
 from authsvc.core.totp import TotpSetup
 from authsvc.store.sessions import Session
 from authsvc.store.signing_keys import SigningKeyRow
 from authsvc.v1 import auth_service_pb2 as pb
-from authsvc.v1.code_delivery_pb2 import DELIVERY_MEDIUM_EMAIL
 from authsvc.v1.code_delivery_pb2 import CodeDelivery as CodeDeliveryProto
+from authsvc.v1.code_delivery_pb2 import DeliveryMedium
+from authsvc.v1.mfa_type_pb2 import MfaType as MfaTypeProto
 from authsvc.v1.reset_password_step_pb2 import (
     RESET_PASSWORD_STEP_CONFIRM_RESET_PASSWORD_WITH_CODE,
     ResetPasswordNextStep,
@@ -41,7 +42,9 @@ def timestamp(moment: datetime) -> Timestamp:
 def code_delivery(delivery: CodeDelivery) -> CodeDeliveryProto:
     """Convert where a code is on its way to."""
     return CodeDeliveryProto(
-        destination=delivery.destination, medium=DELIVERY_MEDIUM_EMAIL, attribute_name=delivery.attribute_name
+        destination=delivery.destination,
+        medium=DeliveryMedium.Value(f"DELIVERY_MEDIUM_{delivery.medium}"),
+        attribute_name=delivery.attribute_name,
     )
 
 
@@ -65,7 +68,11 @@ def sign_in(outcome: SignInOutcome) -> pb.SignInResponse:
         is_signed_in=outcome.tokens is not None,
         next_step=SignInNextStep(
             step=STEPS[outcome.step],
+            code_delivery=code_delivery(outcome.code_delivery) if outcome.code_delivery else None,
             totp_setup=_totp_setup(outcome.totp_setup) if outcome.totp_setup else None,
+            allowed_mfa_types=[MfaTypeProto.Value(f"MFA_TYPE_{kind}") for kind in outcome.allowed_mfa_types],
+            missing_attributes=outcome.missing_attributes,
+            public_parameters=outcome.public_parameters,
         ),
         session=outcome.session,
         tokens=tokens(outcome.tokens) if outcome.tokens else None,

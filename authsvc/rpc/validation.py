@@ -8,7 +8,7 @@ from authsvc.core.attributes import has_control_characters
 from authsvc.core.names import Username, parse_code, parse_username
 from authsvc.core.password_policy import PasswordPolicy
 from authsvc.core.sessions import LARGEST_PAGE
-from authsvc.core.sign_in import Answer
+from authsvc.core.sign_in_answers import Answer
 from authsvc.core.steps import AnswerKind
 from authsvc.errors import Violation
 from authsvc.rpc.fields import Fields, handle, uuid_of
@@ -54,7 +54,15 @@ def confirm_sign_in(request: pb.ConfirmSignInRequest) -> tuple[str, Answer]:
     kind = request.WhichOneof("answer") or ""
     value = fields.take(_answer(request, kind), "")
     fields.check()
-    return session, Answer(AnswerKind(kind), value)
+    return session, Answer(AnswerKind(kind), value, dict(request.attributes))
+
+
+def sign_in_session_of(request: pb.ResendSignInCodeRequest) -> str:
+    """Return the session handle."""
+    fields = Fields()
+    session = fields.take(handle(request.session, "session"), "")
+    fields.check()
+    return session
 
 
 def verify_totp(request: pb.VerifyTotpRequest) -> tuple[str, str]:

@@ -11,7 +11,10 @@ from authsvc.store.db import Executor, affected
 
 @dataclass(frozen=True, slots=True)
 class Challenge:
-    """Hold one live challenge session and whom it is about."""
+    """Hold one live challenge session and whom it is about.
+
+    `code_digest`, `superseded` and `code_sent_at` with steps that sent a code; `sealed_state` with a custom challenge.
+    """
 
     digest: bytes
     user_id: UUID
@@ -19,11 +22,18 @@ class Challenge:
     step: str
     proved: list[str]
     totp_device_id: UUID | None
+    code_digest: bytes | None
+    superseded: list[bytes]
+    code_sent_at: datetime | None
+    sealed_state: bytes | None
+    expires_at: datetime
 
 
 INSERT = """
-insert into challenge_sessions (digest, user_id, step, proved, totp_device_id, created_at, expires_at)
-values ($1, $2, $3, $4, $5, $6, $7)
+insert into challenge_sessions (
+    digest, user_id, step, proved, totp_device_id, code_digest, code_sent_at, sealed_state, created_at, expires_at
+)
+values ($1, $2, $3, $4, $5, $6, case when $6::bytea is not null then $8::timestamptz end, $7, $8, $9)
 """
 
 
@@ -34,16 +44,21 @@ async def insert(
     user_id: UUID,
     step: str,
     proved: list[str],
-    totp_device_id: UUID | None,
+    totp_device_id: UUID | None = None,
+    code_digest: bytes | None = None,
+    sealed_state: bytes | None = None,
     now: datetime,
     expires_at: datetime,
 ) -> None:
     """Store a new challenge session."""
-    await executor.execute(INSERT, digest, user_id, step, proved, totp_device_id, now, expires_at)
+    await executor.execute(
+        INSERT, digest, user_id, step, proved, totp_device_id, code_digest, sealed_state, now, expires_at
+    )
 
 
 FIND_LIVE = """
-select c.digest, c.user_id, u.username_key, c.step, c.proved, c.totp_device_id
+select c.digest, c.user_id, u.username_key, c.step, c.proved, c.totp_device_id, c.code_digest, c.superseded,
+       c.code_sent_at, c.sealed_state, c.expires_at
   from challenge_sessions c
   join users u on u.user_id = c.user_id
  where c.digest = any($1::bytea[])
@@ -82,6 +97,52 @@ delete from challenge_sessions
 async def consume(executor: Executor, *, digest: bytes, now: datetime) -> bool:
     """Use a session up; False if another call did."""
     return affected(await executor.execute(CONSUME, digest, now)) == 1
+
+
+CONSUME_WITH_CODE = """
+delete from challenge_sessions
+ where digest = $1
+   and expires_at > $2
+   and code_digest = any($3::bytea[])
+"""
+
+
+async def consume_with_code(executor: Executor, *, digest: bytes, now: datetime, code_digests: list[bytes]) -> bool:
+    """Use a session and its code up; False if another call did, or the code was replaced."""
+    return affected(await executor.execute(CONSUME_WITH_CODE, digest, now, code_digests)) == 1
+
+
+# Ten replaced codes are remembered, to be answered as expired.
+REPLACE_CODE = """
+update challenge_sessions
+   set code_digest = $2,
+       superseded = (code_digest || superseded)[:10],
+       code_sent_at = $3
+ where digest = $1
+   and expires_at > $3
+   and code_sent_at <= $4
+"""
+
+
+async def replace_code(
+    executor: Executor, *, digest: bytes, code_digest: bytes, now: datetime, sent_before: datetime
+) -> bool:
+    """Give a session a new code; False if it has ended, or was given one after `sent_before`."""
+    return affected(await executor.execute(REPLACE_CODE, digest, code_digest, now, sent_before)) == 1
+
+
+SET_STATE = """
+update challenge_sessions
+   set sealed_state = $2
+ where digest = $1
+   and expires_at > $3
+   and sealed_state is null
+"""
+
+
+async def set_state(executor: Executor, *, digest: bytes, sealed_state: bytes, now: datetime) -> bool:
+    """Give a session that was waiting for it what its custom challenge remembers; False if it has ended."""
+    return affected(await executor.execute(SET_STATE, digest, sealed_state, now)) == 1
 
 
 DELETE_OF_USER = """

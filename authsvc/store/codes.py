@@ -9,22 +9,30 @@ from authsvc.store.db import Executor, affected
 
 # Ten replaced codes are remembered, to be answered as expired.
 ISSUE = """
-insert into codes as c (username_key, purpose, digest, created_at, expires_at)
-values ($1, $2, $3, $4, $5)
+insert into codes as c (username_key, purpose, digest, created_at, expires_at, medium)
+values ($1, $2, $3, $4, $5, $6)
 on conflict (username_key, purpose) do update
    set digest = excluded.digest,
        superseded = (c.digest || c.superseded)[:10],
        wrong = 0,
        created_at = excluded.created_at,
-       expires_at = excluded.expires_at
+       expires_at = excluded.expires_at,
+       medium = excluded.medium
 """
 
 
 async def issue(
-    executor: Executor, *, username_key: str, purpose: str, digest: bytes, now: datetime, expires_at: datetime
+    executor: Executor,
+    *,
+    username_key: str,
+    purpose: str,
+    digest: bytes,
+    now: datetime,
+    expires_at: datetime,
+    medium: str,
 ) -> None:
     """Store a new code, which replaces the former one and its count of wrong tries."""
-    await executor.execute(ISSUE, username_key, purpose, digest, now, expires_at)
+    await executor.execute(ISSUE, username_key, purpose, digest, now, expires_at, medium)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,12 +82,16 @@ delete from codes
    and purpose = $2
    and digest = any($3::bytea[])
    and expires_at > $4
+returning medium
 """
 
 
-async def consume(executor: Executor, *, username_key: str, purpose: str, digests: list[bytes], now: datetime) -> bool:
-    """Use a code up; False if another call did, or it was replaced or expired."""
-    return affected(await executor.execute(CONSUME, username_key, purpose, digests, now)) == 1
+async def consume(
+    executor: Executor, *, username_key: str, purpose: str, digests: list[bytes], now: datetime
+) -> str | None:
+    """Use a code up and return what carried it; None if another call used it up, or it was replaced or expired."""
+    medium: str | None = await executor.fetchval(CONSUME, username_key, purpose, digests, now)
+    return medium
 
 
 PURGE = """

@@ -36,13 +36,10 @@ class User:
     pending_phone_number: str | None
     updated_at: datetime | None
 
-
-@dataclass(frozen=True, slots=True)
-class Credential:
-    """Hold what a password is verified against."""
-
-    user_id: UUID
-    hash: str
+    @property
+    def phone_number(self) -> str | None:
+        """Return the phone number, which is one of the attributes."""
+        return self.attributes.get("phone_number")
 
 
 RELEASE_USERNAME = """
@@ -91,42 +88,6 @@ update users
 async def reserve_username(executor: Executor, *, username_key: str, until: datetime, at_most: timedelta) -> None:
     """Keep the name of an unconfirmed account until `until`, but not for longer than `at_most` in all."""
     await executor.execute(RESERVE_USERNAME, username_key, until, at_most)
-
-
-INSERT_PASSWORD = """
-insert into passwords (user_id, hash, changed_at)
-values ($1, $2, $3)
-"""
-
-
-async def insert_password(executor: Executor, *, user_id: UUID, hash_: str, now: datetime) -> None:
-    """Give a new account its password."""
-    await executor.execute(INSERT_PASSWORD, user_id, hash_, now)
-
-
-SET_PASSWORD = """
-update passwords
-   set hash = $2, changed_at = $3
- where user_id = $1
-"""
-
-
-async def set_password(executor: Executor, *, user_id: UUID, hash_: str, now: datetime) -> None:
-    """Replace the password, whatever it was."""
-    await executor.execute(SET_PASSWORD, user_id, hash_, now)
-
-
-REHASH_PASSWORD = """
-update passwords
-   set hash = $3
- where user_id = $1
-   and hash = $2
-"""
-
-
-async def rehash_password(executor: Executor, *, user_id: UUID, verified: str, hash_: str) -> None:
-    """Replace the hash of the same password, unless the password was changed meanwhile."""
-    await executor.execute(REHASH_PASSWORD, user_id, verified, hash_)
 
 
 FIND_EMAIL_OWNER = """
@@ -191,34 +152,6 @@ async def lock(executor: Executor, *, user_id: UUID) -> User | None:
     return None if row is None else User(**row)
 
 
-FIND_CREDENTIAL = """
-select u.user_id, p.hash
-  from users u
-  join passwords p on p.user_id = u.user_id
- where u.username_key = $1
-"""
-
-
-async def find_credential(executor: Executor, *, username_key: str) -> Credential | None:
-    """Find what the password of a name is verified against."""
-    row = await executor.fetchrow(FIND_CREDENTIAL, username_key)
-    return None if row is None else Credential(**row)
-
-
-HAS_HASH = """
-select exists (
-    select from passwords
-     where user_id = $1
-       and hash = $2
-)
-"""
-
-
-async def has_hash(executor: Executor, *, user_id: UUID, hash_: str) -> bool:
-    """Tell whether the account's password hash is still `hash_`."""
-    return bool(await executor.fetchval(HAS_HASH, user_id, hash_))
-
-
 CONFIRM = """
 update users u
    set status = 'CONFIRMED', email_verified_at = $2, reserved_until = null
@@ -256,6 +189,27 @@ update users
 async def finish_reset(executor: Executor, *, user_id: UUID) -> None:
     """Note that the password reset an operator asked for is done."""
     await executor.execute(FINISH_RESET, user_id)
+
+
+FINISH_FORCED_CHANGE = """
+update users
+   set status = 'CONFIRMED', email = $2, email_key = $3, attributes = $4, updated_at = $5
+ where user_id = $1
+   and status = 'FORCE_CHANGE_PASSWORD'
+"""
+
+
+async def finish_forced_change(
+    executor: Executor,
+    *,
+    user_id: UUID,
+    email: str | None,
+    email_key: str | None,
+    attributes: dict[str, str],
+    now: datetime,
+) -> bool:
+    """Note that the user has chosen a password and given what was missing; False if another call did."""
+    return affected(await executor.execute(FINISH_FORCED_CHANGE, user_id, email, email_key, attributes, now)) == 1
 
 
 PURGE_UNCONFIRMED = """

@@ -29,7 +29,13 @@ class Codes:
         """Issue a code that lives an hour."""
         now = self.now + at
         await codes.issue(
-            self.database, username_key="ada", purpose=purpose, digest=code, now=now, expires_at=now + TTL
+            self.database,
+            username_key="ada",
+            purpose=purpose,
+            digest=code,
+            now=now,
+            expires_at=now + TTL,
+            medium="EMAIL",
         )
 
     async def spend(self, *digests: bytes, purpose: str = "SIGN_UP", at: timedelta = timedelta()) -> Try | None:
@@ -45,9 +51,11 @@ class Codes:
 
     async def consume(self, *digests: bytes, purpose: str = "SIGN_UP", at: timedelta = timedelta()) -> bool:
         """Use a code up."""
-        return await codes.consume(
+        medium = await codes.consume(
             self.database, username_key="ada", purpose=purpose, digests=list(digests), now=self.now + at
         )
+        assert medium in (None, "EMAIL")
+        return medium is not None
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from authsvc.store import users
+from authsvc.store import passwords, users
 from authsvc.store.db import Database, Executor
 from tests.clock import TICK, FakeClock
 from tests.store.rows import DAY, insert_user
@@ -136,14 +136,14 @@ async def test_nobody_owns_no_address(database: Database, now: datetime) -> None
 async def test_rehash_leaves_a_password_alone_that_was_changed_meanwhile(database: Database, now: datetime) -> None:
     """A rehash replaces the hash that was verified, and no other."""
     user_id = await insert_user(database, now=now)
-    await users.insert_password(database, user_id=user_id, hash_="old", now=now)
-    await users.rehash_password(database, user_id=user_id, verified="old", hash_="rehashed")
-    assert await users.has_hash(database, user_id=user_id, hash_="rehashed")
-    await users.set_password(database, user_id=user_id, hash_="new", now=now)
-    await users.rehash_password(database, user_id=user_id, verified="rehashed", hash_="too late")
-    credential = await users.find_credential(database, username_key="ada")
-    assert credential == users.Credential(user_id, "new")
-    assert not await users.has_hash(database, user_id=user_id, hash_="rehashed")
+    await passwords.insert(database, user_id=user_id, hash_="old", now=now)
+    await passwords.rehash(database, user_id=user_id, verified="old", hash_="rehashed")
+    assert await passwords.has_hash(database, user_id=user_id, hash_="rehashed")
+    await passwords.replace(database, user_id=user_id, hash_="new", now=now)
+    await passwords.rehash(database, user_id=user_id, verified="rehashed", hash_="too late")
+    credential = await passwords.find(database, username_key="ada")
+    assert credential == passwords.Credential(user_id, "new", None)
+    assert not await passwords.has_hash(database, user_id=user_id, hash_="rehashed")
 
 
 async def test_only_a_required_reset_is_finished_by_a_reset(database: Database, now: datetime) -> None:

@@ -1,17 +1,22 @@
-"""The table that chooses the next step of a sign-in, in every combination."""
+"""The table that chooses the next step of a sign-in: each row, and what holds in every combination."""
 
-from itertools import product
+from collections.abc import Iterator
+from itertools import chain, combinations, product
 
 import pytest
 
-from authsvc.config import MfaMode
+from authsvc.config import MfaMode, MfaType
 from authsvc.core.steps import (
     ANSWERED_ELSEWHERE,
-    ONE_TIME_PASSWORD,
-    PASSWORD,
+    ANSWERS,
+    CHALLENGED,
+    SECOND_FACTORS,
+    SENDING_STEPS,
     SETUP_STEPS,
+    TABLE,
     AnswerKind,
     Progress,
+    Proof,
     Step,
     amr,
     next_step,
@@ -19,27 +24,16 @@ from authsvc.core.steps import (
 from authsvc.v1.auth_service_pb2 import ConfirmSignInRequest, UserStatus
 from authsvc.v1.sign_in_step_pb2 import SignInStep
 
-PASSWORD_ALONE = frozenset({PASSWORD})
-BOTH = frozenset({PASSWORD, ONE_TIME_PASSWORD})
-PROVED = [PASSWORD_ALONE, BOTH]
-
-# What a confirmed account has to do next.
-CONFIRMED = {
-    # mfa, has an authenticator, proved
-    (MfaMode.OFF, False, PASSWORD_ALONE): Step.DONE,
-    (MfaMode.OFF, True, PASSWORD_ALONE): Step.DONE,
-    (MfaMode.OFF, False, BOTH): Step.DONE,
-    (MfaMode.OFF, True, BOTH): Step.DONE,
-    (MfaMode.OPTIONAL, False, PASSWORD_ALONE): Step.DONE,
-    (MfaMode.OPTIONAL, True, PASSWORD_ALONE): Step.CONFIRM_SIGN_IN_WITH_TOTP_CODE,
-    (MfaMode.OPTIONAL, False, BOTH): Step.DONE,
-    (MfaMode.OPTIONAL, True, BOTH): Step.DONE,
-    (MfaMode.REQUIRED, False, PASSWORD_ALONE): Step.CONTINUE_SIGN_IN_WITH_TOTP_SETUP,
-    (MfaMode.REQUIRED, True, PASSWORD_ALONE): Step.CONFIRM_SIGN_IN_WITH_TOTP_CODE,
-    (MfaMode.REQUIRED, False, BOTH): Step.DONE,
-    (MfaMode.REQUIRED, True, BOTH): Step.DONE,
+TOTP, SMS, EMAIL = MfaType.TOTP, MfaType.SMS, MfaType.EMAIL
+OFF, OPTIONAL, REQUIRED = MfaMode.OFF, MfaMode.OPTIONAL, MfaMode.REQUIRED
+NONE: frozenset[MfaType] = frozenset()
+PASSWORD = frozenset({Proof.PASSWORD})
+CODE_STEPS = {
+    TOTP: Step.CONFIRM_SIGN_IN_WITH_TOTP_CODE,
+    SMS: Step.CONFIRM_SIGN_IN_WITH_SMS_CODE,
+    EMAIL: Step.CONFIRM_SIGN_IN_WITH_EMAIL_CODE,
 }
-# What an account of another status has to do next, whatever else holds.
+SET_UP_STEPS = {**CODE_STEPS, TOTP: Step.CONTINUE_SIGN_IN_WITH_TOTP_SETUP}
 BY_STATUS = {
     "UNCONFIRMED": Step.CONFIRM_SIGN_UP,
     "RESET_REQUIRED": Step.RESET_PASSWORD,
@@ -47,36 +41,178 @@ BY_STATUS = {
 }
 
 
-def test_the_table_is_complete() -> None:
-    """Every mode, enrolment and set of factors is in the table, and every status of the protos is covered."""
-    assert CONFIRMED.keys() == set(product(MfaMode, (False, True), PROVED))
-    statuses = {name.removeprefix("USER_STATUS_") for name in UserStatus.DESCRIPTOR.values_by_name}
-    assert statuses == {"UNSPECIFIED", "CONFIRMED", *BY_STATUS}
+def progress(**fields: object) -> Progress:
+    """Return a confirmed account's progress after its password, with some fields changed."""
+    plain: dict[str, object] = {
+        "status": "CONFIRMED",
+        "mfa": REQUIRED,
+        "askable": NONE,
+        "settable": frozenset({TOTP}),
+        "has_enrolled": bool(fields.get("askable")),
+        "preferred": None,
+        "chosen": None,
+        "proved": PASSWORD,
+        "has_challenge_hook": False,
+    }
+    return Progress(**{**plain, **fields})  # type: ignore[arg-type]  # fields by name, for brevity
 
 
-@pytest.mark.parametrize(("mfa", "has_totp", "proved"), CONFIRMED)
-def test_step_of_a_confirmed_account(mfa: MfaMode, has_totp: bool, proved: frozenset[str]) -> None:
-    """A second factor is asked for when required or enrolled, set up when required and missing, and asked for once."""
-    progress = Progress(status="CONFIRMED", mfa=mfa, has_totp=has_totp, proved=proved)
-    assert next_step(progress) is CONFIRMED[mfa, has_totp, proved]
+def named(kinds: frozenset[MfaType]) -> str:
+    """Return the name of a set of kinds in test ids, the same in every process."""
+    return "+".join(sorted(kinds)) or "none"
+
+
+def sets() -> list[frozenset[MfaType]]:
+    """Return every set of kinds."""
+    return [frozenset(each) for each in chain.from_iterable(combinations(MfaType, size) for size in range(4))]
+
+
+def every_progress() -> Iterator[Progress]:
+    """Yield every combination of a confirmed account that can come about."""
+    kinds: list[MfaType | None] = [None, *MfaType]
+    proved = [PASSWORD | extra for extra in (frozenset[Proof](), *(frozenset({proof}) for proof in Proof))]
+    for mfa, asked, settable, preferred, chosen, proofs, hook in product(
+        MfaMode, sets(), sets(), kinds, kinds, proved, (False, True)
+    ):
+        for has_enrolled in {bool(asked), True}:
+            yield Progress("CONFIRMED", mfa, asked, settable, has_enrolled, preferred, chosen, proofs, hook)
+
+
+BOTH = frozenset({TOTP, SMS})
+ROWS = [
+    # What is enrolled is asked for, the one there is or the preferred one, and else the user is asked which.
+    (progress(askable=frozenset({TOTP})), Step.CONFIRM_SIGN_IN_WITH_TOTP_CODE),
+    (progress(askable=frozenset({SMS})), Step.CONFIRM_SIGN_IN_WITH_SMS_CODE),
+    (progress(askable=frozenset({EMAIL}), mfa=OPTIONAL), Step.CONFIRM_SIGN_IN_WITH_EMAIL_CODE),
+    (progress(askable=BOTH), Step.CONTINUE_SIGN_IN_WITH_MFA_SELECTION),
+    (progress(askable=BOTH, preferred=SMS), Step.CONFIRM_SIGN_IN_WITH_SMS_CODE),
+    (progress(askable=BOTH, preferred=SMS, chosen=TOTP), Step.CONFIRM_SIGN_IN_WITH_TOTP_CODE),
+    (progress(askable=BOTH, chosen=SMS), Step.CONFIRM_SIGN_IN_WITH_SMS_CODE),
+    # A preference for what is not, or no longer, asked for counts for nothing.
+    (progress(askable=BOTH, preferred=EMAIL), Step.CONTINUE_SIGN_IN_WITH_MFA_SELECTION),
+    (progress(askable=BOTH, chosen=EMAIL), Step.CONTINUE_SIGN_IN_WITH_MFA_SELECTION),
+    # Nothing enrolled.
+    (progress(mfa=OPTIONAL), Step.DONE),
+    (progress(mfa=OFF, askable=BOTH), Step.DONE),
+    (progress(), Step.CONTINUE_SIGN_IN_WITH_TOTP_SETUP),
+    (progress(settable=frozenset({SMS})), Step.CONFIRM_SIGN_IN_WITH_SMS_CODE),
+    (progress(settable=BOTH), Step.CONTINUE_SIGN_IN_WITH_MFA_SETUP_SELECTION),
+    (progress(settable=BOTH, chosen=TOTP), Step.CONTINUE_SIGN_IN_WITH_TOTP_SETUP),
+    (progress(settable=BOTH, chosen=SMS), Step.CONFIRM_SIGN_IN_WITH_SMS_CODE),
+    # What is preferred was never set up: the user is asked.
+    (progress(settable=BOTH, preferred=SMS), Step.CONTINUE_SIGN_IN_WITH_MFA_SETUP_SELECTION),
+    (progress(settable=NONE), None),
+    # All that is enrolled is the medium that recovered the password: nothing is set up on the strength of that.
+    (progress(has_enrolled=True), Step.RESET_PASSWORD),
+    (progress(has_enrolled=True, mfa=OPTIONAL), Step.RESET_PASSWORD),
+    # A second factor of any kind is proved once.
+    *((progress(askable=BOTH, proved=PASSWORD | {proof}), Step.DONE) for proof in SECOND_FACTORS),
+    # The hook comes last, and once.
+    (progress(askable=BOTH, has_challenge_hook=True), Step.CONTINUE_SIGN_IN_WITH_MFA_SELECTION),
+    (progress(mfa=OFF, has_challenge_hook=True), Step.CONFIRM_SIGN_IN_WITH_CUSTOM_CHALLENGE),
+    (progress(proved=PASSWORD | {Proof.TOTP}, has_challenge_hook=True), Step.CONFIRM_SIGN_IN_WITH_CUSTOM_CHALLENGE),
+    *((progress(mfa=OFF, has_challenge_hook=True, proved=PASSWORD | {proof}), Step.DONE) for proof in CHALLENGED),
+    # Having answered the hook is no second factor.
+    (progress(proved=PASSWORD | {Proof.CUSTOM_CHALLENGE}), Step.CONTINUE_SIGN_IN_WITH_TOTP_SETUP),
+]
+
+
+@pytest.mark.parametrize(("now", "step"), ROWS)
+def test_rows_of_the_table(now: Progress, step: Step | None) -> None:
+    """A confirmed account is led to the step that its factors and the settings ask for."""
+    assert next_step(now) is step
 
 
 @pytest.mark.parametrize("status", BY_STATUS)
 @pytest.mark.parametrize("mfa", MfaMode)
-@pytest.mark.parametrize("has_totp", [False, True])
-@pytest.mark.parametrize("proved", PROVED)
-def test_step_of_an_account_that_is_not_confirmed(
-    status: str, mfa: MfaMode, has_totp: bool, proved: frozenset[str]
+@pytest.mark.parametrize("asked", sets(), ids=named)
+def test_the_status_of_an_account_comes_before_its_factors(
+    status: str, mfa: MfaMode, asked: frozenset[MfaType]
 ) -> None:
-    """The status of an account comes before its factors."""
-    assert next_step(Progress(status=status, mfa=mfa, has_totp=has_totp, proved=proved)) is BY_STATUS[status]
+    """An account that is not confirmed has its own step, whatever else holds."""
+    now = progress(status=status, mfa=mfa, askable=asked, has_challenge_hook=True)
+    assert next_step(now) is BY_STATUS[status]
+
+
+def test_every_status_of_the_protos_is_known() -> None:
+    """Each status is confirmed or has a step of its own."""
+    statuses = {name.removeprefix("USER_STATUS_") for name in UserStatus.DESCRIPTOR.values_by_name}
+    assert statuses == {"UNSPECIFIED", "CONFIRMED", *BY_STATUS}
+
+
+def test_nobody_is_done_without_the_factors_that_are_asked_for() -> None:
+    """DONE needs a second factor wherever one is required or enrolled, and the hook's word wherever there is a hook."""
+    seen = set()
+    for now in every_progress():
+        step = next_step(now)
+        seen.add(step)
+        wants_factor = now.mfa is REQUIRED or (now.mfa is OPTIONAL and now.has_enrolled)
+        if step is Step.DONE:
+            assert not wants_factor or now.proved & SECOND_FACTORS, now
+            assert not now.has_challenge_hook or now.proved & CHALLENGED, now
+        if wants_factor and not now.proved & SECOND_FACTORS:
+            assert step not in (Step.DONE, Step.CONFIRM_SIGN_IN_WITH_CUSTOM_CHALLENGE), now
+    assert seen == {*Step, None} - BY_STATUS.keys() - {
+        Step.CONFIRM_SIGN_UP,
+        Step.CONFIRM_SIGN_IN_WITH_NEW_PASSWORD,
+    }
+
+
+def test_a_code_is_asked_for_only_of_a_kind_that_counts() -> None:
+    """A step that asks for a code is of a kind that may be asked or, with nothing enrolled, be set up."""
+    for now in every_progress():
+        step = next_step(now)
+        kinds = {kind for kind in MfaType if step in (CODE_STEPS[kind], SET_UP_STEPS[kind])}
+        allowed = now.askable or (now.settable if not now.has_enrolled else NONE)
+        assert not kinds or kinds & allowed, now
+        if step is Step.CONTINUE_SIGN_IN_WITH_TOTP_SETUP:
+            assert not now.askable, now
+
+
+def test_a_choice_among_what_is_offered_leads_on() -> None:
+    """After either selection step every kind that was offered leads to a step of that kind."""
+    for now in every_progress():
+        step = next_step(now)
+        if step is Step.CONTINUE_SIGN_IN_WITH_MFA_SELECTION:
+            offered, steps = now.askable, CODE_STEPS
+        elif step is Step.CONTINUE_SIGN_IN_WITH_MFA_SETUP_SELECTION:
+            offered, steps = now.settable, SET_UP_STEPS
+        else:
+            continue
+        assert len(offered) > 1, now
+        for kind in offered:
+            chosen = Progress(
+                now.status, now.mfa, now.askable, now.settable, now.has_enrolled, None, kind, now.proved, False
+            )
+            assert next_step(chosen) is steps[kind], now
+
+
+def test_every_step_has_a_row_and_its_answers() -> None:
+    """The table reaches each step, and a recovery code answers each that asks for an enrolled factor."""
+    assert {step for _, step in TABLE} == set(Step) == ANSWERS.keys()
+    assert {Step.DONE, Step.CONFIRM_SIGN_UP, Step.RESET_PASSWORD} == ANSWERED_ELSEWHERE
+    recoverable = {step for step, kinds in ANSWERS.items() if AnswerKind.RECOVERY_CODE in kinds}
+    assert recoverable == {*CODE_STEPS.values(), Step.CONTINUE_SIGN_IN_WITH_MFA_SELECTION}
+    assert SENDING_STEPS.keys() <= recoverable
+    assert not SETUP_STEPS & ANSWERED_ELSEWHERE
 
 
 @pytest.mark.parametrize(
-    ("proved", "methods"), [(PASSWORD_ALONE, ["pwd"]), (BOTH, ["pwd", "otp", "mfa"]), (frozenset(), [])]
+    ("proved", "methods"),
+    [
+        (frozenset(), []),
+        (PASSWORD, ["pwd"]),
+        (PASSWORD | {Proof.TOTP}, ["pwd", "otp", "mfa"]),
+        (PASSWORD | {Proof.EMAIL}, ["pwd", "otp", "mfa"]),
+        (PASSWORD | {Proof.RECOVERY_CODE}, ["pwd", "otp", "mfa"]),
+        (PASSWORD | {Proof.SMS}, ["pwd", "sms", "mfa"]),
+        (PASSWORD | {Proof.CUSTOM_CHALLENGE}, ["pwd", "custom"]),
+        (PASSWORD | {Proof.NO_CUSTOM_CHALLENGE}, ["pwd"]),
+        (PASSWORD | {Proof.TOTP, Proof.CUSTOM_CHALLENGE}, ["pwd", "otp", "custom", "mfa"]),
+    ],
 )
-def test_methods_name_the_factors_in_their_order(proved: frozenset[str], methods: list[str]) -> None:
-    """Tokens name the factors as RFC 8176 does, and `mfa` for more than one."""
+def test_methods_name_how_factors_were_proved(proved: frozenset[Proof], methods: list[str]) -> None:
+    """Tokens name the methods as RFC 8176 does, and `mfa` beside a second factor."""
     assert amr(proved) == methods
 
 
@@ -86,8 +222,3 @@ def test_steps_and_answers_are_those_of_the_protos() -> None:
     assert set(Step) == steps - {"UNSPECIFIED"}
     answers = ConfirmSignInRequest.DESCRIPTOR.oneofs_by_name["answer"].fields
     assert set(AnswerKind) == {field.name for field in answers}
-
-
-def test_a_step_with_a_longer_life_is_one_that_has_a_session() -> None:
-    """Set-up steps are answered in the sign-in itself."""
-    assert not SETUP_STEPS & ANSWERED_ELSEWHERE

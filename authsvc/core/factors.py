@@ -1,0 +1,53 @@
+"""Which second factors an account has, is asked for and may set up: the rules of distinct kinds stand here alone.
+
+The factors of one sign-in are of distinct kinds. A password that was set with a code sent to an address stands for that
+address: until a distinct factor is proved beside it, a code over the same medium proves nothing further. So a password
+is recovered only over a medium that leaves a factor of another kind to be asked for, if there is one at all.
+"""
+
+from __future__ import annotations
+
+from authsvc.config import MfaType
+from authsvc.store.users import User
+
+NONE: frozenset[MfaType] = frozenset()
+
+
+def enrolled(user: User, *, has_authenticator: bool) -> frozenset[MfaType]:
+    """Return the second factors that an account has enabled and can prove."""
+    holds = {
+        MfaType.TOTP: user.totp_mfa and has_authenticator,
+        MfaType.SMS: user.sms_mfa and user.phone_number is not None and user.phone_verified_at is not None,
+        MfaType.EMAIL: user.email_mfa and user.email is not None and user.email_verified_at is not None,
+    }
+    return frozenset(kind for kind, holds_it in holds.items() if holds_it)
+
+
+def askable(
+    enrolled_kinds: frozenset[MfaType], allowed: frozenset[MfaType], recovered_by: MfaType | None
+) -> frozenset[MfaType]:
+    """Return the second factors that count beside a password, which a code over `recovered_by` may have set."""
+    return (enrolled_kinds & allowed) - {recovered_by}
+
+
+def settable(user: User, allowed: frozenset[MfaType], recovered_by: MfaType | None) -> frozenset[MfaType]:
+    """Return the second factors that a sign-in can set up: a code goes only to what the account already has."""
+    possible = {
+        MfaType.TOTP: True,
+        MfaType.SMS: user.phone_number is not None,
+        MfaType.EMAIL: user.email is not None,
+    }
+    return frozenset(kind for kind, is_possible in possible.items() if is_possible and kind in allowed) - {recovered_by}
+
+
+def recovery_medium(user: User, enrolled_kinds: frozenset[MfaType], allowed: frozenset[MfaType]) -> MfaType | None:
+    """Return the medium over which a password may be recovered, e-mail first; None if none may."""
+    verified = {
+        MfaType.EMAIL: user.email is not None and user.email_verified_at is not None,
+        MfaType.SMS: user.phone_number is not None and user.phone_verified_at is not None,
+    }
+    asked = enrolled_kinds & allowed
+    for medium, is_verified in verified.items():
+        if is_verified and asked != {medium}:
+            return medium
+    return None

@@ -1,0 +1,186 @@
+"""The next step of a sign-in: chosen by how the account stands, and stored with all that it needs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from authsvc.config import MfaType, Settings
+from authsvc.core import factors
+from authsvc.core.caller import Caller
+from authsvc.core.custom_challenge import ChallengeState, CustomChallenge
+from authsvc.core.mail_codes import CodeDelivery, delivery_of
+from authsvc.core.new_passwords import NewPasswords
+from authsvc.core.sessions import NewSession, Sessions, Tokens
+from authsvc.core.sign_in_codes import SignInCodes
+from authsvc.core.steps import (
+    ANSWERED_ELSEWHERE,
+    SECOND_FACTORS,
+    SENDING_STEPS,
+    SETUP_STEPS,
+    Progress,
+    Proof,
+    Step,
+    amr,
+    next_step,
+)
+from authsvc.core.totp import Totp, TotpSetup
+from authsvc.crypto.sealing import KeyRing, Purpose
+from authsvc.crypto.tokens import new_handle
+from authsvc.errors import MfaNotEnrolled
+from authsvc.store import challenges, passwords
+from authsvc.store import factors as factor_rows
+from authsvc.store.db import Executor
+from authsvc.store.outbox import Medium
+from authsvc.store.users import User
+
+
+@dataclass(frozen=True, slots=True)
+class SignInOutcome:
+    """Hold where a sign-in stands: with each step what it needs, `tokens` with DONE."""
+
+    step: Step
+    session: str = ""
+    code_delivery: CodeDelivery | None = None
+    totp_setup: TotpSetup | None = None
+    allowed_mfa_types: tuple[MfaType, ...] = ()
+    missing_attributes: tuple[str, ...] = ()
+    public_parameters: dict[str, str] = field(default_factory=dict)
+    tokens: Tokens | None = None
+
+    def __repr__(self) -> str:
+        return f"SignInOutcome({self.step})"
+
+
+@dataclass(frozen=True, slots=True)
+class Advance:
+    """Hold what a transaction stored; what calls out, or takes long, comes after its commit.
+
+    `is_asked`: a custom challenge has its question.
+    """
+
+    user: User
+    outcome: SignInOutcome
+    new: NewSession | None = None
+    is_asked: bool = False
+
+
+class NextSteps:
+    """Choose and store steps."""
+
+    def __init__(
+        self,
+        ring: KeyRing,
+        sessions: Sessions,
+        totp: Totp,
+        codes: SignInCodes,
+        new_passwords: NewPasswords,
+        settings: Settings,
+        custom: CustomChallenge | None,
+    ) -> None:
+        self._ring = ring
+        self._sessions = sessions
+        self._totp = totp
+        self._codes = codes
+        self._new_passwords = new_passwords
+        self._accounts = settings.accounts
+        self._allowed = frozenset(settings.accounts.mfa_types)
+        self._limits = settings.challenges
+        self._custom = custom
+
+    async def advance(
+        self,
+        executor: Executor,
+        user: User,
+        proved: frozenset[Proof],
+        caller: Caller,
+        now: datetime,
+        *,
+        chosen: MfaType | None = None,
+        asked: ChallengeState | None = None,
+    ) -> Advance:
+        """Store the next step, chosen by how the account stands now, in a transaction that holds its row.
+
+        Raises:
+            MfaNotEnrolled: a second factor is required, and this account can't set any up.
+            LimitExceeded: the step sends a code, and the account had its codes of this hour.
+        """
+        progress = await self._progress(executor, user, proved, chosen)
+        step = next_step(progress)
+        if step is None:
+            raise MfaNotEnrolled
+        if step is Step.DONE:
+            if proved & SECOND_FACTORS:
+                await passwords.settle(executor, user_id=user.user_id)
+            new = await self._sessions.start(executor, user, amr(proved), caller, now)
+            return Advance(user, SignInOutcome(step), new)
+        if step in ANSWERED_ELSEWHERE:
+            return Advance(user, SignInOutcome(step))
+        return Advance(user, await self._store(executor, user, step, progress, asked, now), is_asked=asked is not None)
+
+    async def _progress(
+        self, executor: Executor, user: User, proved: frozenset[Proof], chosen: MfaType | None
+    ) -> Progress:
+        state = await factor_rows.find_state(executor, user_id=user.user_id)
+        enrolled = factors.enrolled(user, has_authenticator=state.authenticators > 0)
+        recovered_by = MfaType(state.recovered_by) if state.recovered_by else None
+        return Progress(
+            status=user.status,
+            mfa=self._accounts.mfa,
+            askable=factors.askable(enrolled, self._allowed, recovered_by),
+            settable=factors.settable(user, self._allowed, recovered_by),
+            has_enrolled=bool(enrolled & self._allowed),
+            preferred=MfaType(user.preferred_mfa) if user.preferred_mfa else None,
+            chosen=chosen,
+            proved=proved,
+            has_challenge_hook=self._custom is not None,
+        )
+
+    async def _store(
+        self,
+        executor: Executor,
+        user: User,
+        step: Step,
+        progress: Progress,
+        asked: ChallengeState | None,
+        now: datetime,
+    ) -> SignInOutcome:
+        """Store the challenge session of a step, and make what the step needs."""
+        session = new_handle()
+        digest = self._ring.digest(Purpose.CHALLENGE, session)
+        expires_at = now + (self._limits.setup_ttl if step in SETUP_STEPS else self._limits.ttl)
+        medium = SENDING_STEPS.get(step)
+        code = None
+        if medium is not None:
+            await self._codes.spend_send(medium, user.username_key)
+            code = self._codes.make(medium, user, digest)
+            await self._codes.send(executor, medium, user, code, digest, now=now, expires_at=expires_at)
+        setup = None
+        if step is Step.CONTINUE_SIGN_IN_WITH_TOTP_SETUP:
+            setup = await self._totp.begin_setup(executor, user, "", now)
+        await challenges.insert(
+            executor,
+            digest=digest,
+            user_id=user.user_id,
+            step=step,
+            proved=sorted(progress.proved),
+            totp_device_id=setup.device_id if setup else None,
+            code_digest=code.digest if code else None,
+            sealed_state=self._custom.seal(asked, digest) if asked and self._custom else None,
+            now=now,
+            expires_at=expires_at,
+        )
+        choices = {
+            Step.CONTINUE_SIGN_IN_WITH_MFA_SELECTION: progress.askable,
+            Step.CONTINUE_SIGN_IN_WITH_MFA_SETUP_SELECTION: progress.settable,
+        }.get(step, factors.NONE)
+        asks_attributes = step is Step.CONFIRM_SIGN_IN_WITH_NEW_PASSWORD
+        return SignInOutcome(
+            step,
+            session,
+            code_delivery=delivery_of(user, Medium(medium)) if medium else None,
+            totp_setup=setup,
+            allowed_mfa_types=tuple(kind for kind in MfaType if kind in choices),
+            missing_attributes=tuple(self._new_passwords.missing(user)) if asks_attributes else (),
+            public_parameters=dict(asked.asked.public) if asked else {},
+        )
