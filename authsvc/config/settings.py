@@ -74,6 +74,11 @@ class Settings(Section):
                 mail.lease < mail.send_timeout * 2,
                 "mail.lease must be at least twice mail.send_timeout, or mails are sent twice",
             ),
+            (
+                self.accounts.mfa is MfaMode.REQUIRED and set(self.accounts.mfa_types) == {MfaType.EMAIL},
+                "accounts.mfa_types has EMAIL alone: where MFA is REQUIRED there must be another, since passwords are "
+                "recovered by e-mail too",
+            ),
             (has_sms_factor and not sms.webhook_url, "accounts.mfa_types has SMS: sms.webhook_url must be given"),
             (
                 bool(sms.webhook_url) and len(sms.webhook_secret.get_secret_value()) < WEBHOOK_SECRET_CHARACTERS,

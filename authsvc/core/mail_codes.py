@@ -20,6 +20,10 @@ from authsvc.store.outbox import Medium
 from authsvc.store.users import User
 
 
+# Of 256 names without an account so many seem to be sent an SMS, where that can be.
+MADE_UP_PHONES = 32
+
+
 class CodePurpose(enum.StrEnum):
     """Name what a code is for; the values are stored."""
 
@@ -167,12 +171,17 @@ class MailCodes:
         await self._throttle.forget(executor, username_key, self._kinds[purpose].factor)
         return Medium(medium)
 
-    def delivery(self, username_key: str, email: str | None) -> CodeDelivery:
-        """Return the masked address; for a name without one a made-up one that is always the same."""
+    def delivery(self, username_key: str, email: str | None, *, may_be_phone: bool = False) -> CodeDelivery:
+        """Return the masked address; for a name without one a made-up one that is always the same.
+
+        `may_be_phone`: some accounts would be sent an SMS instead, so some names without one seem to be too.
+        """
         if email is not None:
             return CodeDelivery(mask_email(email))
         # Under the oldest key: a new master key in front must not change it.
         digest = self._ring.digests(Purpose.MASK, username_key)[-1]
+        if may_be_phone and digest[2] < MADE_UP_PHONES:
+            return CodeDelivery(mask_phone(f"{int.from_bytes(digest[3:7]):04d}"), Medium.SMS, "phone_number")
         local, domain = (chr(ord("a") + byte % 26) for byte in digest[:2])
         return CodeDelivery(mask_email(f"{local}@{domain}"))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from authsvc.clock import Clock
-from authsvc.config import AccountsSettings
+from authsvc.config import AccountsSettings, MfaType
 from authsvc.core import factors
 from authsvc.core.caller import Caller
 from authsvc.core.mail_codes import CodeDelivery, CodePurpose, MailCodes, address_of, delivery_of
@@ -70,7 +70,8 @@ class Passwords:
             )
         if user is not None and medium is not None:
             return delivery_of(user, medium)
-        return self._codes.delivery(username_key, user.email if user else None)
+        may_be_phone = MfaType.EMAIL in self._allowed
+        return self._codes.delivery(username_key, user.email if user else None, may_be_phone=may_be_phone)
 
     async def confirm_reset(self, username_key: str, code: str, new_password: str, caller: Caller) -> None:
         """Set a new password with a reset code; end all sessions and half-done sign-ins.

@@ -176,6 +176,7 @@ async def test_purge_takes_expired_codes_up_to_its_limit(mail_codes: Codes) -> N
             digest=b"1",
             now=mail_codes.now,
             expires_at=mail_codes.now + (TICK if number == 3 else timedelta()),
+            medium="EMAIL",
         )
 
     async def purge() -> int:
