@@ -12,6 +12,7 @@ import structlog
 
 from authsvc.clock import Clock
 from authsvc.config import Settings
+from authsvc.core.audit import Audit
 from authsvc.core.custom_challenge import CustomChallenge
 from authsvc.core.custom_rounds import CustomRounds
 from authsvc.core.janitor import Janitor
@@ -107,12 +108,15 @@ class App:
             stack.callback(hasher.close)
             notices = Notices(ring)
             throttle = Throttle(counters, ring, settings.limits, settings.codes, clock)
+            audit = Audit(database, ring, clock)
             signing_keys = SigningKeys(database, ring, settings.tokens, clock)
-            sessions = Sessions(database, ring, signing_keys, notices, settings.tokens, clock)
+            sessions = Sessions(database, ring, signing_keys, notices, audit, settings.tokens, clock)
             codes = MailCodes(database, ring, throttle, notices, settings.codes, clock)
             policy = PasswordPolicy(settings.passwords, settings.accounts.mfa)
-            totp = Totp(database, ring, throttle, sessions, notices, settings.accounts, settings.challenges, clock)
-            recovery = Recovery(database, ring, throttle, sessions, notices, clock)
+            totp = Totp(
+                database, ring, throttle, sessions, notices, audit, settings.accounts, settings.challenges, clock
+            )
+            recovery = Recovery(database, ring, throttle, sessions, notices, audit, clock)
             hook = None
             if settings.hooks.challenge_target:
                 hook = ChallengeHookClient(settings.hooks)
@@ -121,13 +125,13 @@ class App:
                 database, ring, hasher, throttle, notices, policy, sessions, totp, recovery, hook, settings, clock
             )
             flows = Flows(
-                sign_up=SignUp(database, hasher, throttle, codes, policy, settings.accounts, clock),
+                sign_up=SignUp(database, hasher, throttle, codes, policy, audit, settings.accounts, clock),
                 sign_in=sign_in,
                 totp=totp,
                 recovery=recovery,
                 sessions=sessions,
                 passwords=Passwords(
-                    database, hasher, throttle, codes, policy, sessions, notices, settings.accounts, clock
+                    database, hasher, throttle, codes, policy, sessions, notices, audit, settings.accounts, clock
                 ),
                 policy=policy,
                 signing_keys=signing_keys,

@@ -12,9 +12,9 @@ from authsvc.clock import Clock
 from authsvc.core.audit_chain import chain_of, event_digest, head_parts, personal_digest
 from authsvc.core.caller import Caller
 from authsvc.crypto.sealing import KeyRing, Purpose
-from authsvc.crypto.tokens import new_handle
+from authsvc.crypto.tokens import new_handle, new_id
 from authsvc.errors import Conflict, DomainError, Reason
-from authsvc.store import audit
+from authsvc.store import audit, users
 from authsvc.store.audit import Event
 from authsvc.store.db import RETRY_CONFLICT, Database, Executor
 
@@ -26,6 +26,7 @@ class AuditKind(enum.StrEnum):
     SEND_SIGN_UP_CODE = "SEND_SIGN_UP_CODE"
     CONFIRM_SIGN_UP = "CONFIRM_SIGN_UP"
     SIGN_IN = "SIGN_IN"
+    CONTINUE_SIGN_IN = "CONTINUE_SIGN_IN"
     SEND_SIGN_IN_CODE = "SEND_SIGN_IN_CODE"
     REAUTHENTICATE = "REAUTHENTICATE"
     SIGN_OUT = "SIGN_OUT"
@@ -75,8 +76,7 @@ class AuditResult(enum.StrEnum):
     FAILURE = "FAILURE"
 
 
-# Refusals that say something of who tried. Those by limits are not evaluated, invalid fields say nothing, and what
-# fails for want of a database can't be recorded.
+# Refusals of something that was tried. Limits and dead sessions refuse before anything is evaluated.
 RECORDED = frozenset(
     {
         Reason.CODE_MISMATCH,
@@ -85,13 +85,8 @@ RECORDED = frozenset(
         Reason.NOT_AUTHORIZED,
         Reason.USER_NOT_FOUND,
         Reason.USER_DISABLED,
-        Reason.SESSION_EXPIRED,
         Reason.REFRESH_TOKEN_REUSED,
-        Reason.TOKEN_REVOKED,
-        Reason.REAUTHENTICATION_REQUIRED,
-        Reason.MFA_REQUIRED,
         Reason.PERMISSION_DENIED,
-        Reason.HOOK_UNAVAILABLE,
     }
 )
 # After them nothing personal of the user is left in the trail.
@@ -118,8 +113,12 @@ class AuditEvent:
 
 @dataclass(slots=True)
 class Tried:
-    """Gather what a flow learns of who tries what; a failure is recorded with it."""
+    """Gather what a flow learns of who tries what; a failure is recorded with it.
 
+    `username_key` is for flows that are told a name: its user is looked up if the flow has not.
+    """
+
+    username_key: str = ""
     user_id: UUID | None = None
     session_id: UUID | None = None
     details: dict[str, str] = field(default_factory=dict)
@@ -140,7 +139,7 @@ class Audit:
         the personal data of all of the user's events goes with it.
         """
         # In one order, so that two that record on several chains don't wait for each other.
-        for chain, event in sorted(((chain_of(event.user_id), event) for event in events), key=lambda each: each[0]):
+        for chain, event in sorted(((_chain_of(event), event) for event in events), key=lambda each: each[0]):
             await self._append(executor, chain, event)
             if event.kind in DELETIONS and event.result is AuditResult.SUCCESS and event.user_id is not None:
                 await audit.erase_of_user(executor, user_id=event.user_id)
@@ -151,6 +150,7 @@ class Audit:
         kind: AuditKind,
         caller: Caller,
         *,
+        username_key: str = "",
         user_id: UUID | None = None,
         session_id: UUID | None = None,
         actor: str = "user",
@@ -160,24 +160,32 @@ class Audit:
         Goes around transactions, not into one: with its rollback the record would go too. If a refusal can't be
         recorded the call fails for that reason instead: nothing is tried unseen.
         """
-        tried = Tried(user_id, session_id)
+        tried = Tried(username_key, user_id, session_id)
         try:
             yield tried
         except DomainError as error:
             if error.reason in RECORDED:
-                event = AuditEvent(
-                    kind=kind,
-                    caller=caller,
-                    user_id=tried.user_id,
-                    actor=actor,
-                    session_id=tried.session_id,
-                    result=AuditResult.FAILURE,
-                    reason=error.reason,
-                    details=tried.details,
-                )
-                async with self._database.transaction() as transaction:
-                    await self.record(transaction, event)
+                await self._record_failure(tried, kind, caller, actor, error.reason)
             raise
+
+    async def _record_failure(self, tried: Tried, kind: AuditKind, caller: Caller, actor: str, reason: Reason) -> None:
+        user_id = tried.user_id
+        if user_id is None and tried.username_key:
+            user_id = await users.find_id(self._database, username_key=tried.username_key)
+        event = AuditEvent(
+            kind=kind,
+            caller=caller,
+            user_id=user_id,
+            actor=actor,
+            session_id=tried.session_id,
+            result=AuditResult.FAILURE,
+            reason=reason,
+            details=tried.details,
+        )
+        # A name that nobody has is on one chain too, so that many tries at it wait as at one that somebody has.
+        chain = _chain_of(event) if user_id or not tried.username_key else chain_of(tried.username_key.encode())
+        async with self._database.transaction() as transaction:
+            await self._append(transaction, chain, event)
 
     async def _append(self, executor: Executor, chain: int, event: AuditEvent) -> None:
         head = await audit.lock_head(executor, chain=chain, user_id=event.user_id)
@@ -216,3 +224,8 @@ class Audit:
         seal = self._ring.digest(Purpose.AUDIT_HEAD, *head_parts(chain, undigested.sequence, digest, created_at))
         if not await audit.append(executor, event=replace(undigested, digest=digest), seal=seal):
             raise Conflict(retry_after=RETRY_CONFLICT)
+
+
+def _chain_of(event: AuditEvent) -> int:
+    # Nobody's events are spread, so that they don't all wait for each other.
+    return chain_of((event.user_id or new_id()).bytes)

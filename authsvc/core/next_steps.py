@@ -11,7 +11,7 @@ from authsvc.core.caller import Caller
 from authsvc.core.custom_challenge import ChallengeState, CustomChallenge
 from authsvc.core.mail_codes import CodeDelivery, delivery_of
 from authsvc.core.new_passwords import NewPasswords
-from authsvc.core.sessions import NewSession, Sessions, Tokens
+from authsvc.core.sessions import NewSession, Sessions
 from authsvc.core.sign_in_codes import SignInCodes
 from authsvc.core.steps import (
     ANSWERED_ELSEWHERE,
@@ -24,6 +24,7 @@ from authsvc.core.steps import (
     amr,
     next_step,
 )
+from authsvc.core.tokens import Tokens
 from authsvc.core.totp import Totp, TotpSetup
 from authsvc.crypto.sealing import KeyRing, Purpose
 from authsvc.crypto.tokens import new_handle

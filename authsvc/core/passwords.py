@@ -5,11 +5,12 @@ from __future__ import annotations
 from authsvc.clock import Clock
 from authsvc.config import AccountsSettings, MfaType
 from authsvc.core import factors
+from authsvc.core.audit import Audit, AuditEvent, AuditKind
 from authsvc.core.caller import Caller
 from authsvc.core.mail_codes import CodeDelivery, CodePurpose, MailCodes, address_of, delivery_of
 from authsvc.core.notices import MailKind, Notices, addressed
 from authsvc.core.password_policy import PasswordPolicy, own_words
-from authsvc.core.sessions import Bearer, Sessions
+from authsvc.core.sessions import Bearer, Sessions, event_of
 from authsvc.core.throttle import Action, Factor, Throttle
 from authsvc.crypto.password_hash import PasswordHasher
 from authsvc.crypto.tokens import new_id
@@ -33,6 +34,7 @@ class Passwords:
         policy: PasswordPolicy,
         sessions: Sessions,
         notices: Notices,
+        audit: Audit,
         settings: AccountsSettings,
         clock: Clock,
     ) -> None:
@@ -43,6 +45,7 @@ class Passwords:
         self._policy = policy
         self._sessions = sessions
         self._notices = notices
+        self._audit = audit
         self._allowed = frozenset(settings.mfa_types)
         self._clock = clock
 
@@ -68,6 +71,8 @@ class Passwords:
                 now=now,
                 medium=medium or Medium.EMAIL,
             )
+            event = AuditEvent(AuditKind.RESET_PASSWORD, caller, user.user_id if user else None)
+            await self._audit.record(transaction, event)
         if user is not None and medium is not None:
             return delivery_of(user, medium)
         may_be_phone = MfaType.EMAIL in self._allowed
@@ -85,28 +90,31 @@ class Passwords:
         field = "new_password"
         password = self._new_password(new_password, field, own_words(username_key, None))
         await self._throttle.spend_call(Action.RESET, caller)
-        async with self._hasher.place() as place:
-            await self._codes.try_code(CodePurpose.RESET_PASSWORD, username_key, code)
-            user = await users.find(self._database, username_key=username_key)
-            if user is None:
-                raise CodeExpired
-            try:
-                self._new_password(new_password, field, own_words(username_key, user.email))
-            except InvalidPassword:
-                await self._codes.forgive(CodePurpose.RESET_PASSWORD, username_key, code)
-                raise
-            hash_ = await place.hash(password)
-        now = self._clock.now()
-        async with self._database.transaction() as transaction:
-            locked = await users.lock(transaction, user_id=user.user_id)
-            if locked is None:
-                raise CodeExpired
-            medium = await self._codes.consume(transaction, CodePurpose.RESET_PASSWORD, username_key, code, now=now)
-            await passwords.replace(transaction, user_id=user.user_id, hash_=hash_, now=now, recovered_by=medium)
-            await users.finish_reset(transaction, user_id=user.user_id)
-            await self._sessions.end_all(transaction, user.user_id, now)
-            await self._throttle.forget(transaction, username_key, Factor.PASSWORD)
-            await self._notices.tell(transaction, MailKind.PASSWORD_CHANGED, locked, now=now)
+        async with self._audit.failures(AuditKind.CONFIRM_RESET_PASSWORD, caller, username_key=username_key):
+            async with self._hasher.place() as place:
+                await self._codes.try_code(CodePurpose.RESET_PASSWORD, username_key, code)
+                user = await users.find(self._database, username_key=username_key)
+                if user is None:
+                    raise CodeExpired
+                try:
+                    self._new_password(new_password, field, own_words(username_key, user.email))
+                except InvalidPassword:
+                    await self._codes.forgive(CodePurpose.RESET_PASSWORD, username_key, code)
+                    raise
+                hash_ = await place.hash(password)
+            now = self._clock.now()
+            async with self._database.transaction() as transaction:
+                locked = await users.lock(transaction, user_id=user.user_id)
+                if locked is None:
+                    raise CodeExpired
+                medium = await self._codes.consume(transaction, CodePurpose.RESET_PASSWORD, username_key, code, now=now)
+                await passwords.replace(transaction, user_id=user.user_id, hash_=hash_, now=now, recovered_by=medium)
+                await users.finish_reset(transaction, user_id=user.user_id)
+                await self._sessions.end_all(transaction, user.user_id, now)
+                await self._throttle.forget(transaction, username_key, Factor.PASSWORD)
+                await self._notices.tell(transaction, MailKind.PASSWORD_CHANGED, locked, now=now)
+                event = AuditEvent(AuditKind.CONFIRM_RESET_PASSWORD, caller, user.user_id)
+                await self._audit.record(transaction, event)
 
     async def update(self, bearer: Bearer, previous: str, proposed: str) -> None:
         """Change the password; end the user's other sessions and half-done sign-ins.
@@ -131,22 +139,26 @@ class Passwords:
         # Whether it is the present one or not: nothing was guessed, so there is nothing to count.
         if normal == password:
             raise InvalidPassword(violations=(Violation(field, "REUSED", "must not be the previous password"),))
-        async with self._hasher.place() as place:
-            await self._throttle.spend_try(Factor.PASSWORD, standing.username_key)
-            credential = await passwords.find(self._database, username_key=standing.username_key)
-            verified = credential.hash if credential else None
-            if not await place.verify(verified, normal) or verified is None:
-                raise NotAuthorized
-            hash_ = await place.hash(password)
-        now = self._clock.now()
-        async with self._database.transaction() as transaction:
-            user = await self._sessions.hold(transaction, bearer)
-            if not await passwords.has_hash(transaction, user_id=user.user_id, hash_=verified):
-                raise Conflict(retry_after=RETRY_CONFLICT)
-            await passwords.replace(transaction, user_id=user.user_id, hash_=hash_, now=now)
-            await self._sessions.end_all(transaction, user.user_id, now, keep=standing.session_id)
-            await self._throttle.forget(transaction, user.username_key, Factor.PASSWORD)
-            await self._notices.tell(transaction, MailKind.PASSWORD_CHANGED, user, now=now)
+        async with self._audit.failures(
+            AuditKind.UPDATE_PASSWORD, bearer.caller, user_id=standing.user_id, session_id=standing.session_id
+        ):
+            async with self._hasher.place() as place:
+                await self._throttle.spend_try(Factor.PASSWORD, standing.username_key)
+                credential = await passwords.find(self._database, username_key=standing.username_key)
+                verified = credential.hash if credential else None
+                if not await place.verify(verified, normal) or verified is None:
+                    raise NotAuthorized
+                hash_ = await place.hash(password)
+            now = self._clock.now()
+            async with self._database.transaction() as transaction:
+                user = await self._sessions.hold(transaction, bearer)
+                if not await passwords.has_hash(transaction, user_id=user.user_id, hash_=verified):
+                    raise Conflict(retry_after=RETRY_CONFLICT)
+                await passwords.replace(transaction, user_id=user.user_id, hash_=hash_, now=now)
+                await self._sessions.end_all(transaction, user.user_id, now, keep=standing.session_id)
+                await self._throttle.forget(transaction, user.username_key, Factor.PASSWORD)
+                await self._notices.tell(transaction, MailKind.PASSWORD_CHANGED, user, now=now)
+                await self._audit.record(transaction, event_of(bearer, AuditKind.UPDATE_PASSWORD))
 
     async def _recovery_medium(self, executor: Executor, user: User | None) -> Medium | None:
         # The same statement for a name that doesn't exist.

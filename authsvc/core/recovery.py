@@ -6,8 +6,9 @@ import re
 from datetime import datetime
 
 from authsvc.clock import Clock
+from authsvc.core.audit import Audit, AuditKind
 from authsvc.core.notices import MailKind, Notices
-from authsvc.core.sessions import Bearer, Sessions
+from authsvc.core.sessions import Bearer, Sessions, event_of
 from authsvc.core.throttle import Factor, Throttle
 from authsvc.crypto.sealing import KeyRing, Purpose
 from authsvc.crypto.tokens import new_recovery_code
@@ -35,6 +36,7 @@ class Recovery:
         throttle: Throttle,
         sessions: Sessions,
         notices: Notices,
+        audit: Audit,
         clock: Clock,
     ) -> None:
         self._database = database
@@ -42,6 +44,7 @@ class Recovery:
         self._throttle = throttle
         self._sessions = sessions
         self._notices = notices
+        self._audit = audit
         self._clock = clock
 
     async def generate(self, bearer: Bearer) -> list[str]:
@@ -62,6 +65,7 @@ class Recovery:
             # Nothing has been guessed at the new ones.
             await self._throttle.forget(transaction, user.username_key, Factor.RECOVERY_CODE)
             await self._notices.tell(transaction, MailKind.MFA_CHANGED, user, now=now)
+            await self._audit.record(transaction, event_of(bearer, AuditKind.GENERATE_RECOVERY_CODES))
         return [_grouped(code) for code in codes]
 
     async def accept(self, executor: Executor, user: User, code: str, now: datetime) -> int:

@@ -2,52 +2,35 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from uuid import UUID
 
 from authsvc.clock import Clock
 from authsvc.config import TokensSettings
+from authsvc.core.audit import Audit, AuditEvent, AuditKind, AuditResult
 from authsvc.core.caller import Caller
 from authsvc.core.notices import MailKind, Notices
+from authsvc.core.pages import PAGE_SIZE, page_token, position_of
 from authsvc.core.signing_keys import SigningKeys
-from authsvc.crypto.jwt import ACCESS_TOKEN_TYPE, ID_TOKEN_TYPE
-from authsvc.crypto.sealing import KeyRing, Purpose, UnsealError
+from authsvc.core.tokens import Tokens, TokenSigner
+from authsvc.crypto.sealing import KeyRing, Purpose
 from authsvc.crypto.tokens import new_handle, new_id
 from authsvc.errors import (
-    InvalidFields,
     ReauthenticationRequired,
     RefreshTokenReused,
     TokenExpired,
     TokenInvalid,
     TokenRevoked,
     UserDisabled,
-    Violation,
 )
 from authsvc.store import challenges, refresh_tokens, sessions, users
 from authsvc.store.db import Database, Executor
 from authsvc.store.sessions import Session, Standing
 from authsvc.store.users import User
 
-PAGE_SIZE = 50
-LARGEST_PAGE = 100
 _END_OF_TIME = datetime(9999, 1, 1, tzinfo=UTC)
 _LAST_ID = UUID(int=(1 << 128) - 1)
-
-
-@dataclass(frozen=True, slots=True)
-class Tokens:
-    """Hold the tokens of a signed-in user."""
-
-    access_token: str
-    id_token: str
-    refresh_token: str
-    access_token_expires_at: datetime
-
-    def __repr__(self) -> str:
-        return "Tokens(…)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +64,12 @@ class SessionPage:
     next_page_token: str
 
 
+def event_of(bearer: Bearer, kind: AuditKind, **details: str) -> AuditEvent:
+    """Return what a signed-in user did, for the audit trail."""
+    standing = bearer.standing
+    return AuditEvent(kind, bearer.caller, standing.user_id, session_id=standing.session_id, details=details)
+
+
 class Sessions:
     """Start, authenticate, refresh, list and end sessions."""
 
@@ -90,13 +79,16 @@ class Sessions:
         ring: KeyRing,
         signing_keys: SigningKeys,
         notices: Notices,
+        audit: Audit,
         settings: TokensSettings,
         clock: Clock,
     ) -> None:
         self._database = database
         self._ring = ring
         self._signing_keys = signing_keys
+        self._signer = TokenSigner(signing_keys, settings, clock)
         self._notices = notices
+        self._audit = audit
         self._settings = settings
         self._clock = clock
 
@@ -120,7 +112,7 @@ class Sessions:
 
     async def tokens_of(self, user: User, new: NewSession) -> Tokens:
         """Sign the first tokens of a session; the access token's `jti` is the session's `origin_jti`."""
-        return await self._sign(
+        return await self._signer.sign(
             user=user,
             session_id=new.session_id,
             origin_jti=new.origin_jti,
@@ -224,8 +216,8 @@ class Sessions:
                     client_user_agent=caller.user_agent,
                 )
         if not rotated:
-            successor = await self._same_successor(found.digest, user, standing, now)
-        return await self._sign(
+            successor = await self._same_successor(found.digest, user, standing, caller, now)
+        return await self._signer.sign(
             user=user,
             session_id=standing.session_id,
             origin_jti=standing.origin_jti,
@@ -240,13 +232,15 @@ class Sessions:
         """End the bearer's session or, `everywhere`, all sessions and half-done sign-ins of the user."""
         now = self._clock.now()
         user_id = bearer.standing.user_id
-        if not everywhere:
-            await self.revoke(bearer, bearer.standing.session_id)
-            return
         async with self._database.transaction() as transaction:
-            # A sign-in that finishes at this moment comes before or after as a whole.
+            # A sign-in that finishes at this moment, and what the session began, come before or after as a whole.
             await users.lock(transaction, user_id=user_id)
-            await self.end_all(transaction, user_id, now)
+            if everywhere:
+                await self.end_all(transaction, user_id, now)
+            else:
+                await sessions.revoke(transaction, session_id=bearer.standing.session_id, user_id=user_id, now=now)
+            scope = "GLOBAL" if everywhere else "SESSION"
+            await self._audit.record(transaction, event_of(bearer, AuditKind.SIGN_OUT, scope=scope))
 
     async def end_all(self, executor: Executor, user_id: UUID, now: datetime, *, keep: UUID | None = None) -> None:
         """End all sessions but one to `keep`, and half-done sign-ins, in a transaction that holds the user's row."""
@@ -259,9 +253,11 @@ class Sessions:
         async with self._database.transaction() as transaction:
             # What the session began comes before as a whole, or finds it ended.
             await users.lock(transaction, user_id=user_id)
-            await sessions.revoke(transaction, session_id=session_id, user_id=user_id, now=self._clock.now())
+            if await sessions.revoke(transaction, session_id=session_id, user_id=user_id, now=self._clock.now()):
+                event = event_of(bearer, AuditKind.REVOKE_SESSION, revoked_session_id=str(session_id))
+                await self._audit.record(transaction, event)
 
-    async def list_live(self, bearer: Bearer, *, page_size: int, page_token: str) -> SessionPage:
+    async def list_live(self, bearer: Bearer, *, page_size: int, token: str) -> SessionPage:
         """List the user's live sessions, latest first, 50 by default.
 
         Raises:
@@ -273,13 +269,19 @@ class Sessions:
             self._database,
             user_id=user_id,
             now=self._clock.now(),
-            before=self._open_page_token(page_token, user_id),
+            before=self._before(token, user_id),
             limit=size + 1,
         )
         page = found[:size]
-        return SessionPage(page, self._page_token(page[-1]) if len(found) > size else "")
+        if len(found) <= size:
+            return SessionPage(page, "")
+        last = page[-1]
+        position = f"{last.created_at.isoformat()} {last.session_id}"
+        return SessionPage(page, page_token(self._ring, position, bound_to=str(user_id)))
 
-    async def _same_successor(self, digest: bytes, user: User, standing: Standing, now: datetime) -> str:
+    async def _same_successor(
+        self, digest: bytes, user: User, standing: Standing, caller: Caller, now: datetime
+    ) -> str:
         found = await refresh_tokens.find(self._database, digests=[digest])
         if found is None or found.used_at is None:
             raise TokenRevoked
@@ -291,58 +293,20 @@ class Sessions:
             revoked = await sessions.revoke(transaction, session_id=standing.session_id, user_id=user.user_id, now=now)
             if revoked:
                 await self._notices.tell(transaction, MailKind.REFRESH_TOKEN_REUSED, user, now=now)
+                event = AuditEvent(
+                    AuditKind.REFRESH_TOKEN_REUSED,
+                    caller,
+                    user.user_id,
+                    session_id=standing.session_id,
+                    result=AuditResult.FAILURE,
+                    reason=RefreshTokenReused.reason,
+                )
+                await self._audit.record(transaction, event)
         raise RefreshTokenReused
 
-    async def _sign(
-        self,
-        *,
-        user: User,
-        session_id: UUID,
-        origin_jti: UUID,
-        access_jti: UUID,
-        amr: list[str],
-        auth_time: datetime,
-        session_ends_at: datetime,
-        refresh_token: str,
-    ) -> Tokens:
-        key = await self._signing_keys.current()
-        issued_at = int(self._clock.now().timestamp())
-        # Who verifies tokens without asking must not take them for longer than the session lives.
-        expires_at = min(issued_at + int(self._settings.access_ttl.total_seconds()), int(session_ends_at.timestamp()))
-        shared = {
-            "iss": self._settings.issuer,
-            "aud": self._settings.audience,
-            "sub": str(user.user_id),
-            "sid": str(session_id),
-            "origin_jti": str(origin_jti),
-            "auth_time": int(auth_time.timestamp()),
-            "amr": amr,
-            "iat": issued_at,
-            "exp": expires_at,
-            "username": user.username,
-            "groups": [],
-        }
-        access = key.sign({**shared, "jti": str(access_jti), "token_use": "access"}, typ=ACCESS_TOKEN_TYPE)
-        about = {
-            **user.attributes,
-            **({"email": user.email, "email_verified": user.email_verified_at is not None} if user.email else {}),
-        }
-        identity = key.sign({**about, **shared, "jti": str(new_id()), "token_use": "id"}, typ=ID_TOKEN_TYPE)
-        return Tokens(access, identity, refresh_token, datetime.fromtimestamp(expires_at, UTC))
-
-    def _page_token(self, last: Session) -> str:
-        position = f"{last.created_at.isoformat()} {last.session_id}"
-        sealed = self._ring.seal(Purpose.PAGE, position.encode(), bound_to=str(last.user_id))
-        return base64.urlsafe_b64encode(sealed).decode().rstrip("=")
-
-    def _open_page_token(self, token: str, user_id: UUID) -> tuple[datetime, UUID]:
-        if not token:
+    def _before(self, token: str, user_id: UUID) -> tuple[datetime, UUID]:
+        position = position_of(self._ring, token, bound_to=str(user_id))
+        if not position:
             return _END_OF_TIME, _LAST_ID
-        try:
-            sealed = base64.urlsafe_b64decode(token + "=" * (-len(token) % 4))
-            created_at, session_id = self._ring.open(Purpose.PAGE, sealed, bound_to=str(user_id)).decode().split(" ")
-        except (UnsealError, binascii.Error, ValueError) as error:
-            raise InvalidFields(
-                violations=(Violation("page_token", "PAGE_TOKEN", "must be next_page_token of the page before"),)
-            ) from error
+        created_at, session_id = position.split(" ")
         return datetime.fromisoformat(created_at), UUID(session_id)

@@ -10,6 +10,7 @@ from uuid import UUID
 from authsvc.clock import Clock
 from authsvc.config import AccountsSettings
 from authsvc.core.attributes import Attributes, parse_attributes
+from authsvc.core.audit import Audit, AuditEvent, AuditKind
 from authsvc.core.caller import Caller
 from authsvc.core.mail_codes import CodeDelivery, CodePurpose, MailCodes
 from authsvc.core.names import Username, parse_username
@@ -53,6 +54,7 @@ class SignUp:
         throttle: Throttle,
         codes: MailCodes,
         policy: PasswordPolicy,
+        audit: Audit,
         settings: AccountsSettings,
         clock: Clock,
     ) -> None:
@@ -61,6 +63,7 @@ class SignUp:
         self._throttle = throttle
         self._codes = codes
         self._policy = policy
+        self._audit = audit
         self._settings = settings
         self._clock = clock
 
@@ -118,6 +121,7 @@ class SignUp:
                 )
             # What was guessed at the name before belongs to whoever had it.
             await self._throttle.forget(transaction, key, *Factor)
+            await self._audit.record(transaction, AuditEvent(AuditKind.SIGN_UP, caller, user_id))
         delivery = self._codes.delivery(key, email.address) if needs_code and email else None
         return SignUpOutcome(user_id, delivery)
 
@@ -130,13 +134,16 @@ class SignUp:
             LimitExceeded: too many tries from this source or for this name.
         """
         await self._throttle.spend_call(Action.SIGN_UP, caller)
-        await self._codes.try_code(CodePurpose.SIGN_UP, username_key, code)
-        now = self._clock.now()
-        async with self._database.transaction() as transaction:
-            # The account's row before the code's, as everywhere: a code resent meanwhile must wait, not deadlock.
-            if await users.confirm(transaction, username_key=username_key, now=now) is None:
-                raise CodeExpired
-            await self._codes.consume(transaction, CodePurpose.SIGN_UP, username_key, code, now=now)
+        async with self._audit.failures(AuditKind.CONFIRM_SIGN_UP, caller, username_key=username_key):
+            await self._codes.try_code(CodePurpose.SIGN_UP, username_key, code)
+            now = self._clock.now()
+            async with self._database.transaction() as transaction:
+                # The account's row before the code's, as everywhere: a code resent meanwhile must wait, not deadlock.
+                user_id = await users.confirm(transaction, username_key=username_key, now=now)
+                if user_id is None:
+                    raise CodeExpired
+                await self._codes.consume(transaction, CodePurpose.SIGN_UP, username_key, code, now=now)
+                await self._audit.record(transaction, AuditEvent(AuditKind.CONFIRM_SIGN_UP, caller, user_id))
 
     async def resend(self, username_key: str, caller: Caller) -> CodeDelivery:
         """Send a new code to an unconfirmed account; others are answered alike and sent nothing.
@@ -166,6 +173,8 @@ class SignUp:
                 email_key=user.email_key if user else None,
                 now=now,
             )
+            event = AuditEvent(AuditKind.SEND_SIGN_UP_CODE, caller, user.user_id if user else None)
+            await self._audit.record(transaction, event)
         return self._codes.delivery(username_key, user.email if user else None)
 
     async def _send_code(

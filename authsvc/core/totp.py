@@ -8,8 +8,9 @@ from uuid import UUID
 
 from authsvc.clock import Clock
 from authsvc.config import AccountsSettings, ChallengesSettings
+from authsvc.core.audit import Audit, AuditKind
 from authsvc.core.notices import MailKind, Notices
-from authsvc.core.sessions import Bearer, Sessions
+from authsvc.core.sessions import Bearer, Sessions, event_of
 from authsvc.core.throttle import Factor, Throttle
 from authsvc.crypto.sealing import KeyRing, Purpose
 from authsvc.crypto.tokens import new_handle, new_id
@@ -58,6 +59,7 @@ class Totp:
         throttle: Throttle,
         sessions: Sessions,
         notices: Notices,
+        audit: Audit,
         accounts: AccountsSettings,
         limits: ChallengesSettings,
         clock: Clock,
@@ -67,6 +69,7 @@ class Totp:
         self._throttle = throttle
         self._sessions = sessions
         self._notices = notices
+        self._audit = audit
         self._accounts = accounts
         self._limits = limits
         self._clock = clock
@@ -106,22 +109,27 @@ class Totp:
             TotpDeviceLimit: the account got as many as it may have meanwhile.
             LimitExceeded: too many wrong codes.
         """
-        challenge = await challenges.find_live(
-            self._database,
-            digests=self._ring.digests(Purpose.CHALLENGE, session),
-            now=self._clock.now(),
-            max_wrong=self._limits.max_wrong,
-        )
-        if challenge is None or challenge.step != VERIFY_TOTP or challenge.user_id != bearer.standing.user_id:
-            raise SessionExpired
-        match = await self.match_pending(challenge, code)
-        now = self._clock.now()
-        async with self._database.transaction() as transaction:
-            user = await self._sessions.hold(transaction, bearer)
-            if not await challenges.consume(transaction, digest=challenge.digest, now=now):
+        caller, standing = bearer.caller, bearer.standing
+        async with self._audit.failures(
+            AuditKind.ADD_TOTP_DEVICE, caller, user_id=standing.user_id, session_id=standing.session_id
+        ):
+            challenge = await challenges.find_live(
+                self._database,
+                digests=self._ring.digests(Purpose.CHALLENGE, session),
+                now=self._clock.now(),
+                max_wrong=self._limits.max_wrong,
+            )
+            if challenge is None or challenge.step != VERIFY_TOTP or challenge.user_id != bearer.standing.user_id:
                 raise SessionExpired
-            await self._require_room(transaction, user)
-            await self.activate(transaction, user, match, now)
+            match = await self.match_pending(challenge, code)
+            now = self._clock.now()
+            async with self._database.transaction() as transaction:
+                user = await self._sessions.hold(transaction, bearer)
+                if not await challenges.consume(transaction, digest=challenge.digest, now=now):
+                    raise SessionExpired
+                await self._require_room(transaction, user)
+                await self.activate(transaction, user, match, now)
+                await self._audit.record(transaction, event_of(bearer, AuditKind.ADD_TOTP_DEVICE))
 
     async def begin_setup(self, executor: Executor, user: User, friendly_name: str, now: datetime) -> TotpSetup:
         """Store a pending authenticator in the caller's transaction; active ones keep working."""

@@ -81,7 +81,7 @@ class AuthServicer(AccountServicer):
     async def ListSessions(self, request: pb.ListSessionsRequest, context: Context) -> pb.ListSessionsResponse:
         bearer = await self._flows.bearer()
         page_size, page_token = validation.list_sessions(request)
-        page = await self._flows.sessions.list_live(bearer, page_size=page_size, page_token=page_token)
+        page = await self._flows.sessions.list_live(bearer, page_size=page_size, token=page_token)
         return convert.session_page(page, bearer.standing.session_id)
 
     async def RevokeSession(self, request: pb.RevokeSessionRequest, context: Context) -> pb.RevokeSessionResponse:

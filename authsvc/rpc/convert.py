@@ -9,8 +9,9 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from authsvc.core.mail_codes import CodeDelivery
 from authsvc.core.next_steps import SignInOutcome
-from authsvc.core.sessions import Bearer, SessionPage, Tokens
+from authsvc.core.sessions import Bearer, SessionPage
 from authsvc.core.steps import Step
+from authsvc.core.tokens import Tokens
 from authsvc.core.totp import TotpSetup
 from authsvc.store.sessions import Session
 from authsvc.store.signing_keys import SigningKeyRow

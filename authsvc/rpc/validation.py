@@ -6,8 +6,8 @@ from uuid import UUID
 
 from authsvc.core.attributes import has_control_characters
 from authsvc.core.names import Username, parse_code, parse_username
+from authsvc.core.pages import LARGEST_PAGE
 from authsvc.core.password_policy import PasswordPolicy
-from authsvc.core.sessions import LARGEST_PAGE
 from authsvc.core.sign_in_answers import Answer
 from authsvc.core.steps import AnswerKind
 from authsvc.errors import Violation

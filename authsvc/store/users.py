@@ -121,6 +121,19 @@ async def find(executor: Executor, *, username_key: str) -> User | None:
     return None if row is None else User(**row)
 
 
+FIND_ID = """
+select user_id
+  from users
+ where username_key = $1
+"""
+
+
+async def find_id(executor: Executor, *, username_key: str) -> UUID | None:
+    """Find the id of an account by the key of its name."""
+    found: UUID | None = await executor.fetchval(FIND_ID, username_key)
+    return found
+
+
 FIND_BY_ID = """
 select user_id, username, username_key, status, email, email_key, email_verified_at, attributes, created_at,
        reserved_until, disabled_at, totp_mfa, sms_mfa, email_mfa, preferred_mfa, phone_verified_at, pending_email,

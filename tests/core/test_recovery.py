@@ -9,6 +9,7 @@ from uuid import UUID
 import pytest
 
 from authsvc.config import Settings
+from authsvc.core.audit import Audit
 from authsvc.core.notices import MailKind, Notices
 from authsvc.core.recovery import Recovery
 from authsvc.core.sessions import Sessions
@@ -32,8 +33,9 @@ def made(database: Database, ring: KeyRing, settings: Settings, clock: FakeClock
     """Make what accepts recovery codes, on the service's database and keys."""
     throttle = Throttle(database, ring, settings.limits, settings.codes, clock)
     keys, notices = SigningKeys(database, ring, settings.tokens, clock), Notices(ring)
-    sessions = Sessions(database, ring, keys, notices, settings.tokens, clock)
-    return Recovery(database, ring, throttle, sessions, notices, clock), throttle
+    audit = Audit(database, ring, clock)
+    sessions = Sessions(database, ring, keys, notices, audit, settings.tokens, clock)
+    return Recovery(database, ring, throttle, sessions, notices, audit, clock), throttle
 
 
 @pytest.fixture
