@@ -67,8 +67,10 @@ class SignIn:
         self._max_wrong = settings.challenges.max_wrong
         self._clock = clock
 
-    async def start(self, username_key: str, password: str, caller: Caller) -> SignInOutcome:
-        """Verify a password and tell the first step.
+    async def start(
+        self, username_key: str, password: str, caller: Caller, *, typed: str | None = None
+    ) -> SignInOutcome:
+        """Verify a password, which was `typed` before it was normalised, and tell the first step.
 
         Raises:
             NotAuthorized: wrong username or password; UserNotFound instead for a wrong username, by setting.
@@ -82,7 +84,7 @@ class SignIn:
         async with self._hasher.place() as place:
             await self._throttle.spend_try(Factor.PASSWORD, username_key)
             for _ in range(READS):
-                advance = await self._try_password(place, username_key, password, caller)
+                advance = await self._try_password(place, username_key, password, typed, caller)
                 if isinstance(advance, DomainError):
                     raise advance
                 if advance is not None:
@@ -132,7 +134,7 @@ class SignIn:
             return await self._codes.resend(transaction, medium, challenge, user)
 
     async def _try_password(
-        self, place: HashPlace, username_key: str, password: str, caller: Caller
+        self, place: HashPlace, username_key: str, password: str, typed: str | None, caller: Caller
     ) -> Advance | DomainError | None:
         """Verify a password and store the first step; None if the hash was changed meanwhile.
 
@@ -141,7 +143,7 @@ class SignIn:
         # No connection is held while the hash runs.
         credential = await passwords.find(self._database, username_key=username_key)
         verified = credential.hash if credential else None
-        is_right = await place.verify(verified, password)
+        is_right = await place.verify(verified, password, typed=typed)
         now = self._clock.now()
         if credential is None and not self._accounts.prevent_user_existence_errors:
             raise UserNotFound

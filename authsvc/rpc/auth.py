@@ -34,7 +34,10 @@ class AuthServicer(AccountServicer):
 
     async def SignIn(self, request: pb.SignInRequest, context: Context) -> pb.SignInResponse:
         username_key, password = validation.sign_in(request, self._flows.policy)
-        return convert.sign_in(await self._flows.sign_in.start(username_key, password, current_call.get().caller))
+        outcome = await self._flows.sign_in.start(
+            username_key, password, current_call.get().caller, typed=request.password
+        )
+        return convert.sign_in(outcome)
 
     async def ConfirmSignIn(self, request: pb.ConfirmSignInRequest, context: Context) -> pb.ConfirmSignInResponse:
         session, answer = validation.confirm_sign_in(request)
