@@ -19,7 +19,6 @@ from authsvc.store.db import Database, Executor
 from authsvc.store.outbox import Medium
 from authsvc.store.users import User
 
-
 # Of 256 names without an account so many seem to be sent an SMS, where that can be.
 MADE_UP_PHONES = 32
 

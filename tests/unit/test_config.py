@@ -141,7 +141,12 @@ def test_names_of_others_are_left_alone() -> None:
 def test_secret_can_be_read_from_a_file(tmp_path: Path) -> None:
     """Each secret, and nothing else, has a `_FILE` form; the line break at the end of the file is not part of it."""
     secrets = {name for name, target in NAMES.items() if is_secret(*target)}
-    assert secrets == {"AUTHSVC_DATABASE_URL", "AUTHSVC_KEYS_MASTER", "AUTHSVC_MAIL_SMTP_PASSWORD"}
+    assert secrets == {
+        "AUTHSVC_DATABASE_URL",
+        "AUTHSVC_KEYS_MASTER",
+        "AUTHSVC_MAIL_SMTP_PASSWORD",
+        "AUTHSVC_SMS_WEBHOOK_SECRET",
+    }
     (tmp_path / "secret").write_text("first\nsecond \n\n")
     for name in secrets:
         section, field = NAMES[name]
