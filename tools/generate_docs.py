@@ -6,15 +6,10 @@ Usage: python -m tools.generate_docs
 from __future__ import annotations
 
 import re
-from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
-from annotated_types import Ge, Le, MaxLen, MinLen
-from pydantic import SecretStr
-from pydantic.fields import FieldInfo
-
-from authsvc.config import SETTINGS_FILE, Settings, is_secret, setting_names
+from authsvc.config import SETTINGS_FILE
+from authsvc.config.describe import Value, described, sections
 from authsvc.errors import Reason
 from authsvc.rpc.status import CODES
 
@@ -31,19 +26,28 @@ def configuration() -> str:
         "",
         "Every setting is an environment variable, and a key of the TOML file that "
         f"`{SETTINGS_FILE}` names; the environment wins.",
-        "A secret can be given as `…_FILE`, the path of a file with the value. An unknown name, or a value out",
-        "of its range, stops the start with a line that says what is wrong. Lists are separated by commas.",
+        "A secret can be given as `…_FILE`, or `…_file` in the file: the path of a file with the value. An unknown",
+        "name, or a value out of its range, stops the start with a line that says what is wrong. Lists are separated",
+        "by commas; in the file they may be arrays.",
+        "",
+        "`authsvc init` asks for the rules of sign-in and writes the file, with every other setting as a comment.",
+        "Nothing in it is for good: any setting can be changed later, and holds for the accounts that are there from",
+        "the next start of the servers on. There is never a need for a second pool of users. Turning MFA on, for one,",
+        "leads every user through set-up at their next sign-in; turning a kind of second factor off leaves those who",
+        "have it with their others.",
     ]
-    names = {target: name for name, target in setting_names().items()}
-    for section, holder in Settings.model_fields.items():
-        model: Any = holder.annotation
-        lines += ["", f"## [{section}]", "", (model.__doc__ or "").strip(), ""]
+    for section, about in sections().items():
+        lines += ["", f"## [{section}]", "", about, ""]
         lines += ["| environment | key | default | range | meaning |", "|---|---|---|---|---|"]
-        for field, info in model.model_fields.items():
-            name = names[section, field]
-            key = name.removeprefix(f"AUTHSVC_{section.upper()}_").lower()
-            secret = " Secret." if is_secret(section, field) else ""
-            cells = (f"`{name}`", f"`{key}`", _default(info), _range(info), f"{info.description}{secret}")
+        for setting in described(section):
+            secret = " Secret." if setting.is_secret else ""
+            cells = (
+                f"`{setting.name}`",
+                f"`{setting.key}`",
+                _default(setting.default),
+                setting.bounds or "-",
+                f"{setting.meaning}{secret}",
+            )
             lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
     return "\n".join(lines) + "\n"
 
@@ -78,37 +82,16 @@ def errors() -> str:
 GENERATED = {"configuration.md": configuration, "errors.md": errors}
 
 
-def _default(info: FieldInfo) -> str:
-    value = info.default
-    if value is None or value == () or (isinstance(value, SecretStr) and not value.get_secret_value()):
-        return "-"
-    if isinstance(value, timedelta):
-        return _seconds(value)
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, tuple):
-        return f"`{','.join(map(str, value))}`"
-    return f"`{value}`" if isinstance(value, str) and value else str(value) or "-"
-
-
-def _range(info: FieldInfo) -> str:
-    bounds: dict[type, str] = {}
-    for rule in info.metadata:
-        if isinstance(rule, Ge | Le):
-            bound: Any = rule.ge if isinstance(rule, Ge) else rule.le
-            bounds[type(rule)] = _seconds(bound) if isinstance(bound, timedelta) else str(bound)
-    if bounds:
-        return f"{bounds[Ge]}-{bounds[Le]}"
-    most = next((rule.max_length for rule in info.metadata if isinstance(rule, MaxLen)), None)
-    least = next((rule.min_length for rule in info.metadata if isinstance(rule, MinLen)), 0)
-    if most is not None:
-        return f"{least}-{most} characters"
-    return "true, false" if isinstance(info.default, bool) else "-"
-
-
-def _seconds(duration: timedelta) -> str:
-    seconds = duration.total_seconds()
-    return str(int(seconds)) if seconds.is_integer() else str(seconds)
+def _default(value: Value) -> str:
+    match value:
+        case bool():
+            return str(value).lower()
+        case list():
+            return f"`{','.join(value)}`" if value else "-"
+        case str():
+            return f"`{value}`" if value else "-"
+        case _:
+            return str(value)
 
 
 def main() -> None:

@@ -12,6 +12,7 @@ from authsvc.cli.failures import Failed
 # what one of them needs (gRPC, a terminal's colours) must not slow down the others, least of all a health check that
 # runs every few seconds.
 _COMMANDS = {
+    "init": "Ask for the rules of sign-in, and write a settings file.",
     "serve": "Run the server.",
     "migrate": "Create the database schema, or bring it up to date.",
     "keys": "Make master keys; list and rotate the keys that sign tokens.",

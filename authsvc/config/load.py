@@ -83,9 +83,13 @@ def _read_settings_file(
             faults.append(f"{path}: {section!r} must be a section")
             continue
         for key, value in fields.items():
-            target = names.get(f"{PREFIX}{section}_{key}".upper())
+            target, from_file = _find(f"{PREFIX}{section}_{key}".upper(), names)
             if target is None:
                 faults.append(f"{path}: unknown setting {key!r} in [{section}]")
+            elif from_file and key.removesuffix("_file") in fields:
+                faults.append(f"{path}: give either {key} or {key.removesuffix('_file')} in [{section}], not both")
+            elif from_file:
+                _read_secret(f"{path}: {key} in [{section}]", value, target, values, faults)
             else:
                 values.setdefault(target[0], {})[target[1]] = value
 
@@ -93,20 +97,32 @@ def _read_settings_file(
 def _read_variable(
     name: str, value: str, names: dict[str, tuple[str, str]], values: dict[str, dict[str, object]], faults: list[str]
 ) -> None:
-    target = names.get(name)
-    if target is None and name.endswith("_FILE"):
-        target = names.get(name.removesuffix("_FILE"))
-        if target is not None and is_secret(*target):
-            try:
-                value = Path(value).read_text(encoding="utf-8").rstrip("\n")
-            except (OSError, ValueError) as error:
-                faults.append(f"{name}: cannot be read: {error}")
-        else:
-            target = None
+    target, from_file = _find(name, names)
     if target is None:
         faults.append(f"{name}: unknown setting")
+    elif from_file:
+        _read_secret(name, value, target, values, faults)
     else:
         values.setdefault(target[0], {})[target[1]] = value
+
+
+def _find(name: str, names: dict[str, tuple[str, str]]) -> tuple[tuple[str, str] | None, bool]:
+    """Return the setting that a name stands for, and whether the value is the path of a file with the secret."""
+    if (target := names.get(name)) is not None:
+        return target, False
+    target = names.get(name.removesuffix("_FILE")) if name.endswith("_FILE") else None
+    return (target, True) if target is not None and is_secret(*target) else (None, False)
+
+
+def _read_secret(
+    name: str, path: object, target: tuple[str, str], values: dict[str, dict[str, object]], faults: list[str]
+) -> None:
+    try:
+        secret = Path(str(path)).read_text(encoding="utf-8").rstrip("\n")
+    except (OSError, ValueError) as error:
+        faults.append(f"{name}: cannot be read: {error}")
+    else:
+        values.setdefault(target[0], {})[target[1]] = secret
 
 
 def _fault(names: dict[str, tuple[str, str]], location: tuple[int | str, ...], message: str) -> str:

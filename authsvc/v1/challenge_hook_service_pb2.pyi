@@ -30,11 +30,11 @@ class _ChallengeDecisionEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Cha
     CHALLENGE_DECISION_CHALLENGE: _ChallengeDecision.ValueType  # 1
     """Ask the user this challenge. Not beyond the setting `hooks.challenge_max_rounds`."""
     CHALLENGE_DECISION_PASSED: _ChallengeDecision.ValueType  # 2
-    """The answers suffice; the sign-in goes on. Not in round 1: it takes a right answer."""
+    """The answers suffice; the user is signed in. Not in round 1: it takes a right answer."""
     CHALLENGE_DECISION_NOT_NEEDED: _ChallengeDecision.ValueType  # 3
-    """This sign-in needs no custom challenge; it goes on. In round 1 alone."""
+    """This sign-in needs no custom challenge; the user is signed in. In round 1 alone."""
     CHALLENGE_DECISION_DENIED: _ChallengeDecision.ValueType  # 4
-    """The user may not sign in: answered like a wrong password."""
+    """The user may not sign in: answered like a wrong password. It ends the sign-in."""
 
 class ChallengeDecision(_ChallengeDecision, metaclass=_ChallengeDecisionEnumTypeWrapper):
     """What CreateChallenge decides."""
@@ -44,11 +44,11 @@ CHALLENGE_DECISION_UNSPECIFIED: ChallengeDecision.ValueType  # 0
 CHALLENGE_DECISION_CHALLENGE: ChallengeDecision.ValueType  # 1
 """Ask the user this challenge. Not beyond the setting `hooks.challenge_max_rounds`."""
 CHALLENGE_DECISION_PASSED: ChallengeDecision.ValueType  # 2
-"""The answers suffice; the sign-in goes on. Not in round 1: it takes a right answer."""
+"""The answers suffice; the user is signed in. Not in round 1: it takes a right answer."""
 CHALLENGE_DECISION_NOT_NEEDED: ChallengeDecision.ValueType  # 3
-"""This sign-in needs no custom challenge; it goes on. In round 1 alone."""
+"""This sign-in needs no custom challenge; the user is signed in. In round 1 alone."""
 CHALLENGE_DECISION_DENIED: ChallengeDecision.ValueType  # 4
-"""The user may not sign in: answered like a wrong password."""
+"""The user may not sign in: answered like a wrong password. It ends the sign-in."""
 Global___ChallengeDecision: _TypeAlias = ChallengeDecision  # noqa: Y015
 
 @_typing.final

@@ -28,12 +28,12 @@ if _version_not_supported:
 class ChallengeHookServiceStub:
     """A service of yours that asks each sign-in a custom challenge. You implement it; authsvc calls it.
 
-    It is called at the setting `hooks.challenge_target`, after the password proved right and before any second factor. What a
-    challenge needs between its calls is kept by authsvc, sealed: the service may be restarted, and run as many replicas, at
-    any time.
+    It is called at the setting `hooks.challenge_target`, last in a sign-in: after the password and the second factor, if one is
+    asked for, proved right. What a challenge needs between its calls is kept by authsvc, sealed: the service may be restarted,
+    and run as many replicas, at any time.
 
     Each call has the deadline of the setting `hooks.challenge_timeout`. An error of any kind, no answer by then, or an answer
-    that this file does not allow is HOOK_UNAVAILABLE for the user's caller: nobody is signed in by a fault.
+    that this file does not allow is HOOK_UNAVAILABLE for the user's caller and ends the sign-in: nobody is let in by a fault.
 
     Any call may come again, also at the same time and to another replica: the user's caller asks again when an answer was
     lost. Answer alike, and have no effect that must not happen twice.
@@ -60,12 +60,12 @@ class ChallengeHookServiceStub:
 class ChallengeHookServiceServicer:
     """A service of yours that asks each sign-in a custom challenge. You implement it; authsvc calls it.
 
-    It is called at the setting `hooks.challenge_target`, after the password proved right and before any second factor. What a
-    challenge needs between its calls is kept by authsvc, sealed: the service may be restarted, and run as many replicas, at
-    any time.
+    It is called at the setting `hooks.challenge_target`, last in a sign-in: after the password and the second factor, if one is
+    asked for, proved right. What a challenge needs between its calls is kept by authsvc, sealed: the service may be restarted,
+    and run as many replicas, at any time.
 
     Each call has the deadline of the setting `hooks.challenge_timeout`. An error of any kind, no answer by then, or an answer
-    that this file does not allow is HOOK_UNAVAILABLE for the user's caller: nobody is signed in by a fault.
+    that this file does not allow is HOOK_UNAVAILABLE for the user's caller and ends the sign-in: nobody is let in by a fault.
 
     Any call may come again, also at the same time and to another replica: the user's caller asks again when an answer was
     lost. Answer alike, and have no effect that must not happen twice.
@@ -74,8 +74,8 @@ class ChallengeHookServiceServicer:
     def CreateChallenge(self, request, context):
         """Decides what a sign-in needs next: a challenge, and which; or no further one.
 
-        Called once the password proved right, and after each right answer.
-        Errors: every error ends the caller's call with HOOK_UNAVAILABLE.
+        Called once nothing else is left to prove, and after each right answer.
+        Errors: every error ends the sign-in with HOOK_UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -86,7 +86,7 @@ class ChallengeHookServiceServicer:
 
         A wrong answer can be followed by another one to the same challenge. Wrong ones are counted and bounded by authsvc: for
         each challenge, and for each account.
-        Errors: every error ends the caller's call with HOOK_UNAVAILABLE; the challenge can be answered again.
+        Errors: every error ends the sign-in with HOOK_UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -116,12 +116,12 @@ def add_ChallengeHookServiceServicer_to_server(servicer, server):
 class ChallengeHookService:
     """A service of yours that asks each sign-in a custom challenge. You implement it; authsvc calls it.
 
-    It is called at the setting `hooks.challenge_target`, after the password proved right and before any second factor. What a
-    challenge needs between its calls is kept by authsvc, sealed: the service may be restarted, and run as many replicas, at
-    any time.
+    It is called at the setting `hooks.challenge_target`, last in a sign-in: after the password and the second factor, if one is
+    asked for, proved right. What a challenge needs between its calls is kept by authsvc, sealed: the service may be restarted,
+    and run as many replicas, at any time.
 
     Each call has the deadline of the setting `hooks.challenge_timeout`. An error of any kind, no answer by then, or an answer
-    that this file does not allow is HOOK_UNAVAILABLE for the user's caller: nobody is signed in by a fault.
+    that this file does not allow is HOOK_UNAVAILABLE for the user's caller and ends the sign-in: nobody is let in by a fault.
 
     Any call may come again, also at the same time and to another replica: the user's caller asks again when an answer was
     lost. Answer alike, and have no effect that must not happen twice.

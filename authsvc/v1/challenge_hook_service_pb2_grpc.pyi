@@ -29,12 +29,12 @@ GRPC_VERSION: str
 class ChallengeHookServiceStub:
     """A service of yours that asks each sign-in a custom challenge. You implement it; authsvc calls it.
 
-    It is called at the setting `hooks.challenge_target`, after the password proved right and before any second factor. What a
-    challenge needs between its calls is kept by authsvc, sealed: the service may be restarted, and run as many replicas, at
-    any time.
+    It is called at the setting `hooks.challenge_target`, last in a sign-in: after the password and the second factor, if one is
+    asked for, proved right. What a challenge needs between its calls is kept by authsvc, sealed: the service may be restarted,
+    and run as many replicas, at any time.
 
     Each call has the deadline of the setting `hooks.challenge_timeout`. An error of any kind, no answer by then, or an answer
-    that this file does not allow is HOOK_UNAVAILABLE for the user's caller: nobody is signed in by a fault.
+    that this file does not allow is HOOK_UNAVAILABLE for the user's caller and ends the sign-in: nobody is let in by a fault.
 
     Any call may come again, also at the same time and to another replica: the user's caller asks again when an answer was
     lost. Answer alike, and have no effect that must not happen twice.
@@ -47,27 +47,27 @@ class ChallengeHookServiceStub:
     CreateChallenge: _grpc.UnaryUnaryMultiCallable[_challenge_hook_service_pb2.CreateChallengeRequest, _challenge_hook_service_pb2.CreateChallengeResponse]
     """Decides what a sign-in needs next: a challenge, and which; or no further one.
 
-    Called once the password proved right, and after each right answer.
-    Errors: every error ends the caller's call with HOOK_UNAVAILABLE.
+    Called once nothing else is left to prove, and after each right answer.
+    Errors: every error ends the sign-in with HOOK_UNAVAILABLE.
     """
     VerifyChallenge: _grpc.UnaryUnaryMultiCallable[_challenge_hook_service_pb2.VerifyChallengeRequest, _challenge_hook_service_pb2.VerifyChallengeResponse]
     """Tells whether an answer is right.
 
     A wrong answer can be followed by another one to the same challenge. Wrong ones are counted and bounded by authsvc: for
     each challenge, and for each account.
-    Errors: every error ends the caller's call with HOOK_UNAVAILABLE; the challenge can be answered again.
+    Errors: every error ends the sign-in with HOOK_UNAVAILABLE.
     """
 
 @_typing.type_check_only
 class ChallengeHookServiceAsyncStub(ChallengeHookServiceStub):
     """A service of yours that asks each sign-in a custom challenge. You implement it; authsvc calls it.
 
-    It is called at the setting `hooks.challenge_target`, after the password proved right and before any second factor. What a
-    challenge needs between its calls is kept by authsvc, sealed: the service may be restarted, and run as many replicas, at
-    any time.
+    It is called at the setting `hooks.challenge_target`, last in a sign-in: after the password and the second factor, if one is
+    asked for, proved right. What a challenge needs between its calls is kept by authsvc, sealed: the service may be restarted,
+    and run as many replicas, at any time.
 
     Each call has the deadline of the setting `hooks.challenge_timeout`. An error of any kind, no answer by then, or an answer
-    that this file does not allow is HOOK_UNAVAILABLE for the user's caller: nobody is signed in by a fault.
+    that this file does not allow is HOOK_UNAVAILABLE for the user's caller and ends the sign-in: nobody is let in by a fault.
 
     Any call may come again, also at the same time and to another replica: the user's caller asks again when an answer was
     lost. Answer alike, and have no effect that must not happen twice.
@@ -77,26 +77,26 @@ class ChallengeHookServiceAsyncStub(ChallengeHookServiceStub):
     CreateChallenge: _aio.UnaryUnaryMultiCallable[_challenge_hook_service_pb2.CreateChallengeRequest, _challenge_hook_service_pb2.CreateChallengeResponse]  # type: ignore[assignment]
     """Decides what a sign-in needs next: a challenge, and which; or no further one.
 
-    Called once the password proved right, and after each right answer.
-    Errors: every error ends the caller's call with HOOK_UNAVAILABLE.
+    Called once nothing else is left to prove, and after each right answer.
+    Errors: every error ends the sign-in with HOOK_UNAVAILABLE.
     """
     VerifyChallenge: _aio.UnaryUnaryMultiCallable[_challenge_hook_service_pb2.VerifyChallengeRequest, _challenge_hook_service_pb2.VerifyChallengeResponse]  # type: ignore[assignment]
     """Tells whether an answer is right.
 
     A wrong answer can be followed by another one to the same challenge. Wrong ones are counted and bounded by authsvc: for
     each challenge, and for each account.
-    Errors: every error ends the caller's call with HOOK_UNAVAILABLE; the challenge can be answered again.
+    Errors: every error ends the sign-in with HOOK_UNAVAILABLE.
     """
 
 class ChallengeHookServiceServicer(metaclass=_abc_1.ABCMeta):
     """A service of yours that asks each sign-in a custom challenge. You implement it; authsvc calls it.
 
-    It is called at the setting `hooks.challenge_target`, after the password proved right and before any second factor. What a
-    challenge needs between its calls is kept by authsvc, sealed: the service may be restarted, and run as many replicas, at
-    any time.
+    It is called at the setting `hooks.challenge_target`, last in a sign-in: after the password and the second factor, if one is
+    asked for, proved right. What a challenge needs between its calls is kept by authsvc, sealed: the service may be restarted,
+    and run as many replicas, at any time.
 
     Each call has the deadline of the setting `hooks.challenge_timeout`. An error of any kind, no answer by then, or an answer
-    that this file does not allow is HOOK_UNAVAILABLE for the user's caller: nobody is signed in by a fault.
+    that this file does not allow is HOOK_UNAVAILABLE for the user's caller and ends the sign-in: nobody is let in by a fault.
 
     Any call may come again, also at the same time and to another replica: the user's caller asks again when an answer was
     lost. Answer alike, and have no effect that must not happen twice.
@@ -110,8 +110,8 @@ class ChallengeHookServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_challenge_hook_service_pb2.CreateChallengeResponse, _abc.Awaitable[_challenge_hook_service_pb2.CreateChallengeResponse]]:
         """Decides what a sign-in needs next: a challenge, and which; or no further one.
 
-        Called once the password proved right, and after each right answer.
-        Errors: every error ends the caller's call with HOOK_UNAVAILABLE.
+        Called once nothing else is left to prove, and after each right answer.
+        Errors: every error ends the sign-in with HOOK_UNAVAILABLE.
         """
 
     @_abc_1.abstractmethod
@@ -124,7 +124,7 @@ class ChallengeHookServiceServicer(metaclass=_abc_1.ABCMeta):
 
         A wrong answer can be followed by another one to the same challenge. Wrong ones are counted and bounded by authsvc: for
         each challenge, and for each account.
-        Errors: every error ends the caller's call with HOOK_UNAVAILABLE; the challenge can be answered again.
+        Errors: every error ends the sign-in with HOOK_UNAVAILABLE.
         """
 
 def add_ChallengeHookServiceServicer_to_server(servicer: ChallengeHookServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

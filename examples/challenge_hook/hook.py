@@ -1,4 +1,4 @@
-"""A challenge hook to start from: two puzzles after the password, none for sign-ins from the office.
+"""A challenge hook to start from: two puzzles at the end of a sign-in, none for sign-ins from the office.
 
     python examples/challenge_hook/hook.py --port 50061 --office 192.0.2.0/24
 
@@ -91,7 +91,7 @@ async def serve(host: str, port: int, office: IPv4Network | IPv6Network | None) 
 
 def main() -> None:
     """Read the command line and serve."""
-    parser = argparse.ArgumentParser(description="Ask two puzzles after the password.")
+    parser = argparse.ArgumentParser(description="Ask two puzzles at the end of each sign-in.")
     parser.add_argument("--host", default="localhost")
     parser.add_argument("--port", type=int, default=50061, help="0 takes a free one")
     parser.add_argument("--office", type=ip_network, help="network from which no puzzle is asked")

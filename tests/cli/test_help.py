@@ -81,6 +81,7 @@ def python(program: str) -> subprocess.CompletedProcess[str]:
         (["healthcheck", "--help"], ["asyncpg", "jinja2", "prometheus_client", "rich"]),
         (["migrate", "--help"], ["grpc", "jinja2", "rich"]),
         (["serve", "--help"], ["grpc", "asyncpg", "jinja2"]),
+        (["init", "--help"], ["grpc", "asyncpg", "jinja2", "rich"]),
     ],
     ids=" ".join,
 )
@@ -101,7 +102,7 @@ def test_a_command_loads_only_what_it_needs(arguments: list[str], unneeded: list
 
 @pytest.mark.parametrize(
     ("command", "missing", "extra"),
-    [("demo", "rich", "demo"), ("catcher", "aiosmtpd", "demo"), ("dev", "aiosmtpd", "dev")],
+    [("demo", "segno", "demo"), ("catcher", "aiosmtpd", "demo"), ("dev", "aiosmtpd", "dev")],
 )
 def test_a_missing_extra_is_named(command: str, missing: str, extra: str) -> None:
     """Without the packages of an extra, a command that needs them says which one to install."""

@@ -319,3 +319,26 @@ def test_settings_cannot_be_changed() -> None:
         settings.server.port = 1  # type: ignore[misc]  # that mypy refuses it too is well
     with pytest.raises(ValidationError):
         settings.server = settings.server  # type: ignore[misc]  # that mypy refuses it too is well
+
+
+def test_a_secret_can_be_named_by_its_file_in_the_settings_file(tmp_path: Path) -> None:
+    """Each secret, and nothing else, has a `_file` key; giving both, or a file that is not there, is told."""
+    secret, path = tmp_path / "secret", tmp_path / "settings.toml"
+    secret.write_text("s" * 40 + "\n")
+    path.write_text(f'[sms]\nwebhook_secret_file = "{secret}"\n[mail]\nsmtp_password_file = "{secret}"\n')
+    settings = load({SETTINGS_FILE: str(path)})
+    assert settings.sms.webhook_secret.get_secret_value() == settings.mail.smtp_password.get_secret_value() == "s" * 40
+    assert load(
+        {SETTINGS_FILE: str(path), "AUTHSVC_MAIL_SMTP_PASSWORD": "other"}
+    ).mail.smtp_password.get_secret_value() == ("other")
+
+    path.write_text(
+        f'[sms]\nwebhook_secret_file = "{secret}"\nwebhook_secret = "{"t" * 40}"\nwebhook_url_file = "{secret}"\n'
+        f'[mail]\nsmtp_password_file = "{tmp_path / "none"}"\n'
+    )
+    with pytest.raises(SettingsError) as refused:
+        load({SETTINGS_FILE: str(path)})
+    twice, missing, unknown = sorted(str(refused.value).splitlines())
+    assert twice == f"{path}: give either webhook_secret_file or webhook_secret in [sms], not both"
+    assert missing.startswith(f"{path}: smtp_password_file in [mail]: cannot be read: ")
+    assert unknown == f"{path}: unknown setting 'webhook_url_file' in [sms]"
