@@ -95,9 +95,11 @@ class CustomRounds:
 
         async def use(executor: Executor, locked: User, now: datetime) -> Taken:
             await self._consume(executor, challenge, now)
-            await self._throttle.forget(executor, locked.username_key, Factor.CUSTOM_CHALLENGE)
             if verdict is Verdict.PASSED:
+                await self._throttle.forget(executor, locked.username_key, Factor.CUSTOM_CHALLENGE)
                 return Taken(locked, Proof.CUSTOM_CHALLENGE)
+            # Nothing is forgotten yet: an easy round, answered before each guess, would clear the count of a hard one.
+            await self._throttle.refund(executor, locked.username_key, Factor.CUSTOM_CHALLENGE)
             return Taken(locked, asked=verdict)
 
         return use

@@ -135,6 +135,10 @@ class Throttle:
         """Forget the failures of factors that were proved or reset, in the transaction that says so."""
         await throttle.reset_failures(executor, username_key=username_key, factors=list(factors))
 
+    async def refund(self, executor: Executor, username_key: str, factor: Factor) -> None:
+        """Take one try back that proved right and yet proves nothing alone, in the transaction that says so."""
+        await throttle.refund_failure(executor, username_key=username_key, factor=factor, now=self._clock.now())
+
     async def _spend(self, allowance: Allowance) -> None:
         if not await throttle.spend_call(self._database, allowance=allowance, now=self._clock.now()):
             end = await throttle.find_window_end(self._database, allowance=allowance)

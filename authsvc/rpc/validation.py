@@ -16,6 +16,7 @@ from authsvc.v1 import auth_service_pb2 as pb
 from authsvc.v1.mfa_type_pb2 import MFA_TYPE_UNSPECIFIED, MfaType
 
 FRIENDLY_NAME_CHARACTERS = 64
+CUSTOM_ANSWER_BYTES = 2048
 
 
 _NOBODY = Username("", "")
@@ -136,6 +137,8 @@ def _answer(request: pb.ConfirmSignInRequest, kind: str) -> str | Violation:
     if not kind:
         return Violation("answer", "REQUIRED", "must be given, of the kind that the step asks for")
     value = getattr(request, kind)
+    if kind == AnswerKind.CUSTOM_ANSWER and len(value.encode()) > CUSTOM_ANSWER_BYTES:
+        return Violation(kind, "LENGTH", f"must have at most {CUSTOM_ANSWER_BYTES} bytes")
     if kind != AnswerKind.MFA_TYPE:
         return str(value) if value else Violation(kind, "REQUIRED", "must not be empty")
     if value == MFA_TYPE_UNSPECIFIED or value not in MfaType.values():

@@ -77,6 +77,21 @@ async def reset_failures(executor: Executor, *, username_key: str, factors: list
     await executor.execute(RESET_FAILURES, username_key, factors)
 
 
+# The lock that ends was set by the try itself: none is counted while one holds.
+REFUND_FAILURE = """
+update failures
+   set count = count - 1, locked_until = timestamptz 'epoch', updated_at = $3
+ where username_key = $1
+   and factor = $2
+   and count > 0
+"""
+
+
+async def refund_failure(executor: Executor, *, username_key: str, factor: str, now: datetime) -> None:
+    """Take one failure back that was counted in advance, with the lock that it set."""
+    await executor.execute(REFUND_FAILURE, username_key, factor, now)
+
+
 PURGE_FAILURES = """
 delete from failures
  where (username_key, factor) in (

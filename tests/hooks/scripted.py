@@ -1,7 +1,8 @@
 """A challenge hook that does what the name of the user says, in a process of its own: `python -m tests.hooks.scripted`.
 
-A name is `<round>-<act>` for CreateChallenge in that round, or `verify-<act>` for VerifyChallenge. Everything else is
-played by the rules: two rounds, each with its number as the right answer. It ends when standard input does.
+A name is `<round>-<act>` for CreateChallenge in that round, `verify-<act>` for VerifyChallenge, or `<number>-rounds`.
+Everything else is played by the rules: two rounds, each with its number as the right answer. It ends when standard
+input does.
 """
 
 from __future__ import annotations
@@ -44,7 +45,6 @@ REPLIES = {
     "not_needed": decision("NOT_NEEDED"),
     "denied": decision("DENIED"),
     "unspecified": decision("UNSPECIFIED"),
-    "challenge": challenge({"question": "one more?"}),
     "empty": b"",
     "unknown": b"\x08\x63",
     "garbage": b"\xff\xfe\xfd",
@@ -66,14 +66,13 @@ async def create(message: bytes, context: Context) -> bytes:
     request = pb.CreateChallengeRequest.FromString(message)
     which, _, act = request.context.username.lower().partition("-")
     number = request.context.round
-    if which == str(number):
+    rounds = int(which) if act == "rounds" else ROUNDS
+    if which == str(number) and act != "rounds":
         if act == "echo":
             return challenge({"seen": MessageToJson(request, indent=None)}, {"answer": str(number)})
         await _act(act, context)
         return REPLIES[act]
-    if which.isdecimal() and number > ROUNDS and act == "challenge":
-        return REPLIES[act]
-    if number > ROUNDS:
+    if number > rounds:
         return REPLIES["passed"]
     return challenge({"question": f"round {number}?"}, {"answer": str(number)})
 

@@ -139,6 +139,25 @@ async def test_reset_forgets_the_named_factors(failures: Failures) -> None:
     assert await failures.lock(name="bob") is not None
 
 
+async def test_refund_takes_one_failure_back_with_its_lock(failures: Failures) -> None:
+    """After a refund the factor stands as before the try, but for locks that had ended; what is not there stays so."""
+
+    async def refund() -> None:
+        await throttle.refund_failure(failures.database, username_key="ada", factor="PASSWORD", now=failures.now)
+
+    await refund()
+    assert await failures.lock() is None
+    await failures.seed(LOCK_FROM - 1)
+    for _ in range(3):
+        assert await failures.spend()
+        assert not await failures.spend()
+        await refund()
+    assert await failures.spend()
+    lock = await failures.lock()
+    assert lock == Lock(LOCK_FROM, failures.now + timedelta(seconds=1))
+    assert not await failures.spend()
+
+
 async def test_purge_takes_counters_that_nothing_was_added_to(failures: Failures) -> None:
     """A low counter goes once its last failure is not after the given time, so many at a time; a high one stays."""
     for number in range(4):
