@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
-from hypothesis import example, given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from authsvc.cli.init import command
@@ -163,6 +163,14 @@ def test_a_bad_answer_is_asked_for_again(place: int, bad: str, told: str, tmp_pa
     assert values == wanted
 
 
+def test_rules_between_settings_are_told_at_the_question(tmp_path: Path) -> None:
+    """A choice that does not go with an earlier one is asked for again."""
+    done = init(tmp_path, lines="\n\nemail\ntotp email" + DEFAULTS)
+    assert done.exit_code == 0
+    assert "Error: accounts.mfa_types has EMAIL alone: where MFA is REQUIRED there must be another" in done.output
+    assert written(tmp_path).accounts.mfa_types == ("TOTP", "EMAIL")
+
+
 def test_without_second_factors_their_kinds_are_not_asked_for(tmp_path: Path) -> None:
     """With MFA off nothing is asked about its kinds, and the longer passwords are asked for."""
     done = init(tmp_path, lines="\noff" + DEFAULTS)
@@ -261,6 +269,8 @@ def test_every_file_loads(
     days: int,
 ) -> None:
     """Whatever is chosen, the file loads and gives just that, with any characters in its texts."""
+    # Refused by a rule between settings; that is told, and asked for again.
+    assume(mfa != "required" or kinds != {"email"})
     message = f"{before}{{####}}{after}"
     lines = [
         way,
