@@ -12,14 +12,21 @@ import structlog
 
 from authsvc.clock import Clock
 from authsvc.config import Settings
+from authsvc.core.account_admin import AccountAdmin
+from authsvc.core.attribute_admin import AttributeAdmin
 from authsvc.core.audit import Audit
+from authsvc.core.changes import Changes
 from authsvc.core.custom_challenge import CustomChallenge
 from authsvc.core.custom_rounds import CustomRounds
+from authsvc.core.groups import Groups
+from authsvc.core.invitations import Invitations
 from authsvc.core.janitor import Janitor
 from authsvc.core.mail_codes import MailCodes
+from authsvc.core.mail_queue import MailQueue
 from authsvc.core.new_passwords import NewPasswords
 from authsvc.core.next_steps import NextSteps
 from authsvc.core.notices import Notices
+from authsvc.core.operators import Operators
 from authsvc.core.password_policy import PasswordPolicy
 from authsvc.core.passwords import Passwords
 from authsvc.core.recovery import Recovery
@@ -31,6 +38,7 @@ from authsvc.core.sign_up import SignUp
 from authsvc.core.signing_keys import SigningKeys
 from authsvc.core.throttle import Throttle
 from authsvc.core.totp import Totp
+from authsvc.core.user_list import UserList
 from authsvc.crypto.hash_fields import HashParameters
 from authsvc.crypto.password_hash import PasswordHasher
 from authsvc.crypto.sealing import KeyRing, UnsealError, parse_master_keys
@@ -38,6 +46,7 @@ from authsvc.errors import DatabaseUnavailable
 from authsvc.mail.carriers import MailCarrier
 from authsvc.mail.dispatcher import Dispatcher
 from authsvc.mail.smtp import SmtpSender
+from authsvc.rpc.admin import AdminFlows, AdminServicer
 from authsvc.rpc.auth import AuthServicer
 from authsvc.rpc.challenge_hook import ChallengeHookClient
 from authsvc.rpc.flows import Flows
@@ -49,7 +58,15 @@ from authsvc.telemetry.metrics import Metrics
 
 READINESS_INTERVAL = timedelta(seconds=1)
 # Methods that wait for a password hash.
-HASHING = ("SignUp", "SignIn", "ConfirmResetPassword", "UpdatePassword")
+HASHING = (
+    "SignUp",
+    "SignIn",
+    "ConfirmResetPassword",
+    "UpdatePassword",
+    "AdminService.CreateUser",
+    "AdminService.ResendInvitation",
+    "AdminService.SetUserPassword",
+)
 
 _log = structlog.get_logger()
 
@@ -136,10 +153,26 @@ class App:
                 policy=policy,
                 signing_keys=signing_keys,
             )
+            changes = Changes(database, audit, clock)
+            admin_flows = AdminFlows(
+                operators=Operators(database, ring, audit, settings.admin.identities, clock),
+                invitations=Invitations(database, hasher, throttle, notices, policy, audit, settings.accounts, clock),
+                accounts=AccountAdmin(
+                    database, hasher, throttle, codes, policy, sessions, notices, changes, settings.accounts
+                ),
+                attributes=AttributeAdmin(notices, changes, settings.accounts),
+                users=UserList(database, ring),
+                groups=Groups(database, ring, audit, clock),
+                mail=MailQueue(database, ring, audit, clock),
+            )
             yield cls(
                 database=database,
                 server=Server(
-                    settings.server, AuthServicer(flows), metrics, dict.fromkeys(HASHING, hasher.expected_wait)
+                    settings.server,
+                    AuthServicer(flows),
+                    AdminServicer(admin_flows),
+                    metrics,
+                    dict.fromkeys(HASHING, hasher.expected_wait),
                 ),
                 signing_keys=signing_keys,
                 dispatcher=Dispatcher(

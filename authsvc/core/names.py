@@ -45,6 +45,15 @@ def parse_username(text: str, *, field: str = "username") -> Username | Violatio
     return Violation(field, "LENGTH", f"must have at most {USERNAME_CHARACTERS} characters")
 
 
+def username_prefix_key(text: str) -> str:
+    """Return the beginning of usernames as their keys have it."""
+    try:
+        return str(_USERNAME_KEY.enforce(text))
+    except UnicodeError:
+        # The beginning of a name need not be one: half of a right-to-left name, or a mark that its letter follows.
+        return unicodedata.normalize("NFC", text.lower())
+
+
 @dataclass(frozen=True, slots=True)
 class EmailAddress:
     """Hold an address as mail is sent to it and as addresses are told apart."""

@@ -10,6 +10,8 @@ from authsvc.errors import InvalidFields, Violation
 
 PAGE_SIZE = 50
 LARGEST_PAGE = 100
+# More than the longest name or address makes of one.
+TOKEN_CHARACTERS = 2048
 
 
 def page_token(ring: KeyRing, position: str, *, bound_to: str) -> str:

@@ -9,6 +9,7 @@ from precis_i18n import get_profile
 from zxcvbn.frequency_lists import FREQUENCY_LISTS
 
 from authsvc.config import MfaMode, PasswordsSettings
+from authsvc.crypto.tokens import new_temporary_password
 from authsvc.errors import Violation
 
 # Shorter words would refuse too many good passwords that contain them by chance.
@@ -70,6 +71,22 @@ class PasswordPolicy:
             ),
         )
         return [Violation(field, rule, description) for is_broken, rule, description in rules if is_broken]
+
+    def make_temporary(self, own_words: Iterable[str]) -> str:
+        """Make a random password that breaks no rule."""
+        words = tuple(own_words)
+        while True:
+            password = new_temporary_password(self._min_length)
+            # By chance a short word of the account's may be in it.
+            if not self.violations(password, field="", own_words=words):
+                return password
+
+    def new(self, password: str, *, field: str, own_words: Iterable[str]) -> str | list[Violation]:
+        """Return a new password as it is hashed, or list every rule that it breaks."""
+        normal = self.normalise(password, field=field)
+        if isinstance(normal, Violation):
+            return [normal]
+        return self.violations(normal, field=field, own_words=own_words) or normal
 
     def _too_long(self, field: str) -> Violation:
         return Violation(field, "MAX_LENGTH", f"must have at most {self._settings.max_length} characters")

@@ -86,7 +86,7 @@ class Sessions:
         self._database = database
         self._ring = ring
         self._signing_keys = signing_keys
-        self._signer = TokenSigner(signing_keys, settings, clock)
+        self._signer = TokenSigner(database, signing_keys, settings, clock)
         self._notices = notices
         self._audit = audit
         self._settings = settings
@@ -257,14 +257,13 @@ class Sessions:
                 event = event_of(bearer, AuditKind.REVOKE_SESSION, revoked_session_id=str(session_id))
                 await self._audit.record(transaction, event)
 
-    async def list_live(self, bearer: Bearer, *, page_size: int, token: str) -> SessionPage:
-        """List the user's live sessions, latest first, 50 by default.
+    async def list_live(self, user_id: UUID, *, page_size: int, token: str) -> SessionPage:
+        """List a user's live sessions, latest first, 50 by default.
 
         Raises:
-            InvalidFields: the page token is not one that this user was given.
+            InvalidFields: the page token is not one of this user's sessions.
         """
         size = page_size or PAGE_SIZE
-        user_id = bearer.standing.user_id
         found = await sessions.list_live(
             self._database,
             user_id=user_id,

@@ -47,6 +47,7 @@ class Purpose(enum.StrEnum):
     AUDIT_PERSONAL = "audit-personal"
     AUDIT_HEAD = "audit-head"
     AUDIT_PRUNED = "audit-pruned"
+    ADMIN_KEY = "admin-key"
 
 
 class MasterKeyError(ValueError):

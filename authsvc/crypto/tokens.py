@@ -30,3 +30,19 @@ def new_id() -> UUID:
 def jitter() -> float:
     """Return a random number in [0, 1), to spread retries and polls of many replicas."""
     return secrets.randbelow(1 << 30) / (1 << 30)
+
+
+# Without letters and digits that are taken for each other.
+_READABLE = "abcdefghjkmnpqrstuvwxyz23456789"
+_SHORTEST = 27
+
+
+def new_temporary_password(least_characters: int) -> str:
+    """Return a random password of at least so many characters, of 99 bits or more, fit to be typed from paper.
+
+    It has a capital, a small letter, a digit and hyphens: whatever rules of composition there are, it keeps them.
+    """
+    length = max(_SHORTEST, least_characters)
+    head = secrets.choice(_READABLE[:23].upper()) + secrets.choice(_READABLE[:23]) + secrets.choice(_READABLE[23:])
+    words = ["".join(secrets.choice(_READABLE) for _ in range(5)) for _ in range(length // 6 + 1)]
+    return "-".join([head, *words])[:length]

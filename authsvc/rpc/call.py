@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import lru_cache
@@ -54,7 +55,7 @@ def metadata_of(context: Context) -> dict[str, str]:
     return {key: value for key, value in context.invocation_metadata() or () if isinstance(value, str)}
 
 
-def request_id_of(metadata: dict[str, str]) -> str:
+def request_id_of(metadata: Mapping[str, str]) -> str:
     """Return the caller's request id, or a new one if there is none that is fit for logs."""
     given = metadata.get(REQUEST_ID, "")
     return given if _REQUEST_ID.fullmatch(given) else str(new_id())

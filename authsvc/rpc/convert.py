@@ -127,7 +127,7 @@ def current_user(bearer: Bearer) -> pb.GetCurrentUserResponse:
     )
 
 
-def session_page(page: SessionPage, current: UUID) -> pb.ListSessionsResponse:
+def session_page(page: SessionPage, current: UUID | None) -> pb.ListSessionsResponse:
     """Convert a page of sessions."""
     return pb.ListSessionsResponse(
         sessions=[_session(session, current) for session in page.sessions], next_page_token=page.next_page_token
@@ -144,7 +144,7 @@ def signing_keys(rows: list[SigningKeyRow]) -> pb.GetSigningKeysResponse:
     return pb.GetSigningKeysResponse(keys=[JsonWebKey(**row.public_jwk) for row in rows])
 
 
-def _session(session: Session, current: UUID) -> SessionProto:
+def _session(session: Session, current: UUID | None) -> SessionProto:
     return SessionProto(
         session_id=str(session.session_id),
         created_at=timestamp(session.created_at),

@@ -14,14 +14,17 @@ from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
 
 from authsvc.clock import SystemClock
 from authsvc.config import ServerSettings
+from authsvc.rpc.admin import AdminServicer
 from authsvc.rpc.auth import AuthServicer
 from authsvc.rpc.handlers import Handlers
 from authsvc.rpc.interceptor import CallInterceptor
 from authsvc.telemetry.metrics import Metrics
-from authsvc.v1 import auth_service_pb2
+from authsvc.v1 import admin_service_pb2, auth_service_pb2
+from authsvc.v1.admin_service_pb2_grpc import add_AdminServiceServicer_to_server
 from authsvc.v1.auth_service_pb2_grpc import add_AuthServiceServicer_to_server
 
 AUTH_SERVICE = auth_service_pb2.DESCRIPTOR.services_by_name["AuthService"].full_name
+ADMIN_SERVICE = admin_service_pb2.DESCRIPTOR.services_by_name["AdminService"].full_name
 # What the transport takes; the interceptor refuses what is over the setting, with a typed error.
 TRANSPORT_BYTES = 4 * 1024 * 1024
 # Time for those who watch the health to hear of the end, and for calls that have arrived to be taken.
@@ -69,6 +72,7 @@ class Server:
         self,
         settings: ServerSettings,
         auth: AuthServicer,
+        admin: AdminServicer,
         metrics: Metrics,
         time_needed: Mapping[str, Callable[[], timedelta]],
     ) -> None:
@@ -78,15 +82,16 @@ class Server:
         # All that generated code asks of a server.
         as_server = cast(grpc.aio.Server, handlers)
         add_AuthServiceServicer_to_server(auth, as_server)
+        add_AdminServiceServicer_to_server(admin, as_server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, as_server)
         if settings.reflection:
-            names = (AUTH_SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME)
+            names = (AUTH_SERVICE, ADMIN_SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME)
             servicer = reflection.aio.ReflectionServicer(names)
             # The stubs give it no types.
             reflection_pb2_grpc.add_ServerReflectionServicer_to_server(servicer, handlers)  # type: ignore[no-untyped-call]
         self._server = grpc.aio.server(
             handlers=handlers.generic,
-            interceptors=[CallInterceptor(settings, metrics, time_needed, {})],
+            interceptors=[CallInterceptor(settings, metrics, time_needed, {ADMIN_SERVICE: admin.authorise})],
             options=_options(settings),
         )
 
@@ -113,7 +118,7 @@ class Server:
     async def set_serving(self, serving: bool) -> None:
         """Tell health clients, for each service and as a whole, whether calls can be served."""
         status = health_pb2.HealthCheckResponse.SERVING if serving else health_pb2.HealthCheckResponse.NOT_SERVING
-        for service in ("", AUTH_SERVICE):
+        for service in ("", AUTH_SERVICE, ADMIN_SERVICE):
             await self._health.set(service, status)
 
     async def stop(self) -> None:

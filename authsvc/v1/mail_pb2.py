@@ -22,18 +22,19 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from authsvc.v1 import code_delivery_pb2 as authsvc_dot_v1_dot_code__delivery__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15\x61uthsvc/v1/mail.proto\x12\nauthsvc.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xb3\x02\n\x04Mail\x12\x0f\n\x07mail_id\x18\x01 \x01(\t\x12\x0c\n\x04kind\x18\x02 \x01(\t\x12$\n\x05state\x18\x03 \x01(\x0e\x32\x15.authsvc.v1.MailState\x12.\n\ncreated_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bnext_try_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nexpires_at\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0b\x66inished_at\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08\x61ttempts\x18\x08 \x01(\x05\x12\x12\n\nlast_error\x18\t \x01(\t*\x80\x01\n\tMailState\x12\x1a\n\x16MAIL_STATE_UNSPECIFIED\x10\x00\x12\x15\n\x11MAIL_STATE_QUEUED\x10\x01\x12\x13\n\x0fMAIL_STATE_SENT\x10\x02\x12\x16\n\x12MAIL_STATE_DROPPED\x10\x03\x12\x13\n\x0fMAIL_STATE_DEAD\x10\x04\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15\x61uthsvc/v1/mail.proto\x12\nauthsvc.v1\x1a\x1e\x61uthsvc/v1/code_delivery.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xdf\x02\n\x04Mail\x12\x0f\n\x07mail_id\x18\x01 \x01(\t\x12\x0c\n\x04kind\x18\x02 \x01(\t\x12$\n\x05state\x18\x03 \x01(\x0e\x32\x15.authsvc.v1.MailState\x12.\n\ncreated_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bnext_try_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nexpires_at\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0b\x66inished_at\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08\x61ttempts\x18\x08 \x01(\x05\x12\x12\n\nlast_error\x18\t \x01(\t\x12*\n\x06medium\x18\n \x01(\x0e\x32\x1a.authsvc.v1.DeliveryMedium*\x80\x01\n\tMailState\x12\x1a\n\x16MAIL_STATE_UNSPECIFIED\x10\x00\x12\x15\n\x11MAIL_STATE_QUEUED\x10\x01\x12\x13\n\x0fMAIL_STATE_SENT\x10\x02\x12\x16\n\x12MAIL_STATE_DROPPED\x10\x03\x12\x13\n\x0fMAIL_STATE_DEAD\x10\x04\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'authsvc.v1.mail_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_MAILSTATE']._serialized_start=381
-  _globals['_MAILSTATE']._serialized_end=509
-  _globals['_MAIL']._serialized_start=71
-  _globals['_MAIL']._serialized_end=378
+  _globals['_MAILSTATE']._serialized_start=457
+  _globals['_MAILSTATE']._serialized_end=585
+  _globals['_MAIL']._serialized_start=103
+  _globals['_MAIL']._serialized_end=454
 # @@protoc_insertion_point(module_scope)

@@ -3,6 +3,7 @@
 isort:skip_file
 """
 
+from authsvc.v1 import code_delivery_pb2 as _code_delivery_pb2
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
@@ -29,7 +30,7 @@ class _MailStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_MailState.V
     MAIL_STATE_QUEUED: _MailState.ValueType  # 1
     """It waits to be sent, or to be tried again."""
     MAIL_STATE_SENT: _MailState.ValueType  # 2
-    """The mail server has taken it."""
+    """The mail server, or the SMS webhook, has taken it."""
     MAIL_STATE_DROPPED: _MailState.ValueType  # 3
     """Nobody wants it any more: a later mail replaced it, or it is owed to a name that does not exist."""
     MAIL_STATE_DEAD: _MailState.ValueType  # 4
@@ -43,7 +44,7 @@ MAIL_STATE_UNSPECIFIED: MailState.ValueType  # 0
 MAIL_STATE_QUEUED: MailState.ValueType  # 1
 """It waits to be sent, or to be tried again."""
 MAIL_STATE_SENT: MailState.ValueType  # 2
-"""The mail server has taken it."""
+"""The mail server, or the SMS webhook, has taken it."""
 MAIL_STATE_DROPPED: MailState.ValueType  # 3
 """Nobody wants it any more: a later mail replaced it, or it is owed to a name that does not exist."""
 MAIL_STATE_DEAD: MailState.ValueType  # 4
@@ -52,7 +53,7 @@ Global___MailState: _TypeAlias = MailState  # noqa: Y015
 
 @_typing.final
 class Mail(_message.Message):
-    """A mail in the outbox. Addresses and contents are sealed, and are told to nobody."""
+    """A message in the outbox. Addresses and contents are sealed, and are told to nobody."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -65,6 +66,7 @@ class Mail(_message.Message):
     FINISHED_AT_FIELD_NUMBER: _builtins.int
     ATTEMPTS_FIELD_NUMBER: _builtins.int
     LAST_ERROR_FIELD_NUMBER: _builtins.int
+    MEDIUM_FIELD_NUMBER: _builtins.int
     mail_id: _builtins.str
     """UUID; the left part of the Message-ID."""
     kind: _builtins.str
@@ -76,7 +78,9 @@ class Mail(_message.Message):
     attempts: _builtins.int
     """Tries so far."""
     last_error: _builtins.str
-    """The last answer of the mail server, without addresses; empty if there was none."""
+    """The last answer of the mail server, or of the SMS webhook, without addresses; empty if there was none."""
+    medium: _code_delivery_pb2.DeliveryMedium.ValueType
+    """How it travels: by e-mail, or as an SMS."""
     @_builtins.property
     def created_at(self) -> _timestamp_pb2.Timestamp:
         """When it was enqueued."""
@@ -105,10 +109,11 @@ class Mail(_message.Message):
         finished_at: _timestamp_pb2.Timestamp | None = ...,
         attempts: _builtins.int = ...,
         last_error: _builtins.str = ...,
+        medium: _code_delivery_pb2.DeliveryMedium.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "expires_at", b"expires_at", "finished_at", b"finished_at", "next_try_at", b"next_try_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempts", b"attempts", "created_at", b"created_at", "expires_at", b"expires_at", "finished_at", b"finished_at", "kind", b"kind", "last_error", b"last_error", "mail_id", b"mail_id", "next_try_at", b"next_try_at", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempts", b"attempts", "created_at", b"created_at", "expires_at", b"expires_at", "finished_at", b"finished_at", "kind", b"kind", "last_error", b"last_error", "mail_id", b"mail_id", "medium", b"medium", "next_try_at", b"next_try_at", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

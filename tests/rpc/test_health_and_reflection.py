@@ -23,15 +23,16 @@ from tests.service import fails
 from tests.waiting import until
 
 AUTH_SERVICE = "authsvc.v1.AuthService"
+ADMIN_SERVICE = "authsvc.v1.AdminService"
 Health = health_pb2.HealthCheckResponse
 
 
 async def until_health_is(channel: grpc.aio.Channel, wanted: str, clock: FakeClock) -> None:
-    """Return once both the server and its service have a health, letting time pass."""
+    """Return once the server and both of its services have a health, letting time pass."""
 
     async def is_so() -> bool:
         clock.advance(READINESS_INTERVAL)
-        return [await health_of(channel, service) for service in ("", AUTH_SERVICE)] == [wanted] * 2
+        return [await health_of(channel, service) for service in ("", AUTH_SERVICE, ADMIN_SERVICE)] == [wanted] * 3
 
     await until(is_so)
 
@@ -150,6 +151,7 @@ async def test_reflection_tells_the_services_and_their_protos(settings: Settings
         listed = await ask(channel, LIST_SERVICES)
         assert {service.name for service in listed.list_services_response.service} == {
             AUTH_SERVICE,
+            ADMIN_SERVICE,
             "grpc.health.v1.Health",
             "grpc.reflection.v1alpha.ServerReflection",
         }

@@ -1,0 +1,177 @@
+"""AdminService: validate, call the flow, convert."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from authsvc.core.account_admin import AccountAdmin
+from authsvc.core.attribute_admin import AttributeAdmin
+from authsvc.core.groups import Groups
+from authsvc.core.invitations import Invitations
+from authsvc.core.mail_queue import MailQueue
+from authsvc.core.operators import Operator, Operators
+from authsvc.core.user_list import UserList, UserRef
+from authsvc.rpc import admin_convert, admin_validation, convert
+from authsvc.rpc.call import ADMIN_KEY, Context, certificate_names_of, current_call, request_id_of
+from authsvc.v1 import admin_service_pb2 as pb
+from authsvc.v1.admin_service_pb2_grpc import AdminServiceServicer
+from authsvc.v1.user_pb2 import User
+
+
+@dataclass(frozen=True, slots=True)
+class AdminFlows:
+    """Hold what AdminService calls."""
+
+    operators: Operators
+    invitations: Invitations
+    accounts: AccountAdmin
+    attributes: AttributeAdmin
+    users: UserList
+    groups: Groups
+    mail: MailQueue
+
+
+class AdminServicer(AdminServiceServicer):
+    """Serve the RPCs of `authsvc.v1.AdminService`; what each does stands in its proto."""
+
+    def __init__(self, flows: AdminFlows) -> None:
+        self._flows = flows
+
+    async def authorise(self, context: Context, metadata: Mapping[str, str]) -> str:
+        """Return the name of the operator who calls.
+
+        Raises:
+            PermissionDenied: whoever calls is none.
+        """
+        names, key = certificate_names_of(context), metadata.get(ADMIN_KEY, "")
+        return await self._flows.operators.authorise(names, key, request_id_of(metadata))
+
+    async def CreateUser(self, request: pb.CreateUserRequest, context: Context) -> pb.CreateUserResponse:
+        user_id = await self._flows.invitations.create(admin_validation.invitation(request), _operator())
+        return pb.CreateUserResponse(user=await self._user(UserRef(user_id=user_id)))
+
+    async def ResendInvitation(
+        self, request: pb.ResendInvitationRequest, context: Context
+    ) -> pb.ResendInvitationResponse:
+        delivery = await self._flows.invitations.resend(admin_validation.user_of(request), _operator())
+        return pb.ResendInvitationResponse(code_delivery=convert.code_delivery(delivery))
+
+    async def GetUser(self, request: pb.GetUserRequest, context: Context) -> pb.GetUserResponse:
+        return pb.GetUserResponse(user=await self._user(admin_validation.user_of(request)))
+
+    async def ListUsers(self, request: pb.ListUsersRequest, context: Context) -> pb.ListUsersResponse:
+        where, order, page = admin_validation.list_users(request)
+        found = await self._flows.users.list_matching(
+            where, order, descending=request.descending, page_size=page.size, token=page.token
+        )
+        return admin_convert.user_page(found)
+
+    async def UpdateUserAttributes(
+        self, request: pb.AdminServiceUpdateUserAttributesRequest, context: Context
+    ) -> pb.AdminServiceUpdateUserAttributesResponse:
+        ref, change = admin_validation.attribute_change(request)
+        await self._flows.attributes.update(ref, change, _operator())
+        return pb.AdminServiceUpdateUserAttributesResponse(user=await self._user(ref))
+
+    async def SetUserPassword(self, request: pb.SetUserPasswordRequest, context: Context) -> pb.SetUserPasswordResponse:
+        ref, password = admin_validation.new_password(request)
+        await self._flows.accounts.set_password(ref, password, _operator(), temporary=request.temporary)
+        return pb.SetUserPasswordResponse()
+
+    async def ResetUserPassword(
+        self, request: pb.ResetUserPasswordRequest, context: Context
+    ) -> pb.ResetUserPasswordResponse:
+        delivery = await self._flows.accounts.reset_password(admin_validation.user_of(request), _operator())
+        return pb.ResetUserPasswordResponse(code_delivery=convert.code_delivery(delivery) if delivery else None)
+
+    async def ConfirmSignUp(
+        self, request: pb.AdminServiceConfirmSignUpRequest, context: Context
+    ) -> pb.AdminServiceConfirmSignUpResponse:
+        await self._flows.accounts.confirm(admin_validation.user_of(request), _operator())
+        return pb.AdminServiceConfirmSignUpResponse()
+
+    async def DisableUser(self, request: pb.DisableUserRequest, context: Context) -> pb.DisableUserResponse:
+        await self._flows.accounts.disable(admin_validation.user_of(request), _operator())
+        return pb.DisableUserResponse()
+
+    async def EnableUser(self, request: pb.EnableUserRequest, context: Context) -> pb.EnableUserResponse:
+        await self._flows.accounts.enable(admin_validation.user_of(request), _operator())
+        return pb.EnableUserResponse()
+
+    async def SignOutUser(self, request: pb.SignOutUserRequest, context: Context) -> pb.SignOutUserResponse:
+        await self._flows.accounts.sign_out(admin_validation.user_of(request), _operator())
+        return pb.SignOutUserResponse()
+
+    async def ResetUserMfa(self, request: pb.ResetUserMfaRequest, context: Context) -> pb.ResetUserMfaResponse:
+        await self._flows.accounts.reset_mfa(admin_validation.user_of(request), _operator())
+        return pb.ResetUserMfaResponse()
+
+    async def UnlockUser(self, request: pb.UnlockUserRequest, context: Context) -> pb.UnlockUserResponse:
+        await self._flows.accounts.unlock(admin_validation.user_of(request), _operator())
+        return pb.UnlockUserResponse()
+
+    async def ListUserSessions(
+        self, request: pb.ListUserSessionsRequest, context: Context
+    ) -> pb.ListUserSessionsResponse:
+        ref, page = admin_validation.user_and_page(request)
+        found = await self._flows.accounts.list_sessions(ref, page_size=page.size, page_token=page.token)
+        return admin_convert.session_page(found)
+
+    async def CreateGroup(self, request: pb.CreateGroupRequest, context: Context) -> pb.CreateGroupResponse:
+        name, description, precedence = admin_validation.new_group(request)
+        made = await self._flows.groups.create(name, description, precedence, _operator())
+        return pb.CreateGroupResponse(group=admin_convert.group(made))
+
+    async def GetGroup(self, request: pb.GetGroupRequest, context: Context) -> pb.GetGroupResponse:
+        return pb.GetGroupResponse(
+            group=admin_convert.group(await self._flows.groups.get(admin_validation.group_name(request)))
+        )
+
+    async def ListGroups(self, request: pb.ListGroupsRequest, context: Context) -> pb.ListGroupsResponse:
+        page = admin_validation.page_of(request)
+        return admin_convert.group_page(await self._flows.groups.list_all(page_size=page.size, token=page.token))
+
+    async def DeleteGroup(self, request: pb.DeleteGroupRequest, context: Context) -> pb.DeleteGroupResponse:
+        await self._flows.groups.delete(admin_validation.group_name(request), _operator())
+        return pb.DeleteGroupResponse()
+
+    async def AddUserToGroup(self, request: pb.AddUserToGroupRequest, context: Context) -> pb.AddUserToGroupResponse:
+        await self._flows.groups.add_user(*admin_validation.membership(request), _operator())
+        return pb.AddUserToGroupResponse()
+
+    async def RemoveUserFromGroup(
+        self, request: pb.RemoveUserFromGroupRequest, context: Context
+    ) -> pb.RemoveUserFromGroupResponse:
+        await self._flows.groups.remove_user(*admin_validation.membership(request), _operator())
+        return pb.RemoveUserFromGroupResponse()
+
+    async def ListGroupsForUser(
+        self, request: pb.ListGroupsForUserRequest, context: Context
+    ) -> pb.ListGroupsForUserResponse:
+        found = await self._flows.groups.list_of_user(admin_validation.user_of(request))
+        return pb.ListGroupsForUserResponse(groups=[admin_convert.group(each) for each in found])
+
+    async def ListUsersInGroup(
+        self, request: pb.ListUsersInGroupRequest, context: Context
+    ) -> pb.ListUsersInGroupResponse:
+        group, page = admin_validation.members(request)
+        found = await self._flows.users.list_of_group(group, page_size=page.size, token=page.token)
+        return admin_convert.member_page(found)
+
+    async def ListMail(self, request: pb.ListMailRequest, context: Context) -> pb.ListMailResponse:
+        state, page = admin_validation.mail_list(request)
+        found = await self._flows.mail.list_latest(state, page_size=page.size, token=page.token)
+        return admin_convert.mail_page(found)
+
+    async def RetryMail(self, request: pb.RetryMailRequest, context: Context) -> pb.RetryMailResponse:
+        await self._flows.mail.retry(admin_validation.mail_id_of(request), _operator())
+        return pb.RetryMailResponse()
+
+    async def _user(self, ref: UserRef) -> User:
+        return admin_convert.user(await self._flows.users.get(ref))
+
+
+def _operator() -> Operator:
+    call = current_call.get()
+    return Operator(call.operator, call.caller)

@@ -1,0 +1,81 @@
+"""Admin keys: their digests, and when they end."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from authsvc.store.db import Executor, affected
+
+
+@dataclass(frozen=True, slots=True)
+class AdminKey:
+    """Hold what is known of one admin key, which is not the key itself."""
+
+    name: str
+    created_at: datetime
+    expires_at: datetime
+    last_used_at: datetime | None
+    revoked_at: datetime | None
+
+
+INSERT = """
+insert into admin_keys (name, digest, created_at, expires_at)
+values ($1, $2, $3, $4)
+on conflict (name) do nothing
+"""
+
+
+async def insert(executor: Executor, *, name: str, digest: bytes, now: datetime, expires_at: datetime) -> bool:
+    """Store a new key; False if there is, or was, one of this name."""
+    return affected(await executor.execute(INSERT, name, digest, now, expires_at)) == 1
+
+
+FIND = """
+select name, created_at, expires_at, last_used_at, revoked_at
+  from admin_keys
+ where digest = any($1::bytea[])
+"""
+
+
+async def find(executor: Executor, *, digests: list[bytes]) -> AdminKey | None:
+    """Find a key, whether it still opens anything or not."""
+    row = await executor.fetchrow(FIND, digests)
+    return None if row is None else AdminKey(**row)
+
+
+TOUCH = """
+update admin_keys
+   set last_used_at = $2
+ where name = $1
+   and (last_used_at is null or last_used_at <= $3)
+"""
+
+
+async def touch(executor: Executor, *, name: str, now: datetime, unless_after: datetime) -> None:
+    """Note that a key was used, unless one of its uses after `unless_after` is noted."""
+    await executor.execute(TOUCH, name, now, unless_after)
+
+
+LIST_ALL = """
+select name, created_at, expires_at, last_used_at, revoked_at
+  from admin_keys
+ order by created_at, name
+"""
+
+
+async def list_all(executor: Executor) -> list[AdminKey]:
+    """List all keys, revoked and expired ones too, oldest first."""
+    return [AdminKey(**row) for row in await executor.fetch(LIST_ALL)]
+
+
+REVOKE = """
+update admin_keys
+   set revoked_at = coalesce(revoked_at, $2)
+ where name = $1
+"""
+
+
+async def revoke(executor: Executor, *, name: str, now: datetime) -> bool:
+    """End a key for good, if it has not ended yet; False if there is none of this name."""
+    return affected(await executor.execute(REVOKE, name, now)) == 1

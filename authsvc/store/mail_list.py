@@ -1,0 +1,61 @@
+"""The outbox as operators see it: never what a mail says, nor to whom."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from authsvc.store.db import Executor, affected
+
+
+@dataclass(frozen=True, slots=True)
+class MailEntry:
+    """Hold where one mail stands."""
+
+    mail_id: UUID
+    kind: str
+    medium: str
+    state: str
+    created_at: datetime
+    not_before: datetime
+    expires_at: datetime | None
+    finished_at: datetime | None
+    attempts: int
+    last_error: str | None
+
+
+LIST_LATEST = """
+select mail_id, kind, medium, state, created_at, not_before, expires_at, finished_at, attempts, last_error
+  from outbox
+ where ($1::text is null or state = $1)
+   and ($2::timestamptz is null or (created_at, mail_id) < ($2, $3::uuid))
+ order by created_at desc, mail_id desc
+ limit $4
+"""
+
+
+async def list_latest(
+    executor: Executor, *, state: str | None, before: tuple[datetime | None, UUID | None], limit: int
+) -> list[MailEntry]:
+    """List mails, latest first, that were enqueued before `before`."""
+    return [MailEntry(**row) for row in await executor.fetch(LIST_LATEST, state, *before, limit)]
+
+
+# A mail that a worker holds is on its way now; whatever the worker says of it decides when it is tried again.
+HURRY = """
+with hurried as (
+    update outbox
+       set not_before = least(not_before, $2)
+     where mail_id = $1
+       and state = 'QUEUED'
+    returning mail_id
+)
+select pg_notify('authsvc_outbox', '')
+  from hurried
+"""
+
+
+async def hurry(executor: Executor, *, mail_id: UUID, now: datetime) -> bool:
+    """Let a waiting mail be due now, and wake the workers; False if there is none."""
+    return affected(await executor.execute(HURRY, mail_id, now)) == 1
