@@ -9,6 +9,8 @@ from pathlib import Path
 
 from authsvc.config import Settings, setting_names
 
+TEMPLATES_FOLDER = "AUTHSVC_MAIL_TEMPLATES_FOLDER"
+
 _NO_CERTIFICATE = "holds no certificate in PEM form"
 _NO_PAIR = "does not go with {}, or one of them is not in PEM form without a password"
 _PAIRS = (
@@ -27,7 +29,7 @@ def faults_of_files(settings: Settings) -> list[str]:
     paths = {
         name: path
         for name, (section, field) in setting_names().items()
-        if isinstance(path := getattr(getattr(settings, section), field), Path)
+        if isinstance(path := getattr(getattr(settings, section), field), Path) and name != TEMPLATES_FOLDER
     }
     faults: dict[str, str] = {}
 
@@ -50,7 +52,21 @@ def faults_of_files(settings: Settings) -> list[str]:
     for certificate, key in _PAIRS:
         if key in paths and key not in faults:
             check(certificate, partial(_load_pair, key=paths[key]), _NO_PAIR.format(key))
-    return [f"{name}: {paths[name]}: {fault}" for name, fault in faults.items()]
+    return [f"{name}: {paths[name]}: {fault}" for name, fault in faults.items()] + faults_of_templates(settings)
+
+
+def faults_of_templates(settings: Settings) -> list[str]:
+    """Return a line for each fault of the operator's mail templates."""
+    if settings.mail.templates_folder is None:
+        return []
+    from authsvc.mail.proofs import proofread  # noqa: PLC0415  # with the templates comes Jinja, of no use to others
+    from authsvc.mail.wording import TemplatesError  # noqa: PLC0415  # the same
+
+    try:
+        proofread(settings.mail)
+    except TemplatesError as error:
+        return [f"{TEMPLATES_FOLDER}: {line}" for line in str(error).splitlines()]
+    return []
 
 
 def _load_pair(certificate: Path, key: Path) -> None:

@@ -6,11 +6,11 @@ import os
 from typing import Literal
 
 from authsvc.cli.failures import WrongSettings
-from authsvc.cli.setting_files import faults_of_files
+from authsvc.cli.setting_files import faults_of_files, faults_of_templates
 from authsvc.config import Settings, SettingsError, load
 from authsvc.crypto.sealing import MasterKeyError, parse_master_keys
 
-Need = Literal["database", "keys", "mail", "files"]
+Need = Literal["database", "keys", "mail", "files", "templates"]
 
 
 def read_settings(*needs: Need) -> Settings:
@@ -51,4 +51,6 @@ def _faults(settings: Settings, need: Need) -> list[str]:
                 return ["AUTHSVC_MAIL_SMTP_HOST: is missing; set it to the name of your SMTP server"]
         case "files":
             return faults_of_files(settings)
+        case "templates":
+            return faults_of_templates(settings)
     return []

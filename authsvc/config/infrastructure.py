@@ -8,6 +8,7 @@ from pydantic import Field, SecretStr
 
 from authsvc.config.types import (
     Duration,
+    LanguageTag,
     MailAddress,
     Names,
     OptionalPath,
@@ -155,17 +156,26 @@ class MailSettings(Section):
         le=hours(12),
         description="Longest wait between tries.",
     )
+    default_locale: LanguageTag = Field(
+        "en", description="Language of mails to accounts without a `locale`, or with one that has no templates."
+    )
     templates_folder: OptionalPath = Field(
-        None, description="Folder with mail templates of yours, `LANGUAGE/KIND.txt`, in front of the built-in ones."
+        None,
+        description="Folder with mail templates of yours, `LANGUAGE/KIND.txt`, in front of the built-in ones: see "
+        "docs/mail.md.",
     )
     code_subject: str = Field(
-        "Your verification code", min_length=1, max_length=140, description="Subject of mails with a code."
+        "Your verification code",
+        min_length=1,
+        max_length=140,
+        description="Subject of mails with a code. The default is translated; yours is for every language.",
     )
     code_message: str = Field(
         "Your verification code is {####}",
         min_length=6,
         max_length=20_000,
-        description="Text of mails with a code; `{####}` is the code.",
+        description="Text of mails with a code; `{####}` is the code. The default is translated; yours is for every "
+        "language.",
     )
 
 

@@ -70,6 +70,7 @@ class Settings(Section):
                 "passwords.max_length must not be below passwords.min_length and passwords.min_length_with_mfa",
             ),
             ("{####}" not in mail.code_message, "mail.code_message must contain {####}"),
+            (not mail.code_subject.strip(), "mail.code_subject must not be blank"),
             (
                 mail.lease < mail.send_timeout * 2,
                 "mail.lease must be at least twice mail.send_timeout, or mails are sent twice",

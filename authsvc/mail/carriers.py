@@ -13,7 +13,7 @@ from authsvc.mail.messages import Messages
 from authsvc.store.outbox import ClaimedMail
 
 # Hands one message over; raises TemporaryFailure or PermanentFailure if it is not taken.
-Send = Callable[[], Awaitable[None]]
+Send = Callable[[], Awaitable[object]]
 
 
 class Carrier(Protocol):
@@ -32,7 +32,7 @@ class Carrier(Protocol):
 class Sender(Protocol):
     """Hand over mails, as `SmtpSender` does."""
 
-    async def send(self, message: EmailMessage) -> None:
+    async def send(self, message: EmailMessage) -> object:
         """Return once the message is taken; raise TemporaryFailure or PermanentFailure if it is not."""
         ...
 

@@ -5,7 +5,13 @@ from __future__ import annotations
 from datetime import timedelta
 
 
-class TemporaryFailure(Exception):
+class NotTaken(Exception):
+    """Tell why a message was not taken. `answer` is the other side's, if it gave one: it may quote what it was told."""
+
+    answer = ""
+
+
+class TemporaryFailure(NotTaken):
     """Tell, without addresses, secrets or content, why the message was not taken; later it may be.
 
     `retry_after` is what the other side asked to wait, if it did.
@@ -16,5 +22,5 @@ class TemporaryFailure(Exception):
         self.retry_after = retry_after
 
 
-class PermanentFailure(Exception):
+class PermanentFailure(NotTaken):
     """Tell, without addresses, secrets or content, why this message will never be taken."""

@@ -1,7 +1,7 @@
 """What each mail says: an outbox row and its parameters become one MIME message.
 
 A template is a text: its first line is the subject, blank lines part its paragraphs. The HTML part shows the same
-paragraphs, so the two can't differ. Templates live in one folder per language; what a language lacks is English.
+paragraphs, so the two can't differ. What a language lacks is in the default language.
 """
 
 from __future__ import annotations
@@ -15,33 +15,32 @@ from email.utils import format_datetime
 from uuid import UUID
 
 from email_validator import validate_email
-from jinja2 import Environment, PackageLoader, StrictUndefined, Template, select_autoescape
 
 from authsvc.config import MailSettings
 from authsvc.core.notices import MailKind, MailParameters
+from authsvc.mail.wording import CODE_PLACEHOLDER, LAYOUT, Wording, read_folder
 
-CODE_PLACEHOLDER = "{####}"
-DEFAULT_LANGUAGE = "en"
+CODE_MAILS = frozenset(
+    {MailKind.SIGN_UP_CODE, MailKind.RESET_PASSWORD_CODE, MailKind.ATTRIBUTE_CODE, MailKind.SIGN_IN_CODE}
+)
 
 # Every server on the way can carry 7 bit.
 _POLICY = SMTP.clone(cte_type="7bit")
-# BCP 47 in form and length. It comes from users and names a folder.
-_LANGUAGE_TAG = re.compile(r"(?=.{1,35}\Z)[a-z]{2,8}(?:-[a-z0-9]{1,8})*")
 _BLANK_LINES = re.compile(r"\n\s*\n")
 
 
 class Messages:
     """Render mails from one sender."""
 
-    def __init__(self, settings: MailSettings) -> None:
+    def __init__(self, settings: MailSettings, wording: Wording | None = None) -> None:
+        """Read the operator's templates, unless they are given.
+
+        Raises:
+            TemplatesError: they can't be read.
+        """
         self._settings = settings
         self._from = _address(settings.from_address, settings.from_name)
-        self._templates = Environment(
-            loader=PackageLoader("authsvc.mail", "templates"),
-            autoescape=select_autoescape(["html"]),
-            undefined=StrictUndefined,
-            trim_blocks=True,
-        )
+        self._wording = wording or Wording(read_folder(settings.templates_folder), settings.default_locale)
 
     def render(
         self,
@@ -56,17 +55,12 @@ class Messages:
 
         Raises:
             ValueError: the address can't stand in a mail.
+            jinja2.TemplateError: a template of the operator's is wrong.
         """
-        template = self._find_template(kind, parameters.locale)
-        language = str(template.name).partition("/")[0]
-        text = template.render(
-            username=_legible(parameters.username),
-            code_subject=self._with_code(" ".join(self._settings.code_subject.split()), parameters.code),
-            code_message=self._with_code(self._settings.code_message.strip(), parameters.code),
-            created_at=_minute(created_at),
-            expires_at=expires_at and _minute(expires_at),
-        )
-        subject, _, body = text.partition("\n")
+        language, template = self._wording.find(kind, parameters.locale)
+        variables = {"username": _legible(parameters.username), "created_at": _minute(created_at)}
+        text = template.render(variables | self._variables(kind, parameters, language, expires_at))
+        subject, body = _parts(text)
 
         message = EmailMessage(policy=_POLICY)
         message["From"] = self._from
@@ -76,32 +70,71 @@ class Messages:
         message["Message-ID"] = f"<{mail_id}@{self._from.domain}>"
         # RFC 3834: keeps vacation notices and the like from answering.
         message["Auto-Submitted"] = "auto-generated"
-        message.set_content(body.strip())
-        message.add_alternative(self._html(language, subject, body, parameters.code), subtype="html")
+        message.set_content(body)
+        highlight = parameters.code or parameters.temporary_password
+        message.add_alternative(self._html(language, subject, body, highlight), subtype="html")
         return message
 
-    def _find_template(self, kind: MailKind, locale: str) -> Template:
-        return self._templates.select_template([f"{tag}/{kind.lower()}.txt" for tag in _languages(locale)])
+    def _variables(
+        self, kind: MailKind, parameters: MailParameters, language: str, expires_at: datetime | None
+    ) -> dict[str, object]:
+        """Return what the templates of a kind may show, beside what all may. docs/mail.md lists them."""
+        until = _minute(expires_at) if expires_at else ""
+        match kind:
+            case _ if kind in CODE_MAILS:
+                subject, message = self._code_words(language, parameters.code)
+                return {
+                    "code": parameters.code,
+                    "code_subject": subject,
+                    "code_message": message,
+                    "expires_at": until,
+                }
+            case MailKind.INVITATION:
+                return {"temporary_password": parameters.temporary_password, "expires_at": until}
+            case MailKind.EMAIL_CHANGED:
+                return {"new_email": _legible(parameters.new_email)}
+            case MailKind.MFA_CHANGED:
+                return {"change": parameters.change}
+            case MailKind.RECOVERY_CODE_USED:
+                return {"recovery_codes_left": parameters.recovery_codes_left}
+            case _:
+                return {}
 
-    def _html(self, language: str, subject: str, body: str, code: str) -> str:
-        # Each line is split where the code stands, which the layout puts back with emphasis.
+    def _code_words(self, language: str, code: str) -> tuple[str, str]:
+        """Return how a mail with a code begins.
+
+        By the operator's own template of the language; else by the settings, where they are not the defaults, in every
+        language; else by the built-in template.
+        """
+        template = self._wording.find_code_words(language)
+        subject, message = _parts(template.render(code=code))
+        if template.name not in self._wording.own:
+            if _is_changed(self._settings, "code_subject"):
+                subject = " ".join(self._settings.code_subject.split()).replace(CODE_PLACEHOLDER, code)
+            if _is_changed(self._settings, "code_message"):
+                message = self._settings.code_message.strip().replace(CODE_PLACEHOLDER, code)
+        return subject, message
+
+    def _html(self, language: str, subject: str, body: str, highlight: str) -> str:
+        # Each line is split where the highlight stands, which the layout puts back with emphasis.
         paragraphs = [
-            [line.split(code) if code else [line] for line in paragraph.splitlines()]
-            for paragraph in _BLANK_LINES.split(body.strip())
+            [line.split(highlight) if highlight else [line] for line in paragraph.splitlines()]
+            for paragraph in _BLANK_LINES.split(body)
         ]
-        layout = self._templates.get_template("layout.html")
-        return layout.render(language=language, subject=subject, paragraphs=paragraphs, code=code)
-
-    @staticmethod
-    def _with_code(text: str, code: str) -> str:
-        return text.replace(CODE_PLACEHOLDER, code)
+        return self._wording.get(LAYOUT).render(
+            language=language, subject=subject, paragraphs=paragraphs, highlight=highlight
+        )
 
 
-def _languages(locale: str) -> list[str]:
-    """Return where to look for a template: `pt-BR` is pt-br, else pt, else English."""
-    tag = locale.lower()
-    subtags = tag.split("-") if _LANGUAGE_TAG.fullmatch(tag) else []
-    return ["-".join(subtags[:length]) for length in range(len(subtags), 0, -1)] + [DEFAULT_LANGUAGE]
+def _parts(text: str) -> tuple[str, str]:
+    """Return the first line, and what is below."""
+    first, _, rest = text.strip().partition("\n")
+    return first.strip(), rest.strip()
+
+
+def _is_changed(settings: MailSettings, field: str) -> bool:
+    # By value: a settings file may well spell the defaults out.
+    return bool(getattr(settings, field) != MailSettings.model_fields[field].default)
 
 
 def _legible(username: str) -> str:

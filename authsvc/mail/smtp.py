@@ -37,8 +37,8 @@ class SmtpSender:
         uses_tls = settings.smtp_tls != "none"
         self._tls = ssl.create_default_context(cafile=settings.smtp_ca_file) if uses_tls else None
 
-    async def send(self, message: EmailMessage) -> None:
-        """Return once the server has taken responsibility for the message; there is no time limit.
+    async def send(self, message: EmailMessage) -> str:
+        """Return the server's answer once it has taken responsibility for the message; there is no time limit.
 
         Raises:
             TemporaryFailure: another try may succeed. It may also bring the message a second time: the connection can
@@ -48,12 +48,15 @@ class SmtpSender:
         client = self._client(message)
         try:
             await client.connect()
-            await client.send_message(message)
+            _, answer = await client.send_message(message)
         except (aiosmtplib.SMTPException, OSError, ValueError) as error:
+            failure = _failure(error)
+            failure.answer = _answer(error)
             # Without the cause, whose text may quote addresses.
-            raise _failure(error) from None
+            raise failure from None
         finally:
             _hang_up(client)
+        return answer
 
     def _client(self, message: EmailMessage) -> aiosmtplib.SMTP:
         settings = self._settings
@@ -92,6 +95,16 @@ def _failure(error: aiosmtplib.SMTPException | OSError | ValueError) -> Temporar
             return TemporaryFailure(_describe(error))
         case _:
             return PermanentFailure("the address can't be sent to")
+
+
+def _answer(error: Exception) -> str:
+    match error:
+        case aiosmtplib.SMTPRecipientsRefused(recipients=[refused, *_]):
+            return _answer(refused)
+        case aiosmtplib.SMTPResponseException():
+            return f"{error.code} {error.message}"
+        case _:
+            return ""
 
 
 def _refusal(phrase: str, error: aiosmtplib.SMTPResponseException) -> TemporaryFailure | PermanentFailure:
