@@ -15,6 +15,7 @@ _COMMANDS = {
     "init": "Ask for the rules of sign-in, and write a settings file.",
     "serve": "Run the server.",
     "migrate": "Create the database schema, or bring it up to date.",
+    "mail": "Show what the mails say; send one to try the SMTP server.",
     "keys": "Make master keys; list and rotate the keys that sign tokens.",
     "healthcheck": "Ask a server whether it serves.",
     "dev": "Run everything for development: Postgres, mail catcher and server.",
