@@ -139,7 +139,19 @@ class App:
                 hook = ChallengeHookClient(settings.hooks)
                 stack.push_async_callback(hook.close)
             sign_in = _sign_in(
-                database, ring, hasher, throttle, notices, policy, sessions, totp, recovery, hook, settings, clock
+                database,
+                ring,
+                hasher,
+                throttle,
+                notices,
+                audit,
+                policy,
+                sessions,
+                totp,
+                recovery,
+                hook,
+                settings,
+                clock,
             )
             flows = Flows(
                 sign_up=SignUp(database, hasher, throttle, codes, policy, audit, settings.accounts, clock),
@@ -251,6 +263,7 @@ def _sign_in(
     hasher: PasswordHasher,
     throttle: Throttle,
     notices: Notices,
+    audit: Audit,
     policy: PasswordPolicy,
     sessions: Sessions,
     totp: Totp,
@@ -270,7 +283,8 @@ def _sign_in(
         hasher,
         throttle,
         sessions,
-        NextSteps(ring, sessions, totp, codes, new_passwords, settings, custom),
+        audit,
+        NextSteps(ring, sessions, audit, totp, codes, new_passwords, settings, custom),
         Answers(database, throttle, totp, codes, recovery, new_passwords, notices, settings, clock),
         codes,
         CustomRounds(database, ring, throttle, custom, clock, max_wrong=max_wrong) if custom else None,

@@ -7,6 +7,7 @@ from datetime import datetime
 
 from authsvc.config import MfaType, Settings
 from authsvc.core import factors
+from authsvc.core.audit import Audit, AuditEvent, AuditKind
 from authsvc.core.caller import Caller
 from authsvc.core.custom_challenge import ChallengeState, CustomChallenge
 from authsvc.core.mail_codes import CodeDelivery, delivery_of
@@ -73,6 +74,7 @@ class NextSteps:
         self,
         ring: KeyRing,
         sessions: Sessions,
+        audit: Audit,
         totp: Totp,
         codes: SignInCodes,
         new_passwords: NewPasswords,
@@ -81,6 +83,7 @@ class NextSteps:
     ) -> None:
         self._ring = ring
         self._sessions = sessions
+        self._audit = audit
         self._totp = totp
         self._codes = codes
         self._new_passwords = new_passwords
@@ -99,8 +102,11 @@ class NextSteps:
         *,
         chosen: MfaType | None = None,
         asked: ChallengeState | None = None,
+        did: tuple[AuditKind, ...] = (),
     ) -> Advance:
-        """Store the next step, chosen by how the account stands now, in a transaction that holds its row.
+        """Store the next step, chosen by how the account stands now, at the end of a transaction that holds its row.
+
+        `did` is what the answer did beside proving something, for the audit trail.
 
         Raises:
             MfaNotEnrolled: a second factor is required, and this account can't set any up.
@@ -113,11 +119,20 @@ class NextSteps:
         if step is Step.DONE:
             if proved & SECOND_FACTORS:
                 await passwords.settle(executor, user_id=user.user_id)
-            new = await self._sessions.start(executor, user, amr(proved), caller, now)
-            return Advance(user, SignInOutcome(step), new)
-        if step in ANSWERED_ELSEWHERE:
-            return Advance(user, SignInOutcome(step))
-        return Advance(user, await self._store(executor, user, step, progress, asked, now), is_asked=asked is not None)
+            advance = Advance(
+                user, SignInOutcome(step), await self._sessions.start(executor, user, amr(proved), caller, now)
+            )
+        elif step in ANSWERED_ELSEWHERE:
+            advance = Advance(user, SignInOutcome(step))
+        else:
+            outcome = await self._store(executor, user, step, progress, asked, now)
+            advance = Advance(user, outcome, is_asked=asked is not None)
+        await self._audit.record(
+            executor,
+            *(AuditEvent(kind, caller, user.user_id) for kind in did),
+            _event_of(advance, proved, caller),
+        )
+        return advance
 
     async def _progress(
         self, executor: Executor, user: User, proved: frozenset[Proof], chosen: MfaType | None
@@ -185,3 +200,11 @@ class NextSteps:
             missing_attributes=tuple(self._new_passwords.missing(user)) if asks_attributes else (),
             public_parameters=dict(asked.asked.public) if asked else {},
         )
+
+
+def _event_of(advance: Advance, proved: frozenset[Proof], caller: Caller) -> AuditEvent:
+    details = {"step": str(advance.outcome.step), "proved": " ".join(sorted(proved))}
+    if advance.new is None:
+        return AuditEvent(AuditKind.CONTINUE_SIGN_IN, caller, advance.user.user_id, details=details)
+    session_id = advance.new.session_id
+    return AuditEvent(AuditKind.SIGN_IN, caller, advance.user.user_id, session_id=session_id, details=details)

@@ -7,6 +7,7 @@ from uuid import UUID
 
 from authsvc.clock import Clock
 from authsvc.config import Settings
+from authsvc.core.audit import Audit, AuditEvent, AuditKind
 from authsvc.core.caller import Caller
 from authsvc.core.custom_rounds import CustomRounds
 from authsvc.core.mail_codes import CodeDelivery
@@ -47,6 +48,7 @@ class SignIn:
         hasher: PasswordHasher,
         throttle: Throttle,
         sessions: Sessions,
+        audit: Audit,
         steps: NextSteps,
         answers: Answers,
         codes: SignInCodes,
@@ -59,6 +61,7 @@ class SignIn:
         self._hasher = hasher
         self._throttle = throttle
         self._sessions = sessions
+        self._audit = audit
         self._steps = steps
         self._answers = answers
         self._codes = codes
@@ -110,11 +113,13 @@ class SignIn:
         await self._throttle.spend_call(Action.SIGN_IN, caller)
         challenge = await self._find(session)
         require_kind(challenge, answer)
-        if answer.kind is AnswerKind.CUSTOM_ANSWER and self._rounds is not None:
-            use = await self._rounds.verify(challenge, answer.value, caller)
-        else:
-            use = await self._answers.verify(challenge, answer)
-        return await self._finish(await self._take(challenge, use, caller), caller)
+        async with self._audit.failures(AuditKind.CONTINUE_SIGN_IN, caller, user_id=challenge.user_id) as tried:
+            tried.details = {"step": challenge.step, "answer": str(answer.kind)}
+            if answer.kind is AnswerKind.CUSTOM_ANSWER and self._rounds is not None:
+                use = await self._rounds.verify(challenge, answer.value, caller)
+            else:
+                use = await self._answers.verify(challenge, answer)
+            return await self._finish(await self._take(challenge, use, caller), caller)
 
     async def resend(self, session: str, caller: Caller) -> CodeDelivery:
         """Send a new code for a step that waits for one; the former code ends.
@@ -131,7 +136,10 @@ class SignIn:
         await self._codes.spend_send(medium, challenge.username_key)
         async with self._database.transaction() as transaction:
             user = await self._lock(transaction, challenge)
-            return await self._codes.resend(transaction, medium, challenge, user)
+            delivery = await self._codes.resend(transaction, medium, challenge, user)
+            event = AuditEvent(AuditKind.SEND_SIGN_IN_CODE, caller, user.user_id, details={"medium": medium})
+            await self._audit.record(transaction, event)
+        return delivery
 
     async def _try_password(
         self, place: HashPlace, username_key: str, password: str, typed: str | None, caller: Caller
@@ -203,7 +211,7 @@ class SignIn:
             taken = await use(transaction, user, now)
             proved = frozenset(Proof(each) for each in challenge.proved) | ({taken.proof} if taken.proof else set())
             return await self._steps.advance(
-                transaction, taken.user, proved, caller, now, chosen=taken.chosen, asked=taken.asked
+                transaction, taken.user, proved, caller, now, chosen=taken.chosen, asked=taken.asked, did=taken.did
             )
 
     async def _finish(self, advance: Advance, caller: Caller) -> SignInOutcome:

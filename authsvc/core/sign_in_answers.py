@@ -9,6 +9,7 @@ from datetime import datetime
 from authsvc.clock import Clock
 from authsvc.config import MfaMode, MfaType, Settings
 from authsvc.core import factors
+from authsvc.core.audit import AuditKind
 from authsvc.core.custom_challenge import ChallengeState
 from authsvc.core.names import parse_code
 from authsvc.core.new_passwords import NewPasswords
@@ -40,12 +41,16 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """Hold what a right answer came to: the account as it is now, what it proved or chose, what is asked next."""
+    """Hold what a right answer came to: the account as it is now, what it proved or chose, what is asked next.
+
+    `did` is what else it did, for the audit trail.
+    """
 
     user: User
     proof: Proof | None = None
     chosen: MfaType | None = None
     asked: ChallengeState | None = None
+    did: tuple[AuditKind, ...] = ()
 
 
 # Uses a right answer up, in a transaction that holds the account's row; raises if another call was first.
@@ -118,7 +123,7 @@ class Answers:
             await self._require_none_enrolled(executor, user)
             await self._totp.activate(executor, user, match, now)
             await self._consume(executor, challenge, now)
-            return Taken(user, Proof.TOTP)
+            return Taken(user, Proof.TOTP, did=(AuditKind.ADD_TOTP_DEVICE,))
 
         return use
 
@@ -145,10 +150,12 @@ class Answers:
             if not await challenges.consume_with_code(executor, digest=challenge.digest, now=now, code_digests=digests):
                 raise SessionExpired
             state = await factor_rows.find_state(executor, user_id=user.user_id)
+            did: tuple[AuditKind, ...] = ()
             if medium not in factors.enrolled(user, has_authenticator=state.authenticators > 0):
                 user = await self._set_up(executor, user, medium, now)
+                did = (AuditKind.UPDATE_MFA_PREFERENCE,)
             await self._throttle.forget(executor, user.username_key, Factor(medium))
-            return Taken(user, Proof(medium.lower()))
+            return Taken(user, Proof(medium.lower()), did=did)
 
         return use
 
@@ -175,7 +182,7 @@ class Answers:
         async def use(executor: Executor, user: User, now: datetime) -> Taken:
             await self._recovery.accept(executor, user, parsed, now)
             await self._consume(executor, challenge, now)
-            return Taken(user, Proof.RECOVERY_CODE)
+            return Taken(user, Proof.RECOVERY_CODE, did=(AuditKind.USE_RECOVERY_CODE,))
 
         return use
 
@@ -202,7 +209,8 @@ class Answers:
 
         async def use(executor: Executor, user: User, now: datetime) -> Taken:
             await self._consume(executor, challenge, now)
-            return Taken(await self._new_passwords.accept(executor, user, change, now))
+            changed = await self._new_passwords.accept(executor, user, change, now)
+            return Taken(changed, did=(AuditKind.UPDATE_PASSWORD,))
 
         return use
 
