@@ -23,6 +23,7 @@ from authsvc.core.invitations import Invitations
 from authsvc.core.janitor import Janitor
 from authsvc.core.mail_codes import MailCodes
 from authsvc.core.mail_queue import MailQueue
+from authsvc.core.mfa import Mfa
 from authsvc.core.new_passwords import NewPasswords
 from authsvc.core.next_steps import NextSteps
 from authsvc.core.notices import Notices
@@ -158,6 +159,7 @@ class App:
                 sign_in=sign_in,
                 totp=totp,
                 recovery=recovery,
+                mfa=Mfa(database, sessions, notices, audit, settings.accounts, clock),
                 sessions=sessions,
                 passwords=Passwords(
                     database, hasher, throttle, codes, policy, sessions, notices, audit, settings.accounts, clock

@@ -7,7 +7,7 @@ from datetime import datetime
 
 from authsvc.clock import Clock
 from authsvc.core.audit import Audit, AuditKind
-from authsvc.core.notices import MailKind, Notices
+from authsvc.core.notices import MailKind, MfaChange, Notices
 from authsvc.core.sessions import Bearer, Sessions, event_of
 from authsvc.core.throttle import Factor, Throttle
 from authsvc.crypto.sealing import KeyRing, Purpose
@@ -64,7 +64,9 @@ class Recovery:
             await recovery_codes.replace(transaction, user_id=user_id, digests=digests, now=now)
             # Nothing has been guessed at the new ones.
             await self._throttle.forget(transaction, user.username_key, Factor.RECOVERY_CODE)
-            await self._notices.tell(transaction, MailKind.MFA_CHANGED, user, now=now)
+            await self._notices.tell(
+                transaction, MailKind.MFA_CHANGED, user, now=now, change=MfaChange.RECOVERY_CODES_MADE
+            )
             await self._audit.record(transaction, event_of(bearer, AuditKind.GENERATE_RECOVERY_CODES))
         return [_grouped(code) for code in codes]
 
@@ -81,8 +83,9 @@ class Recovery:
         if not await recovery_codes.consume(executor, user_id=user.user_id, digests=digests):
             raise CodeMismatch
         await self._throttle.forget(executor, user.username_key, *_STANDS_FOR)
-        await self._notices.tell(executor, MailKind.RECOVERY_CODE_USED, user, now=now)
-        return await recovery_codes.count(executor, user_id=user.user_id)
+        left = await recovery_codes.count(executor, user_id=user.user_id)
+        await self._notices.tell(executor, MailKind.RECOVERY_CODE_USED, user, now=now, recovery_codes_left=left)
+        return left
 
     @staticmethod
     def parse(text: str, *, field: str) -> str | Violation:

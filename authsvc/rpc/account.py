@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from authsvc.rpc import account_convert as convert
+from authsvc.rpc import account_validation as validation
 from authsvc.rpc.call import Context
 from authsvc.rpc.flows import Flows
 from authsvc.v1 import auth_service_pb2 as pb
@@ -12,6 +14,28 @@ class AccountServicer(AuthServiceServicer):
     """Serve factors, attributes and the account as a whole; what each RPC does stands in its proto."""
 
     _flows: Flows
+
+    async def FetchMfaPreference(
+        self, request: pb.FetchMfaPreferenceRequest, context: Context
+    ) -> pb.FetchMfaPreferenceResponse:
+        return convert.mfa_state(await self._flows.mfa.fetch(await self._flows.bearer()))
+
+    async def UpdateMfaPreference(
+        self, request: pb.UpdateMfaPreferenceRequest, context: Context
+    ) -> pb.UpdateMfaPreferenceResponse:
+        bearer = await self._flows.bearer()
+        await self._flows.mfa.update(bearer, validation.mfa_preferences(request))
+        return pb.UpdateMfaPreferenceResponse()
+
+    async def ListTotpDevices(self, request: pb.ListTotpDevicesRequest, context: Context) -> pb.ListTotpDevicesResponse:
+        return convert.totp_devices(await self._flows.mfa.list_devices(await self._flows.bearer()))
+
+    async def RemoveTotpDevice(
+        self, request: pb.RemoveTotpDeviceRequest, context: Context
+    ) -> pb.RemoveTotpDeviceResponse:
+        bearer = await self._flows.bearer()
+        await self._flows.mfa.remove_device(bearer, validation.device_id_of(request))
+        return pb.RemoveTotpDeviceResponse()
 
     async def GenerateRecoveryCodes(
         self, request: pb.GenerateRecoveryCodesRequest, context: Context

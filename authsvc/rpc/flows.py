@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from authsvc.core.mfa import Mfa
 from authsvc.core.password_policy import PasswordPolicy
 from authsvc.core.passwords import Passwords
 from authsvc.core.recovery import Recovery
@@ -23,6 +24,7 @@ class Flows:
     sign_in: SignIn
     totp: Totp
     recovery: Recovery
+    mfa: Mfa
     sessions: Sessions
     passwords: Passwords
     policy: PasswordPolicy

@@ -11,13 +11,19 @@ from authsvc.store.db import Executor, affected
 
 @dataclass(frozen=True, slots=True)
 class TotpDevice:
-    """Hold one authenticator; its secret is sealed."""
+    """Hold one authenticator; its secret is sealed. It is active once verified."""
 
     device_id: UUID
     user_id: UUID
     friendly_name: str
     sealed_secret: bytes
-    is_active: bool
+    verified_at: datetime | None
+    last_used_at: datetime | None
+
+    @property
+    def is_active(self) -> bool:
+        """Return whether its first code has been given."""
+        return self.verified_at is not None
 
 
 INSERT_PENDING = """
@@ -59,7 +65,7 @@ async def keep_newest_pending(executor: Executor, *, user_id: UUID, count: int) 
 
 
 FIND_PENDING = """
-select device_id, user_id, friendly_name, sealed_secret, verified_at is not null as is_active
+select device_id, user_id, friendly_name, sealed_secret, verified_at, last_used_at
   from totp_devices
  where device_id = $1
    and verified_at is null
@@ -73,7 +79,7 @@ async def find_pending(executor: Executor, *, device_id: UUID) -> TotpDevice | N
 
 
 LIST_ACTIVE = """
-select device_id, user_id, friendly_name, sealed_secret, verified_at is not null as is_active
+select device_id, user_id, friendly_name, sealed_secret, verified_at, last_used_at
   from totp_devices
  where user_id = $1
    and verified_at is not null
@@ -142,3 +148,16 @@ delete from totp_devices
 async def purge_pending(executor: Executor, *, expired_before: datetime, limit: int) -> int:
     """Delete authenticators that were never verified in time."""
     return affected(await executor.execute(PURGE_PENDING, expired_before, limit))
+
+
+DELETE_ACTIVE = """
+delete from totp_devices
+ where device_id = $1
+   and user_id = $2
+   and verified_at is not null
+"""
+
+
+async def delete_active(executor: Executor, *, device_id: UUID, user_id: UUID) -> bool:
+    """Remove an active authenticator of an account; False if it has no such one."""
+    return affected(await executor.execute(DELETE_ACTIVE, device_id, user_id)) == 1

@@ -25,7 +25,7 @@ class _MfaPreferenceEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_MfaPref
     MFA_PREFERENCE_UNSPECIFIED: _MfaPreference.ValueType  # 0
     """Leaves it as it is."""
     MFA_PREFERENCE_ENABLED: _MfaPreference.ValueType  # 1
-    """Enables it, without preferring it to others."""
+    """Enables it; which one is preferred stays as it is."""
     MFA_PREFERENCE_DISABLED: _MfaPreference.ValueType  # 2
     """Disables it: it is not asked for, and is preferred no longer. Authenticators stay and can be enabled again."""
     MFA_PREFERENCE_PREFERRED: _MfaPreference.ValueType  # 3
@@ -39,7 +39,7 @@ class MfaPreference(_MfaPreference, metaclass=_MfaPreferenceEnumTypeWrapper):
 MFA_PREFERENCE_UNSPECIFIED: MfaPreference.ValueType  # 0
 """Leaves it as it is."""
 MFA_PREFERENCE_ENABLED: MfaPreference.ValueType  # 1
-"""Enables it, without preferring it to others."""
+"""Enables it; which one is preferred stays as it is."""
 MFA_PREFERENCE_DISABLED: MfaPreference.ValueType  # 2
 """Disables it: it is not asked for, and is preferred no longer. Authenticators stay and can be enabled again."""
 MFA_PREFERENCE_PREFERRED: MfaPreference.ValueType  # 3

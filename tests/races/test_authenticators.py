@@ -7,7 +7,8 @@ from collections import Counter
 
 import pytest
 
-from tests.client import Authenticator, reasons, succeeded
+from authsvc.v1 import auth_service_pb2 as pb
+from tests.client import Authenticator, Client, reasons, succeeded
 from tests.races.conftest import Arena
 from tests.races.gate import USER, gate
 
@@ -64,6 +65,24 @@ async def test_one_verification(arena: Arena, name: str) -> None:
     assert Counter(reasons(outcomes)) == {"SESSION_EXPIRED": SETUPS - 1}
     assert await active_devices(arena, name) == 2
     assert len(await arena.subjects(name)) == 3, "the code, and a notice of each authenticator"
+
+
+async def test_last_two_removed(arena: Arena, name: str) -> None:
+    """Both authenticators of an account are removed ten times at once where MFA is required: one of them stays."""
+    user = await arena.client.enrolled(name)
+    await arena.client.add_authenticator(user.tokens)
+    listed = (await arena.client.stub.ListTotpDevices(pb.ListTotpDevicesRequest(), metadata=user.bearer)).devices
+
+    async def remove(client: Client, number: int) -> None:
+        request = pb.RemoveTotpDeviceRequest(device_id=listed[number % 4 // 2].device_id)
+        await client.stub.RemoveTotpDevice(request, metadata=user.bearer)
+
+    async with gate(arena.dsn, USER, name) as closed, asyncio.TaskGroup() as tasks:
+        racing = tasks.create_task(arena.race(SETUPS, remove))
+        await closed.open_for(SETUPS)
+    # Those of the removed one find nothing to do, those of the other are refused.
+    assert Counter(reasons(racing.result())) == {"MFA_REQUIRED": SETUPS // 2}
+    assert await active_devices(arena, name) == 1
 
 
 async def active_devices(arena: Arena, username: str) -> int:

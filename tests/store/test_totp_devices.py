@@ -53,14 +53,14 @@ async def test_pending_authenticator_does_not_count_until_its_first_code(
 ) -> None:
     """Before its activation an authenticator is found as pending alone, after it as active alone."""
     device_id = await insert(database, ada, now)
-    pending = TotpDevice(device_id, ada, "phone", b"sealed", is_active=False)
+    pending = TotpDevice(device_id, ada, "phone", b"sealed", None, None)
     assert await totp_devices.find_pending(database, device_id=device_id) == pending
     assert await totp_devices.count_active(database, user_id=ada) == 0
     assert await names(database, ada) == []
     assert await totp_devices.activate(database, device_id=device_id, step=STEP, now=now)
     assert await totp_devices.find_pending(database, device_id=device_id) is None
     assert await totp_devices.count_active(database, user_id=ada) == 1
-    active = TotpDevice(device_id, ada, "phone", b"sealed", is_active=True)
+    active = TotpDevice(device_id, ada, "phone", b"sealed", now, now)
     assert await totp_devices.list_active(database, user_id=ada) == [active]
 
 
@@ -160,3 +160,15 @@ async def test_oldest_pending_authenticators_give_way(database: Database, ada: U
     found = [await totp_devices.find_pending(database, device_id=device_id) for device_id in (*pending, foreign)]
     assert [device is not None for device in found] == [False, False, True, True, True]
     assert await totp_devices.count_active(database, user_id=ada) == 1
+
+
+async def test_active_ones_are_removed_by_their_account(database: Database, ada: UUID, now: datetime) -> None:
+    """An account removes an active authenticator of its own, once; not one that is pending, nor another account's."""
+    eve = await insert_user(database, "eve", now=now)
+    active, pending = await insert(database, ada, now), await insert(database, ada, now)
+    await totp_devices.activate(database, device_id=active, step=STEP, now=now)
+    assert not await totp_devices.delete_active(database, device_id=active, user_id=eve)
+    assert not await totp_devices.delete_active(database, device_id=pending, user_id=ada)
+    assert await totp_devices.delete_active(database, device_id=active, user_id=ada)
+    assert not await totp_devices.delete_active(database, device_id=active, user_id=ada)
+    assert await totp_devices.find_pending(database, device_id=pending) is not None
