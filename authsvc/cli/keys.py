@@ -14,6 +14,7 @@ from authsvc.cli.failures import Failed, expected
 from authsvc.cli.settings import read_settings
 from authsvc.clock import SystemClock
 from authsvc.config import DatabaseSettings, Settings
+from authsvc.core.reseal import Resealed, reseal
 from authsvc.core.signing_keys import SigningKeys
 from authsvc.crypto.sealing import KeyRing, MasterKey, MasterKeyError, parse_master_keys
 from authsvc.errors import DatabaseUnavailable
@@ -24,7 +25,7 @@ from authsvc.store.signing_keys import SigningKeyRow
 
 @click.group
 def command() -> None:
-    """Make master keys; list and rotate the keys that sign tokens."""
+    """Make master keys, reseal under the first; rotate the keys that sign tokens."""
 
 
 @command.command
@@ -107,6 +108,37 @@ def list_(as_json: bool) -> None:
         _print_table(keys)
     else:
         click.echo("no keys yet: the first server that starts makes one", err=True)
+
+
+@command.command("reseal")
+def reseal_() -> None:
+    """Seal TOTP secrets and signing keys under the first master key, so that the others can be dropped.
+
+    May run at any time beside servers that know the first key. What still needs another key is listed: waiting mail and
+    sign-ins go within hours; audit events are kept for as long as the settings say, and need their key to be verified.
+    Recovery codes, admin keys and refresh tokens are keyed digests, which can't be made anew: those from before the
+    first key came first end with the key that they were made with.
+    """
+    settings = read_settings("database", "keys")
+    with expected(DatabaseUnavailable):
+        done = asyncio.run(_reseal(settings))
+    click.echo(f"sealed anew: {done.secrets} TOTP secrets, {done.signing_keys} signing keys")
+    for left in done.left:
+        click.echo(f"needs key {left.key_id}: {left.count} {left.what}")
+    if done.unopened:
+        raise Failed(f"{done.unopened} of them can't be opened with the keys of the settings")
+    if not done.left:
+        click.echo("nothing needs another key than the first")
+
+
+async def _reseal(settings: Settings) -> Resealed:
+    ring = KeyRing(parse_master_keys(settings.keys.master.get_secret_value()))
+    # Counting may take long where the audit trail is.
+    database = await Database.open(settings.database, size=1, hurried=False)
+    try:
+        return await reseal(database, ring)
+    finally:
+        await database.close()
 
 
 async def _rotate(settings: Settings, *, immediately: bool) -> SigningKeyRow:

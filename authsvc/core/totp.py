@@ -49,6 +49,11 @@ class Match:
     step: int
 
 
+def secret_binding(device_id: UUID, user_id: UUID) -> str:
+    """Return what a sealed secret is bound to: no other authenticator, and no other account, opens it."""
+    return f"{device_id} {user_id}"
+
+
 class Totp:
     """Keep the authenticators of accounts."""
 
@@ -142,7 +147,7 @@ class Totp:
             user_id=user.user_id,
             friendly_name=friendly_name or DEFAULT_NAME,
             sealed_secret=self._ring.seal(
-                Purpose.TOTP_SECRET, secret.base32.encode(), bound_to=f"{device_id} {user.user_id}"
+                Purpose.TOTP_SECRET, secret.base32.encode(), bound_to=secret_binding(device_id, user.user_id)
             ),
             now=now,
             expires_at=now + self._limits.setup_ttl,
@@ -209,7 +214,7 @@ class Totp:
         now = self._clock.now()
         for device in devices:
             secret = self._ring.open(
-                Purpose.TOTP_SECRET, device.sealed_secret, bound_to=f"{device.device_id} {device.user_id}"
+                Purpose.TOTP_SECRET, device.sealed_secret, bound_to=secret_binding(device.device_id, device.user_id)
             ).decode()
             step = TotpSecret(secret).matching_step(code, at=now)
             if step is not None:

@@ -119,13 +119,27 @@ class KeyRing:
             for purpose in Purpose
         }
 
+    @property
+    def marker(self) -> bytes:
+        """Return what everything begins with that is sealed under the first master key."""
+        key_id = self.keys[0].key_id.encode()
+        return bytes([len(key_id)]) + key_id
+
     def seal(self, purpose: Purpose, plaintext: bytes, *, bound_to: str) -> bytes:
         """Encrypt `plaintext` so that it opens only for the same `purpose` and `bound_to`, the identity of its row."""
         key_id = self.keys[0].key_id
         # Random nonces are safe for 2^32 messages under one key (SP 800-38D §8.3).
         nonce = secrets.token_bytes(NONCE_BYTES)
         sealed = AESGCM(self._derived[key_id, purpose]).encrypt(nonce, plaintext, bound_to.encode())
-        return bytes([len(key_id)]) + key_id.encode() + nonce + sealed
+        return self.marker + nonce + sealed
+
+    def reseal(self, purpose: Purpose, sealed: bytes, *, bound_to: str) -> bytes:
+        """Seal under the first master key what any of them sealed.
+
+        Raises:
+            UnsealError: see `open`.
+        """
+        return self.seal(purpose, self.open(purpose, sealed, bound_to=bound_to), bound_to=bound_to)
 
     def open(self, purpose: Purpose, sealed: bytes, *, bound_to: str) -> bytes:
         """Decrypt what `seal` made.

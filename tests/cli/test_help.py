@@ -10,7 +10,7 @@ import pytest
 from authsvc.cli import _COMMANDS
 from tests.cli.command import authsvc, bare_environment
 
-FAMILIES = {"keys": ("generate", "rotate", "list"), "mail": ("preview", "send-test")}
+FAMILIES = {"keys": ("generate", "rotate", "list", "reseal"), "mail": ("preview", "send-test")}
 COMMANDS = [[name] for name in _COMMANDS] + [[name, each] for name, family in FAMILIES.items() for each in family]
 
 
