@@ -44,8 +44,9 @@ from authsvc.crypto.hash_fields import HashParameters
 from authsvc.crypto.password_hash import PasswordHasher
 from authsvc.crypto.sealing import KeyRing, UnsealError, parse_master_keys
 from authsvc.errors import DatabaseUnavailable
-from authsvc.mail.carriers import MailCarrier
+from authsvc.mail.carriers import Carrier, MailCarrier
 from authsvc.mail.dispatcher import Dispatcher
+from authsvc.mail.sms import SmsCarrier
 from authsvc.mail.smtp import SmtpSender
 from authsvc.rpc.admin import AdminFlows, AdminServicer
 from authsvc.rpc.auth import AuthServicer
@@ -179,6 +180,9 @@ class App:
                 groups=Groups(database, ring, audit, clock),
                 mail=MailQueue(database, ring, audit, clock),
             )
+            carriers: dict[Medium, Carrier] = {Medium.EMAIL: MailCarrier(settings.mail, SmtpSender(settings.mail))}
+            if settings.sms.webhook_url:
+                carriers[Medium.SMS] = await stack.enter_async_context(SmsCarrier.open(settings.sms, clock))
             yield cls(
                 database=database,
                 server=Server(
@@ -191,7 +195,7 @@ class App:
                 signing_keys=signing_keys,
                 dispatcher=Dispatcher(
                     database,
-                    {Medium.EMAIL: MailCarrier(settings.mail, SmtpSender(settings.mail))},
+                    carriers,
                     ring,
                     settings.mail,
                     clock,

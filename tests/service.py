@@ -16,6 +16,7 @@ import grpc
 import pyotp
 from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RetryInfo
 from grpc_status import rpc_status
+from pydantic import SecretStr
 
 from authsvc.app import App
 from authsvc.config import Settings
@@ -28,6 +29,7 @@ from authsvc.v1.tokens_pb2 import Tokens
 from tests.clock import FakeClock
 
 PASSWORD = "Tr0mbone-under-9-lakes"
+SMS_KEY = "the-key-under-which-SMS-are-signed-in-tests"
 STEP = timedelta(seconds=30)
 
 
@@ -122,12 +124,15 @@ class Service:
         """Start everything, wait until it serves, stop everything."""
         stop = asyncio.Event()
         metrics = Metrics()
-        async with MailCatcher(folder) as catcher, asyncio.TaskGroup() as tasks:
+        async with MailCatcher(folder, sms_keys=[SMS_KEY]) as catcher, asyncio.TaskGroup() as tasks:
             settings = settings.model_copy(
                 update={
                     "server": settings.server.model_copy(update={"port": 0}),
                     "mail": settings.mail.model_copy(
                         update={"smtp_host": "127.0.0.1", "smtp_port": catcher.port, "smtp_tls": "none"}
+                    ),
+                    "sms": settings.sms.model_copy(
+                        update={"webhook_url": catcher.sms_url, "webhook_secret": SecretStr(SMS_KEY)}
                     ),
                 }
             )
@@ -163,6 +168,10 @@ class Service:
         while (code := code_in(await self.mail(address, after=after))) is None:
             after += 1
         return code
+
+    async def sms_code(self, number: str, *, after: int = 0) -> str:
+        """Wait for the first SMS to `number` after the given number of messages, and read its code."""
+        return await self.code(number, after=after)
 
     def totp(self, secret: str, *, steps: int = 0) -> str:
         """Return the authenticator's code, some time steps from now."""

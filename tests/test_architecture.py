@@ -20,6 +20,7 @@ MOST_LINES = 350
 
 # Each library is known to one part of the program; the others don't see that it is there.
 HOMES = {
+    "aiohttp": ("authsvc.mail.sms",),
     "aiosmtpd": ("authsvc.dev",),
     "aiosmtplib": ("authsvc.mail.smtp",),
     "argon2": ("authsvc.crypto",),
@@ -33,6 +34,7 @@ HOMES = {
     "grpc_reflection": ("authsvc.rpc",),
     "grpc_status": ("authsvc.rpc", "authsvc.cli"),
     "jwt": ("authsvc.crypto",),
+    "phonenumbers": ("authsvc.core.names",),
     "pyotp": ("authsvc.crypto",),
     "rich": ("authsvc.cli",),
     "secrets": ("authsvc.crypto",),

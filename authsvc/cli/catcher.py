@@ -6,9 +6,11 @@ import asyncio
 from pathlib import Path
 
 import click
+from pydantic import SecretStr
 
 from authsvc.cli.failures import Failed
 from authsvc.cli.signals import stop_by_signal
+from authsvc.config import SmsSettings
 from authsvc.dev.catcher import MailCatcher
 
 
@@ -37,12 +39,21 @@ from authsvc.dev.catcher import MailCatcher
     show_default=True,
     help="Where to keep the mails, a file each.",
 )
-def command(host: str, smtp_port: int, http_port: int, folder: Path) -> None:
+@click.option(
+    "--sms-secret",
+    envvar="AUTHSVC_SMS_WEBHOOK_SECRET",
+    metavar="KEY",
+    default="",
+    help="Key of the signature of SMS, as the server has it; rather in AUTHSVC_SMS_WEBHOOK_SECRET than here.",
+)
+def command(host: str, smtp_port: int, http_port: int, folder: Path, sms_secret: str) -> None:
     """Accept all mail, deliver none, print a line for each with its code, and show them by HTTP. For trials only.
 
-    GET /messages?to=ADDRESS&after=NUMBER answers with a JSON array of mails.
+    SMS are accepted too, as the server's `sms.webhook_url` at /sms, if they are signed.
+    GET /messages?to=ADDRESS&after=NUMBER answers with a JSON array of mails and SMS.
     """
-    asyncio.run(_run(MailCatcher(folder, host, smtp_port, click.echo, http_port=http_port)))
+    sms_keys = SmsSettings(webhook_secret=SecretStr(sms_secret)).keys()
+    asyncio.run(_run(MailCatcher(folder, host, smtp_port, click.echo, http_port=http_port, sms_keys=sms_keys)))
 
 
 async def _run(catcher: MailCatcher) -> None:

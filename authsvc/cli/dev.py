@@ -77,8 +77,9 @@ def command(folder: Path, port: int, smtp_port: int, http_port: int) -> None:
     """Run Postgres, a mail catcher and the server, for development, until Ctrl-C.
 
     Needs nothing to be installed or running, and changes nothing outside its folder; the state is there again at the
-    next start. Listens on loopback only, prints the code of each mail, and lets grpcurl ask for the protos. A port of 0
-    takes a free one. Settings in the environment count, except those of the database, the keys and SMTP.
+    next start. Listens on loopback only, prints the code of each mail and SMS, and lets grpcurl ask for the protos. A
+    port of 0 takes a free one. Settings in the environment count, except those of the database, the keys, SMTP and the
+    SMS webhook.
     """
     surroundings = environment()
     for name in overridden(surroundings):

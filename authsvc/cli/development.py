@@ -18,6 +18,7 @@ from authsvc.cli.setting_files import faults_of_files
 from authsvc.clock import SystemClock
 from authsvc.config import PREFIX, Settings, SettingsError, load
 from authsvc.crypto.sealing import DEV_KEY_PREFIX, MasterKey, MasterKeyError, parse_master_keys
+from authsvc.crypto.tokens import new_handle
 from authsvc.dev.catcher import MailCatcher
 from authsvc.dev.postgres import EmbeddedPostgres, EmbeddedPostgresError
 from authsvc.errors import DatabaseUnavailable
@@ -33,7 +34,7 @@ DEFAULTS = {
     "AUTHSVC_SERVER_TRUSTED_CALLERS": "127.0.0.0/8, ::1",
     "AUTHSVC_LOG_FORMAT": "console",
 }
-# What it may not: there are a database, keys and a mail server here, and one process.
+# What it may not: there are a database, keys, a mail server and an SMS webhook here, and one process.
 OWN = frozenset(
     {
         "AUTHSVC_DATABASE_URL",
@@ -46,6 +47,9 @@ OWN = frozenset(
         "AUTHSVC_MAIL_SMTP_USERNAME",
         "AUTHSVC_SERVER_PORT",
         "AUTHSVC_SERVER_WORKERS",
+        "AUTHSVC_SMS_WEBHOOK_CA_FILE",
+        "AUTHSVC_SMS_WEBHOOK_SECRET",
+        "AUTHSVC_SMS_WEBHOOK_URL",
     }
 )
 HEALTH_INTERVAL = timedelta(milliseconds=50)
@@ -76,7 +80,7 @@ async def running(
 ) -> AsyncIterator[Development]:
     """Start everything on the state in `folder`, which is made when missing, and stop everything at the end.
 
-    `echo` gets a line for each mail.
+    `echo` gets a line for each mail and SMS.
 
     Raises:
         Failed: something can't start; says what to do.
@@ -90,7 +94,10 @@ async def running(
     try:
         with expected(EmbeddedPostgresError):
             await asyncio.to_thread(postgres.start)
-        async with MailCatcher(folder / "mail", HOST, ports.smtp, echo, http_port=ports.http) as catcher:
+        sms_key = new_handle()
+        async with MailCatcher(
+            folder / "mail", HOST, ports.smtp, echo, http_port=ports.http, sms_keys=[sms_key]
+        ) as catcher:
             own = {
                 "AUTHSVC_DATABASE_URL": postgres.dsn(),
                 "AUTHSVC_KEYS_MASTER": keys,
@@ -100,6 +107,8 @@ async def running(
                 "AUTHSVC_MAIL_SMTP_USERNAME": "",
                 "AUTHSVC_SERVER_PORT": str(port),
                 "AUTHSVC_SERVER_WORKERS": "1",
+                "AUTHSVC_SMS_WEBHOOK_SECRET": sms_key,
+                "AUTHSVC_SMS_WEBHOOK_URL": catcher.sms_url,
             }
             settings = _settings(environment, own)
             set_up_logs(settings.log)

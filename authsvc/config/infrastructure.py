@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Literal
 
 from pydantic import Field, SecretStr
@@ -14,6 +15,7 @@ from authsvc.config.types import (
     OptionalPath,
     Section,
     TrustedCallers,
+    WebAddress,
     days,
     hours,
     milliseconds,
@@ -182,9 +184,14 @@ class MailSettings(Section):
 class SmsSettings(Section):
     """Outgoing SMS, handed to a webhook of yours as signed JSON: see docs/hooks.md."""
 
-    webhook_url: str = Field("", description="URL that gets each message as a POST; without it there is no SMS.")
+    webhook_url: WebAddress = Field("", description="URL that gets each message as a POST; without it there is no SMS.")
     webhook_secret: SecretStr = Field(
-        SecretStr(""), description="Key of the signature (HMAC-SHA-256), 32 characters or more."
+        SecretStr(""),
+        description="Keys of the signature (HMAC-SHA-256), 32 characters or more each, by commas or white space; each "
+        "message is signed under all of them, so that they can be changed one after the other.",
+    )
+    webhook_ca_file: OptionalPath = Field(
+        None, description="PEM bundle that signs the webhook's certificate; the system's if absent."
     )
     webhook_timeout: Duration = Field(
         seconds(10), ge=seconds(1), le=seconds(60), description="Longest time for one message in all."
@@ -193,8 +200,13 @@ class SmsSettings(Section):
         "Your verification code is {####}",
         min_length=6,
         max_length=140,
-        description="Text of messages with a code; `{####}` is the code.",
+        description="Text of messages with a code; `{####}` is the code. The default is translated; yours is for every "
+        "language.",
     )
+
+    def keys(self) -> tuple[str, ...]:
+        """Return the keys of the signature."""
+        return tuple(key for key in re.split(r"[\s,]+", self.webhook_secret.get_secret_value()) if key)
 
 
 class HooksSettings(Section):

@@ -82,8 +82,12 @@ class Settings(Section):
             ),
             (has_sms_factor and not sms.webhook_url, "accounts.mfa_types has SMS: sms.webhook_url must be given"),
             (
-                bool(sms.webhook_url) and len(sms.webhook_secret.get_secret_value()) < WEBHOOK_SECRET_CHARACTERS,
-                f"sms.webhook_secret must have at least {WEBHOOK_SECRET_CHARACTERS} characters",
+                bool(sms.webhook_url) and min(map(len, sms.keys()), default=0) < WEBHOOK_SECRET_CHARACTERS,
+                f"sms.webhook_secret must have at least {WEBHOOK_SECRET_CHARACTERS} characters in each key",
+            ),
+            (
+                bool(sms.webhook_url) and mail.lease < sms.webhook_timeout * 2,
+                "mail.lease must be at least twice sms.webhook_timeout, or SMS are sent twice",
             ),
             ("{####}" not in sms.code_message, "sms.code_message must contain {####}"),
             (

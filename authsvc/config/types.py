@@ -10,6 +10,7 @@ from email.headerregistry import Address
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Annotated
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, StringConstraints
 
@@ -49,8 +50,26 @@ def _mail_address(value: str) -> str:
     return value
 
 
+def _web_address(value: str) -> str:
+    if not value:
+        return value
+    try:
+        url = urlsplit(value)
+        # Reading the port is what checks it.
+        is_whole = url.scheme in ("http", "https") and bool(url.hostname) and url.port != 0
+    except ValueError:
+        is_whole = False
+    if not is_whole or not value.isascii() or not value.isprintable() or " " in value:
+        raise ValueError("must be a URL like https://host/path")
+    if "@" in url.netloc or url.fragment:
+        raise ValueError("must be a URL without credentials and fragment")
+    return value
+
+
 MailAddress = Annotated[str, AfterValidator(_mail_address)]
 LanguageTag = Annotated[str, StringConstraints(pattern=r"^[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*$", max_length=35)]
+# Or empty.
+WebAddress = Annotated[str, AfterValidator(_web_address)]
 # Given but empty, as in a compose file with an unset variable, is not given.
 OptionalPath = Annotated[Path | None, BeforeValidator(lambda value: None if value == "" else value)]
 # Out there a number of seconds, in here a timedelta.

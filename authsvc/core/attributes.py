@@ -7,7 +7,7 @@ import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from authsvc.core.names import EmailAddress, parse_email
+from authsvc.core.names import EmailAddress, parse_email, parse_phone
 from authsvc.errors import Violation
 
 VALUE_BYTES = 2048
@@ -32,7 +32,6 @@ STANDARD = frozenset(
     }
 )
 _SHAPES = {
-    "phone_number": (re.compile(r"\+[1-9][0-9]{6,14}"), "E164", "must be a phone number like +14155550123"),
     "locale": (re.compile(r"[A-Za-z]{2,8}([-_][A-Za-z0-9]{1,8})*"), "LOCALE", "must be a language tag like en-GB"),
     "birthdate": (re.compile(r"[0-9]{4}(-[0-9]{2}-[0-9]{2})?"), "DATE", "must be a date like 1815-12-10"),
     "profile": (re.compile(r"https?://\S+"), "URL", "must be a web address"),
@@ -65,7 +64,14 @@ def parse_attributes(values: Mapping[str, str], *, email_required: bool) -> Attr
         description = "must have only the attributes of OpenID Connect Core section 5.1"
         violations.append(Violation("attributes", "UNKNOWN", description))
     for name in sorted(STANDARD & others.keys()):
-        violations += _violations(name, others[name])
+        faults = _violations(name, others[name])
+        if name == "phone_number" and not faults:
+            number = parse_phone(others[name])
+            if isinstance(number, Violation):
+                faults = [number]
+            else:
+                others[name] = number
+        violations += faults
     return violations or Attributes(email, others)
 
 

@@ -1,4 +1,4 @@
-"""Usernames, e-mail addresses and codes in the form they are compared in: normalise, then validate, then use."""
+"""Usernames, addresses, phone numbers and codes in the form they are compared in: normalise, validate, then use."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import re
 import unicodedata
 from dataclasses import dataclass
 
+import phonenumbers
 from email_validator import EmailNotValidError, validate_email
 from precis_i18n import get_profile
 
@@ -13,6 +14,7 @@ from authsvc.errors import Violation
 
 USERNAME_CHARACTERS = 128
 EMAIL_CHARACTERS = 254
+PHONE_CHARACTERS = 64
 _USERNAME_KEY = get_profile("UsernameCaseMapped")
 _USERNAME_DISPLAY = get_profile("UsernameCasePreserved")
 
@@ -81,8 +83,28 @@ def mask_email(address: str) -> str:
     return f"{local[:1]}***@{domain[:1]}***"
 
 
+# Beyond digits what people write between them, `+49 (0) 151 …` included.
+_PHONE = re.compile(r"\+[0-9 ()./-]{1,40}")
+
+
+def parse_phone(text: str, *, field: str = 'attributes["phone_number"]') -> str | Violation:
+    """Return a phone number in E.164, or say that it is none of any country's plan."""
+    if not text:
+        return Violation(field, "REQUIRED", "must not be empty")
+    # An input method may have made the digits wide.
+    written = unicodedata.normalize("NFKC", text).strip(" ") if len(text) <= PHONE_CHARACTERS else ""
+    if _PHONE.fullmatch(written):
+        try:
+            number = phonenumbers.parse(written)
+            if phonenumbers.is_valid_number(number):
+                return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
+        except phonenumbers.NumberParseException:
+            pass
+    return Violation(field, "E164", "must be a phone number with its country, like +14155550123")
+
+
 def mask_phone(number: str) -> str:
-    """Return a phone number fit to be shown: `+*******1234`, whatever its length."""
+    """Return a number fit to be shown: `+*******1234`, whatever its length."""
     return f"+*******{number[-4:]}"
 
 

@@ -1,4 +1,4 @@
-"""A mail server for development: it accepts every mail, delivers none, and shows what it caught.
+"""A mail server and SMS webhook for development: it accepts every message, delivers none, and shows what it caught.
 
 No authentication, no encryption: whoever reaches it may read everything, so it listens on loopback unless
 told otherwise.
@@ -9,15 +9,16 @@ from __future__ import annotations
 import asyncio
 import logging
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from email.message import EmailMessage
 from pathlib import Path
 from typing import Self
 
 from aiosmtpd.smtp import SMTP, Envelope, Session
 
-from authsvc.dev.mailbox import CaughtMail, Mailbox, code_in, header_in, legible
+from authsvc.dev.mailbox import SMS, CaughtMail, Mailbox, code_in, header_in, legible, text_in
 from authsvc.dev.mailbox_http import MailboxServer
+from authsvc.dev.sms import SmsRefused, read_sms
 
 __all__ = ["MailCatcher", "code_in"]
 
@@ -26,6 +27,9 @@ _SIZE_LIMIT = 1024 * 1024
 
 class MailCatcher:
     """Accept mail by SMTP in the running event loop, keep it in `folder`, and serve it by HTTP for reading.
+
+    SMS are accepted by HTTP too, at `sms_url`, if they are signed under one of `sms_keys`; from here on they are mails
+    to a number.
 
     With port 0 the system chooses a free one at the first `start`; `port` and `http_port` tell which, and
     stay the same when the catcher is stopped and started again. `echo` gets one line per mail: number,
@@ -40,17 +44,25 @@ class MailCatcher:
         echo: Callable[[str], None] | None = None,
         *,
         http_port: int = 0,
+        sms_keys: Sequence[str] = (),
     ) -> None:
         self.host = host
         self.port = port
         self.http_port = http_port
         self._mailbox = Mailbox(folder)
+        self._sms_keys = sms_keys
         self._echo = echo
         self._arrival = asyncio.Condition()
         self._smtp: asyncio.Server | None = None
         self._http: MailboxServer | None = None
         # Only to close connections still open at the end: asyncio.Server does so from Python 3.13 on.
         self._conversations: weakref.WeakSet[SMTP] = weakref.WeakSet()
+
+    @property
+    def sms_url(self) -> str:
+        """Return where SMS are accepted."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"http://{host}:{self.http_port}/sms"
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -72,7 +84,7 @@ class MailCatcher:
         self._smtp = await loop.create_server(self._converse, self.host, self.port)
         self.port = self._smtp.sockets[0].getsockname()[1]
         try:
-            self._http = MailboxServer(self._mailbox, self.host, self.http_port)
+            self._http = MailboxServer(self._mailbox, self.host, self.http_port, self._take_sms_in(loop))
         except OSError:
             await self.stop()
             raise
@@ -114,6 +126,22 @@ class MailCatcher:
             others = sorted({mail.recipient for mail in self._mailbox.read(after=after)})
             raise TimeoutError(f"no mail to {recipient} within {timeout:g} s; there is mail to {others}") from None
         return mails[0].message
+
+    def _take_sms_in(self, loop: asyncio.AbstractEventLoop) -> Callable[[str, str, bytes], None]:
+        """Return what takes an SMS from a thread of the HTTP server: only the event loop writes to the mailbox."""
+
+        async def keep(timestamp: str, signature: str, body: bytes) -> None:
+            sms = read_sms(self._sms_keys, timestamp, signature, body)
+            try:
+                caught = self._mailbox.keep(sms.to, sms.content, medium=SMS)
+            except OSError as error:
+                raise SmsRefused(503, f"cannot keep the SMS: {legible(str(error))}") from error
+            if self._echo is not None:
+                self._echo(_summary(caught))
+            async with self._arrival:
+                self._arrival.notify_all()
+
+        return lambda *posted: asyncio.run_coroutine_threadsafe(keep(*posted), loop).result()
 
     def _converse(self) -> SMTP:
         conversation = SMTP(
@@ -160,5 +188,7 @@ class _Handler:
 
 def _summary(mail: CaughtMail) -> str:
     code = code_in(mail.message)
-    subject = legible(header_in(mail.message, "Subject")) or "(no subject)"
-    return f"mail {mail.number:06d} to {mail.recipient}: {subject}" + (f" [code {code}]" if code else "")
+    is_sms = mail.medium == SMS
+    text = (text_in(mail.message) or "").strip() if is_sms else header_in(mail.message, "Subject")
+    what = f"{'SMS' if is_sms else 'mail'} {mail.number:06d} to {mail.recipient}: {legible(text) or '(no subject)'}"
+    return what + (f" [code {code}]" if code else "")

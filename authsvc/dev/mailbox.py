@@ -1,4 +1,4 @@
-"""A folder of mails, written by the catcher, readable by any process or person that can see the folder."""
+"""A folder of mails and SMS, written by the catcher, readable by any process or person that can see the folder."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ from email.parser import BytesParser
 from email.policy import default as modern_policy
 from pathlib import Path
 
-_NAME = re.compile(r"(?P<number>\d{6,})-(?P<address>[a-z0-9@+._-]*)\.eml")
+_NAME = re.compile(r"(?P<number>\d{6,})-(?P<address>[a-z0-9@+._-]*)\.(?P<medium>eml|sms)")
+EMAIL, SMS = "EMAIL", "SMS"
+_ENDINGS = {EMAIL: ".eml", SMS: ".sms"}
+_MEDIA = {ending: medium for medium, ending in _ENDINGS.items()}
 _UNSAFE_IN_NAME = re.compile(r"[^a-z0-9@+._-]")
 _ADDRESS_IN_NAME_LENGTH = 100
 _CODE = re.compile(r"(?<!\d)\d{6,8}(?!\d)")
@@ -18,16 +21,19 @@ _CODE = re.compile(r"(?<!\d)\d{6,8}(?!\d)")
 
 @dataclass(frozen=True, slots=True)
 class CaughtMail:
-    """One mail as one recipient got it; numbers rise in the order of arrival."""
+    """One mail or SMS as one recipient got it; numbers rise in the order of arrival, over both."""
 
     number: int
+    medium: str
     recipient: str
     received_at: datetime
     message: EmailMessage
 
 
 class Mailbox:
-    """Keep mails in `folder`, one file each: `000001-jane@example.com.eml`, readable by any mail program.
+    """Keep messages in `folder`, one file each: `000001-jane@example.com.eml`, readable by any mail program.
+
+    An SMS is kept in the same form as `000002-+14155550123.sms`.
 
     One process at a time may write; readers need no lock, since a file appears whole or not at all.
     """
@@ -40,8 +46,8 @@ class Mailbox:
         """Create the folder, for its owner alone; do nothing if it is there."""
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
 
-    def keep(self, recipient: str, content: bytes) -> CaughtMail:
-        """Store one mail, naming its recipient in a leading Delivered-To (RFC 9228); return it as read back.
+    def keep(self, recipient: str, content: bytes, *, medium: str = EMAIL) -> CaughtMail:
+        """Store one message, naming its recipient in a leading Delivered-To (RFC 9228); return it as read back.
 
         Raises:
             OSError: the folder cannot be written.
@@ -49,7 +55,7 @@ class Mailbox:
         self.create()
         number = self.last_number() + 1
         delivered_to = legible(recipient)
-        path = self._folder / f"{number:06d}-{_address_in_name(recipient)}.eml"
+        path = self._folder / f"{number:06d}-{_address_in_name(recipient)}{_ENDINGS[medium]}"
         unfinished = self._folder / ".unfinished"
         unfinished.write_bytes(f"Delivered-To: {delivered_to}\n".encode() + content.replace(b"\r\n", b"\n"))
         unfinished.replace(path)
@@ -116,4 +122,4 @@ def _address_in_name(recipient: str) -> str:
 def _read(path: Path, number: int) -> CaughtMail:
     message = BytesParser(policy=modern_policy).parsebytes(path.read_bytes())
     received_at = datetime.fromtimestamp(path.stat().st_mtime, UTC)
-    return CaughtMail(number, header_in(message, "Delivered-To"), received_at, message)
+    return CaughtMail(number, _MEDIA[path.suffix], header_in(message, "Delivered-To"), received_at, message)

@@ -47,6 +47,7 @@ class PostOffice:
     ring: KeyRing
     clock: Clock
     settings: MailSettings
+    sms: Carrier | None = None
     outcomes: list[tuple[str, str, str]] = field(default_factory=list)
     ages: list[tuple[Medium, timedelta]] = field(default_factory=list)
 
@@ -59,6 +60,8 @@ class PostOffice:
         *recipients: str,
         kind: MailKind = MailKind.SIGN_UP_CODE,
         medium: Medium = Medium.EMAIL,
+        code: str = CODE,
+        locale: str = "",
         key: str | None = None,
         expires_in: timedelta | None = None,
     ) -> None:
@@ -69,7 +72,7 @@ class PostOffice:
                 await Notices(self.ring).enqueue(
                     transaction,
                     kind,
-                    MailParameters(to=to, username="ada", code=CODE),
+                    MailParameters(to=to, username="ada", locale=locale, code=code),
                     medium=medium,
                     now=now,
                     expires_at=None if expires_in is None else now + expires_in,
@@ -77,8 +80,9 @@ class PostOffice:
                 )
 
     def carriers(self, sender: Sender | None = None) -> dict[Medium, Carrier]:
-        """Make what brings mail, by SMTP unless told otherwise."""
-        return {Medium.EMAIL: MailCarrier(self.settings, sender or SmtpSender(self.settings))}
+        """Make what brings mail, by SMTP unless told otherwise, and SMS, if the office has what brings them."""
+        mail = MailCarrier(self.settings, sender or SmtpSender(self.settings))
+        return {Medium.EMAIL: mail, Medium.SMS: self.sms} if self.sms else {Medium.EMAIL: mail}
 
     def worker(self, sender: Sender | None = None, *, clock: Clock | None = None) -> Dispatcher:
         """Make a worker."""

@@ -55,6 +55,12 @@ def test_value_in_its_shape_is_kept(name: str, value: str) -> None:
     assert parse_attributes({name: value}, email_required=False) == Attributes(None, {name: value})
 
 
+def test_phone_number_is_kept_in_its_normal_form() -> None:
+    """What is stored is E.164, however it was written."""
+    parsed = parse_attributes({"phone_number": "+1 (415) 555-0123"}, email_required=False)
+    assert parsed == Attributes(None, {"phone_number": "+14155550123"})
+
+
 @pytest.mark.parametrize(
     ("name", "value", "rule"),
     [

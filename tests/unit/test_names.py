@@ -1,5 +1,7 @@
 """Usernames, addresses and codes: one form to compare, and a rule by name for what has none."""
 
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -10,8 +12,10 @@ from authsvc.core.names import (
     EmailAddress,
     Username,
     mask_email,
+    mask_phone,
     parse_code,
     parse_email,
+    parse_phone,
     parse_username,
 )
 from authsvc.errors import Violation
@@ -203,3 +207,64 @@ def test_what_can_be_no_code_is_refused(text: str, rule: str) -> None:
     """A code is 4 to 12 ASCII digits."""
     violation = parse_code(text, field="totp_code")
     assert rule_of(violation) == rule
+
+
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [
+        ("+14155550123", "+14155550123"),
+        ("+1 (415) 555-0123", "+14155550123"),
+        ("+49 (0) 151 12345678", "+4915112345678"),
+        (" +33.6.12.34.56.78 ", "+33612345678"),
+        ("＋１４１５５５５０１２３", "+14155550123"),
+        # Italian numbers keep their zero.
+        ("+39 06 6982", "+39066982"),
+    ],
+)
+def test_phone_number_is_normalised(text: str, number: str) -> None:
+    """A number as people write it becomes E.164, and that stays as it is."""
+    assert parse_phone(text) == number
+    assert parse_phone(number) == number
+
+
+@pytest.mark.parametrize(
+    ("text", "rule"),
+    [
+        ("", "REQUIRED"),
+        (" ", "E164"),
+        ("+", "E164"),
+        # Of which country?
+        ("0151 12345678", "E164"),
+        ("4155550123", "E164"),
+        ("tel:+14155550123", "E164"),
+        ("+14155550123;ext=5", "E164"),
+        ("+14155550123 x5", "E164"),
+        ("+1415555012", "E164"),
+        ("+141555501234", "E164"),
+        ("+999123456789", "E164"),
+        ("+10000000000", "E164"),
+        ("+1415555٠١٢٣", "E164"),
+        ("+14155550123\0", "E164"),
+        ("+1 415 555 0123\n", "E164"),
+        ("+" + "9" * 60_000, "E164"),
+    ],
+    ids=short,
+)
+def test_what_is_no_phone_number_is_refused(text: str, rule: str) -> None:
+    """A number is of a country's plan, in ASCII digits behind its country."""
+    assert rule_of(parse_phone(text)) == rule
+
+
+@given(st.text() | st.from_regex(r"\+[0-9 ]{3,20}"))
+def test_any_text_is_a_phone_number_or_none(text: str) -> None:
+    """What is read is in E.164 and read again as the same."""
+    parsed = parse_phone(text)
+    if isinstance(parsed, str):
+        assert re.fullmatch(r"\+[1-9][0-9]{1,14}", parsed)
+        assert parse_phone(parsed) == parsed
+
+
+def test_masked_number_shows_four_digits() -> None:
+    """A mask shows the last four digits and not how many there are."""
+    assert mask_phone("+14155550123") == "+*******0123"
+    assert mask_phone("+4915112345678") == "+*******5678"
