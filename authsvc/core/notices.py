@@ -146,7 +146,7 @@ class Notices:
     ) -> None:
         """Tell a user with a verified address by mail what happened to the account, in the caller's transaction.
 
-        For EMAIL_CHANGED, `user` is the account as it was, and `new_email` the masked address.
+        For EMAIL_CHANGED, `user` is the account as it was, and `new_email` the masked address; empty if there is none.
         """
         parameters = verified_recipient(user)
         if parameters is None:

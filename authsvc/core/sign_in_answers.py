@@ -13,7 +13,7 @@ from authsvc.core.audit import AuditKind
 from authsvc.core.custom_challenge import ChallengeState
 from authsvc.core.names import parse_code
 from authsvc.core.new_passwords import NewPasswords
-from authsvc.core.notices import MailKind, Notices
+from authsvc.core.notices import MailKind, MfaChange, Notices
 from authsvc.core.recovery import Recovery
 from authsvc.core.sign_in_codes import SignInCodes
 from authsvc.core.steps import ANSWERS, AnswerKind, Proof, Step
@@ -166,7 +166,7 @@ class Answers:
             await factor_rows.enable_sms(executor, user_id=user.user_id, now=now)
         elif not await factor_rows.enable_email(executor, user_id=user.user_id, now=now):
             raise SessionExpired
-        await self._notices.tell(executor, MailKind.MFA_CHANGED, user, now=now)
+        await self._notices.tell(executor, MailKind.MFA_CHANGED, user, now=now, change=MfaChange.PREFERENCE_CHANGED)
         return await users.find_by_id(executor, user_id=user.user_id) or user
 
     async def _recovery_code(self, challenge: Challenge, code: str) -> Use:

@@ -9,7 +9,7 @@ from uuid import UUID
 from authsvc.clock import Clock
 from authsvc.config import AccountsSettings, ChallengesSettings
 from authsvc.core.audit import Audit, AuditKind
-from authsvc.core.notices import MailKind, Notices
+from authsvc.core.notices import MailKind, MfaChange, Notices
 from authsvc.core.sessions import Bearer, Sessions, event_of
 from authsvc.core.throttle import Factor, Throttle
 from authsvc.crypto.sealing import KeyRing, Purpose
@@ -190,7 +190,7 @@ class Totp:
             raise SessionExpired
         await factors.enable_totp(executor, user_id=user.user_id)
         await self._throttle.forget(executor, user.username_key, Factor.TOTP)
-        await self._notices.tell(executor, MailKind.MFA_CHANGED, user, now=now)
+        await self._notices.tell(executor, MailKind.MFA_CHANGED, user, now=now, change=MfaChange.AUTHENTICATOR_ADDED)
 
     async def accept(self, executor: Executor, user: User, match: Match, now: datetime) -> None:
         """Use the code of an active authenticator up.

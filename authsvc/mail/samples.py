@@ -46,6 +46,7 @@ def samples(kind: MailKind, *, to: str = RECIPIENT, locale: str = "") -> Iterato
             yield Sample(name, kind, replace(to_ada, temporary_password=TEMPORARY_PASSWORD), _LIVES_FOR)
         case MailKind.EMAIL_CHANGED:
             yield Sample(name, kind, replace(to_ada, new_email="n***@e***"))
+            yield Sample(f"{name}-removed", kind, to_ada)
         case MailKind.MFA_CHANGED:
             yield Sample(name, kind, to_ada)
             for change in MfaChange:

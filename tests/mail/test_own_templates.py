@@ -69,7 +69,7 @@ def test_own_language(tmp_path: Path) -> None:
     assert ("lang", "eo") in HtmlPage(mail_of(own, MailKind.PASSWORD_CHANGED, "eo")).attributes
     assert mail_of(own, MailKind.MFA_CHANGED, "eo-X-1")["Subject"] == "A"
     english = mail_of(own, MailKind.EMAIL_TAKEN, "eo")
-    assert english["Subject"] == "Somebody signed up with your address"
+    assert english["Subject"] == "Somebody tried to use your address"
     assert ("lang", "en") in HtmlPage(english).attributes
 
 

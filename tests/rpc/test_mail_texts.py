@@ -112,7 +112,7 @@ async def test_mfa_changed(service: Service) -> None:
     assert read(mail) == (
         "Your two-step sign-in was changed",
         [
-            "The second factor of the account Ada was changed on 2030-01-15 12:00 UTC.",
+            "An authenticator was added to the account Ada on 2030-01-15 12:00 UTC.",
             "If it was you, there is nothing to do. If it was not, someone else can sign in as you: change your "
             "password now and remove every authenticator that you do not know.",
         ],
@@ -145,10 +145,10 @@ async def test_address_taken(service: Service) -> None:
     await service.sign_up("Mallory", email="ADA@example.com")
     mail = await service.mail("Ada@example.com", after=before)
     assert read(mail) == (
-        "Somebody signed up with your address",
+        "Somebody tried to use your address",
         [
-            "On 2030-01-15 12:00 UTC somebody tried to create an account with this e-mail address. It already belongs "
-            "to your account Ada, so it cannot serve for another one.",
+            "On 2030-01-15 12:00 UTC somebody tried to create an account with this e-mail address, or to add it to "
+            "another account. It already belongs to your account Ada, so it cannot serve for a second one.",
             "If it was you, sign in as Ada; if you forgot the password, reset it. If it was not you, there is nothing "
             "to do: they were not told that you have an account.",
         ],

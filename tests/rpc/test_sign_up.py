@@ -163,7 +163,7 @@ async def test_taken_address_is_answered_as_new(service: Service, database: Data
     assert step_of(await service.sign_in("eve")) == "CONFIRM_SIGN_UP"
 
     told = await service.mail("ada@example.com", after=before)
-    assert told["Subject"] == "Somebody signed up with your address"
+    assert told["Subject"] == "Somebody tried to use your address"
     assert "account ada" in told.as_string()
     assert "eve" not in told.as_string()
     assert len(await settle(service, database)) == before + 1
@@ -178,7 +178,7 @@ async def test_taken_address_cannot_be_confirmed_later(service: Service, databas
     before = service.catcher.last_number()
     assert await resend(service, "eve") == "a***@e***"
     again = await service.mail("ada@example.com", after=before)
-    assert again["Subject"] == "Somebody signed up with your address"
+    assert again["Subject"] == "Somebody tried to use your address"
     assert len(await settle(service, database)) == before + 1
 
 
@@ -212,7 +212,7 @@ async def test_first_to_confirm_an_address_has_it(service: Service, database: Da
     assert [mail["Subject"] for mail in mails] == [
         "Your verification code",
         "Your verification code",
-        "Somebody signed up with your address",
+        "Somebody tried to use your address",
     ]
 
 
