@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 from authsvc.store.db import Database
 from authsvc.v1 import admin_service_pb2 as pb
 from tests.admin.operator import TEMPORARY, Operator
 from tests.mail.reading import HtmlPage, paragraphs_of_text
-from tests.rpc.calls import settle
+from tests.rpc.calls import settle, step_of
 from tests.service import Service
 
 NOON = "2030-01-15 12:00 UTC"
@@ -34,6 +36,21 @@ async def test_invitation_in_french(service: Service, operator: Operator) -> Non
     """The operator says in which language the user reads."""
     await operator.create("ada", attributes={"email": "ada@example.com", "locale": "fr-BE"})
     assert (await service.mail("ada@example.com"))["Subject"] == "Votre nouveau compte"
+
+
+async def test_invitation_replaces_the_former(service: Service, operator: Operator, database: Database) -> None:
+    """Of two invitations that wait, the one whose password still works is sent."""
+    await service.catcher.stop()
+    await operator.create("ada", temporary_password=TEMPORARY)
+    await operator.call("ResendInvitation", pb.ResendInvitationRequest(username="ada"))
+    await service.catcher.start()
+    for _ in range(5):
+        service.clock.advance(timedelta(minutes=1))
+    (mail,) = await settle(service, database)
+    (password,) = HtmlPage(mail).emphasised
+    assert password != TEMPORARY
+    started = await service.sign_in("ada", password=password)
+    assert step_of(started) == "CONFIRM_SIGN_IN_WITH_NEW_PASSWORD"
 
 
 async def test_reset_of_second_factors(service: Service, operator: Operator) -> None:

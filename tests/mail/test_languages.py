@@ -116,6 +116,14 @@ def test_default_words_are_translated() -> None:
         assert (mail["Subject"], text_of(mail).splitlines()[0]) == (subject, line)
 
 
+def test_defaults_spelled_out_are_still_translated() -> None:
+    """A settings file that repeats the defaults, as `authsvc init` writes them, changes nothing."""
+    fields = MailSettings.model_fields
+    spelled_out = {name: str(fields[name].default) for name in ("code_subject", "code_message")}
+    assert code_mail("de", **spelled_out)["Subject"] == "Ihr Bestätigungscode"
+    assert text_of(code_mail("de", **spelled_out)) == text_of(code_mail("de"))
+
+
 @pytest.mark.parametrize("kind", sorted(CODE_MAILS))
 @pytest.mark.parametrize("locale", ACCOUNT)
 def test_words_of_the_settings_are_for_every_language(kind: MailKind, locale: str) -> None:

@@ -259,6 +259,7 @@ def test_all_faults_are_told_at_once(tmp_path: Path) -> None:
             "passwords.max_length must not be below passwords.min_length and passwords.min_length_with_mfa",
         ),
         ({"AUTHSVC_MAIL_CODE_MESSAGE": "Your code"}, "mail.code_message must contain {####}"),
+        ({"AUTHSVC_MAIL_CODE_SUBJECT": " "}, "mail.code_subject must not be blank"),
         (
             {"AUTHSVC_MAIL_SEND_TIMEOUT_SECONDS": "61"},
             "mail.lease must be at least twice mail.send_timeout, or mails are sent twice",
