@@ -202,7 +202,7 @@ class App:
                     on_outcome=metrics.count_mail,
                     on_queue_age=metrics.set_mail_age,
                 ),
-                janitor=Janitor(database, settings, clock),
+                janitor=Janitor(database, ring, settings, clock),
                 hasher=hasher,
                 metrics=metrics,
                 drain_timeout=settings.server.drain_timeout,

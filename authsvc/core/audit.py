@@ -86,6 +86,7 @@ RECORDED = frozenset(
         Reason.NOT_AUTHORIZED,
         Reason.USER_NOT_FOUND,
         Reason.USER_DISABLED,
+        Reason.MFA_NOT_ENROLLED,
         Reason.REFRESH_TOKEN_REUSED,
         Reason.PERMISSION_DENIED,
     }

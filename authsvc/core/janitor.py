@@ -9,6 +9,8 @@ import structlog
 
 from authsvc.clock import Clock
 from authsvc.config import Settings
+from authsvc.core.audit_retention import AuditRetention
+from authsvc.crypto.sealing import KeyRing
 from authsvc.crypto.tokens import jitter
 from authsvc.errors import DomainError
 from authsvc.store import (
@@ -43,8 +45,9 @@ _log = structlog.get_logger()
 class Janitor:
     """Purge what has ended."""
 
-    def __init__(self, database: Database, settings: Settings, clock: Clock) -> None:
+    def __init__(self, database: Database, ring: KeyRing, settings: Settings, clock: Clock) -> None:
         self._database = database
+        self._audit = AuditRetention(database, ring, settings.audit.retention)
         self._settings = settings
         self._clock = clock
 
@@ -88,6 +91,8 @@ class Janitor:
         }
         purged = {what: await self._drain(purge) for what, purge in purges.items()}
         purged["signing_keys"] = await signing_keys.purge(db, expired_before=ended)
+        purged["audit_months"] = await self._audit.prune(now)
+        await self._audit.make_months(now)
         if any(purged.values()):
             _log.info("purged", **{what: count for what, count in purged.items() if count})
         return purged

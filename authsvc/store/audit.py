@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from uuid import UUID
 
 from authsvc.store.db import Executor, affected
 
 # As many as the migration makes.
 CHAINS = 16
+# Before the first event of any chain.
+BEGIN = (0, datetime(1970, 1, 1, tzinfo=UTC))
 # Held by one janitor of all replicas while it prunes.
 PRUNE_LOCK = 4_829_163_507_241_118_033
 
@@ -39,6 +41,13 @@ class Event:
 
 
 @dataclass(frozen=True, slots=True)
+class WalkedEvent(Event):
+    """Hold one event, and whether its user exists at that moment."""
+
+    user_exists: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Head:
     """Hold where a chain ends, under its lock, and the name of the user whose event comes next."""
 
@@ -50,7 +59,7 @@ class Head:
 
 @dataclass(frozen=True, slots=True)
 class Chain:
-    """Hold a chain's row, and the last sequence among its events at the same moment."""
+    """Hold a chain's row, and the last sequence among its events at the same moment, None for none."""
 
     chain: int
     sequence: int
@@ -184,14 +193,130 @@ async def list_all(
     return [Event(**row) for row in await executor.fetch(LIST_ALL, since, *before, limit)]
 
 
-LIST_CHAINS = """
+FIND_CHAIN = """
 select c.chain, c.sequence, c.digest, c.last_at, c.seal, c.pruned_sequence, c.pruned_digest, c.pruned_seal,
        (select max(e.sequence) from audit_events e where e.chain = c.chain) as last_event
+  from audit_chains c
+ where c.chain = $1
+"""
+
+
+async def find_chain(executor: Executor, *, chain: int) -> Chain | None:
+    """Find a chain as it ends at this moment."""
+    row = await executor.fetchrow(FIND_CHAIN, chain)
+    return None if row is None else Chain(**row)
+
+
+WALK = """
+select e.chain, e.sequence, e.created_at, e.kind, e.result, e.reason, e.user_id, e.actor, e.session_id, e.request_id,
+       e.details, e.username, e.client_ip, e.client_user_agent, e.personal_salt, e.personal_digest, e.key_id, e.digest,
+       u.user_id is not null as user_exists
+  from audit_events e
+  left join users u on u.user_id = e.user_id
+ where e.chain = $1
+   and (e.sequence, e.created_at) > ($2, $3)
+   and e.sequence <= $4
+ order by e.sequence, e.created_at
+ limit $5
+"""
+
+
+async def walk(
+    executor: Executor, *, chain: int, after: tuple[int, datetime], until: int, limit: int
+) -> list[WalkedEvent]:
+    """List events of a chain in order, those with the sequence `until` included."""
+    return [WalkedEvent(**row) for row in await executor.fetch(WALK, chain, *after, until, limit)]
+
+
+MAKE_MONTH = """
+select audit_make_month($1)
+"""
+
+
+async def make_month(executor: Executor, *, moment: datetime) -> bool:
+    """Make the partition of a moment's month; False if it is there."""
+    made: bool = await executor.fetchval(MAKE_MONTH, moment)
+    return made
+
+
+FIND_OLDEST = """
+select min(created_at)
+  from audit_events
+"""
+
+
+async def find_oldest(executor: Executor) -> datetime | None:
+    """Find the time of the oldest event."""
+    oldest: datetime | None = await executor.fetchval(FIND_OLDEST)
+    return oldest
+
+
+TRY_PRUNE_LOCK = """
+select pg_try_advisory_xact_lock($1)
+"""
+
+
+async def try_prune_lock(executor: Executor) -> bool:
+    """Become the only one who prunes until the transaction ends; False if somebody is."""
+    taken: bool = await executor.fetchval(TRY_PRUNE_LOCK, PRUNE_LOCK)
+    return taken
+
+
+LOCK_CHAINS = """
+select chain
+  from audit_chains
+ order by chain
+   for update
+"""
+
+# A statement of its own: it sees what the wait for the locks was for.
+LIST_CHAINS = """
+select c.chain, c.sequence, c.digest, c.last_at, c.seal, c.pruned_sequence, c.pruned_digest, c.pruned_seal,
+       (select max(e.sequence) from audit_events e where e.chain = c.chain and e.created_at < $1) as last_event
   from audit_chains c
  order by c.chain
 """
 
 
-async def list_chains(executor: Executor) -> list[Chain]:
-    """List all chains as they end at this moment."""
-    return [Chain(**row) for row in await executor.fetch(LIST_CHAINS)]
+async def lock_chains(executor: Executor, *, before: datetime) -> list[Chain]:
+    """Hold all chains until the transaction ends; `last_event` is the last of before a time."""
+    await executor.execute(LOCK_CHAINS)
+    return [Chain(**row) for row in await executor.fetch(LIST_CHAINS, before)]
+
+
+FIND_EVENTS = """
+select chain, sequence, created_at, kind, result, reason, user_id, actor, session_id, request_id, details, username,
+       client_ip, client_user_agent, personal_salt, personal_digest, key_id, digest
+  from audit_events
+ where chain = $1
+   and sequence between $2 and $3
+ order by sequence, created_at
+"""
+
+
+async def find_events(executor: Executor, *, chain: int, first: int, last: int) -> list[Event]:
+    """List the events of a stretch of a chain in order."""
+    return [Event(**row) for row in await executor.fetch(FIND_EVENTS, chain, first, last)]
+
+
+NOTE_PRUNED = """
+update audit_chains
+   set pruned_sequence = $2, pruned_digest = $3, pruned_seal = $4
+ where chain = $1
+"""
+
+
+async def note_pruned(executor: Executor, *, chain: int, sequence: int, digest: bytes, seal: bytes) -> None:
+    """Note the last event of a locked chain that is removed for its age."""
+    await executor.execute(NOTE_PRUNED, chain, sequence, digest, seal)
+
+
+DROP_BEFORE = """
+select audit_drop_before($1)
+"""
+
+
+async def drop_before(executor: Executor, *, month: datetime) -> int:
+    """Remove all events of before a month, in a transaction that holds all chains; return how many months went."""
+    dropped: int = await executor.fetchval(DROP_BEFORE, month)
+    return dropped

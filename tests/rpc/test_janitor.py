@@ -8,6 +8,7 @@ from datetime import timedelta
 import pytest
 
 from authsvc.core.janitor import Janitor
+from authsvc.crypto.sealing import KeyRing
 from authsvc.store.db import Database
 from tests.clock import TICK
 from tests.rpc.calls import associate, confirm, confirm_reset, is_live, refresh, resend, reset, settle, step_of
@@ -20,9 +21,9 @@ WEEK = 7 * DAY
 
 
 @pytest.fixture
-def janitor(service: Service, database: Database) -> Janitor:
+def janitor(service: Service, database: Database, ring: KeyRing) -> Janitor:
     """Tidy up when told."""
-    return Janitor(database, service.settings, service.clock)
+    return Janitor(database, ring, service.settings, service.clock)
 
 
 async def count(database: Database, table: str) -> int:
@@ -72,11 +73,11 @@ async def test_account_with_a_live_code_stays(service: Service, janitor: Janitor
     assert await tidied(janitor, database, "users") == 0
 
 
-async def test_age_of_unconfirmed_accounts_is_a_setting(run: Run, database: Database) -> None:
+async def test_age_of_unconfirmed_accounts_is_a_setting(run: Run, database: Database, ring: KeyRing) -> None:
     """The operator says after how long an unconfirmed account is removed."""
     async with run(accounts={"unconfirmed_purge": 2 * DAY}) as service:
         await service.sign_up("ada")
-        janitor = Janitor(database, service.settings, service.clock)
+        janitor = Janitor(database, ring, service.settings, service.clock)
         service.clock.advance(2 * DAY - TICK)
         assert await tidied(janitor, database, "users") == 1
         service.clock.advance(TICK)

@@ -9,6 +9,7 @@ import grpc
 import pytest
 
 from authsvc.core.janitor import Janitor
+from authsvc.crypto.sealing import KeyRing
 from authsvc.store.db import Database
 from tests.clock import TICK
 from tests.rpc.calls import confirm_reset, is_live, recipients, refresh, reset_code, settle, sign_out, update
@@ -82,11 +83,13 @@ async def test_reuse_ends_the_session_and_tells_the_user(
     assert recipients(arrived) == ["ada@example.com"]
 
 
-async def test_reuse_is_noticed_after_the_janitor(service: Service, account: Account, database: Database) -> None:
+async def test_reuse_is_noticed_after_the_janitor(
+    service: Service, account: Account, database: Database, ring: KeyRing
+) -> None:
     """Tidying up wipes successors that can't be asked for any more; a reuse is noticed all the same."""
     successor = await refresh(service, account.tokens.refresh_token)
     service.clock.advance(GRACE - TICK)
-    janitor = Janitor(database, service.settings, service.clock)
+    janitor = Janitor(database, ring, service.settings, service.clock)
     await janitor.run_once()
     assert (await refresh(service, account.tokens.refresh_token)).refresh_token == successor.refresh_token
     service.clock.advance(TICK)
