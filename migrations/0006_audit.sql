@@ -65,18 +65,25 @@ as $$
 declare
     month_begin timestamptz := date_trunc('month', moment);
     month_end timestamptz := date_trunc('month', moment) + interval '1 month';
+    parent regclass := 'audit_events';
     month_table text := 'audit_events_' || to_char(month_begin, 'YYYY_MM');
 begin
-    if to_regclass(month_table) is not null then
+    if exists (
+        select from pg_inherits i join pg_class c on c.oid = i.inhrelid
+         where i.inhparent = parent and c.relname = month_table
+    ) then
         return false;
     end if;
-    perform pg_advisory_xact_lock(4829163507241118032);
-    if to_regclass(month_table) is not null then
+    -- Against recording too: what was on its way to the default partition would not fit there any more.
+    lock table only audit_events in share row exclusive mode;
+    -- Again, for who waited; not by to_regclass, whose cache does not know yet what the wait was for.
+    if exists (
+        select from pg_inherits i join pg_class c on c.oid = i.inhrelid
+         where i.inhparent = parent and c.relname = month_table
+    ) then
         return false;
     end if;
     execute format('create table %I (like audit_events including constraints including indexes)', month_table);
-    -- Nobody may add to it while the month moves.
-    lock table audit_events_default in access exclusive mode;
     execute format(
         'with moved as (delete from audit_events_default where created_at >= %L and created_at < %L returning *)'
         ' insert into %I select * from moved',

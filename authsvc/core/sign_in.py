@@ -84,17 +84,18 @@ class SignIn:
             Overloaded: too many hashes wait.
         """
         await self._throttle.spend_call(Action.SIGN_IN, caller)
-        async with self._hasher.place() as place:
-            await self._throttle.spend_try(Factor.PASSWORD, username_key)
-            for _ in range(READS):
-                advance = await self._try_password(place, username_key, password, typed, caller)
-                if isinstance(advance, DomainError):
-                    raise advance
-                if advance is not None:
-                    break
-            else:
-                raise Conflict(retry_after=RETRY_CONFLICT)
-        return await self._finish(advance, caller)
+        async with self._audit.failures(AuditKind.SIGN_IN, caller, username_key=username_key):
+            async with self._hasher.place() as place:
+                await self._throttle.spend_try(Factor.PASSWORD, username_key)
+                for _ in range(READS):
+                    advance = await self._try_password(place, username_key, password, typed, caller)
+                    if isinstance(advance, DomainError):
+                        raise advance
+                    if advance is not None:
+                        break
+                else:
+                    raise Conflict(retry_after=RETRY_CONFLICT)
+            return await self._finish(advance, caller)
 
     async def confirm(self, session: str, answer: Answer, caller: Caller) -> SignInOutcome:
         """Take the answer to a step and tell the next one.
