@@ -155,6 +155,9 @@ class App:
                 settings,
                 clock,
             )
+            passwords = Passwords(
+                database, hasher, throttle, codes, policy, sessions, notices, audit, settings.accounts, clock
+            )
             flows = Flows(
                 sign_up=SignUp(database, hasher, throttle, codes, policy, audit, settings.accounts, clock),
                 sign_in=sign_in,
@@ -162,9 +165,7 @@ class App:
                 recovery=recovery,
                 mfa=Mfa(database, sessions, notices, audit, settings.accounts, clock),
                 sessions=sessions,
-                passwords=Passwords(
-                    database, hasher, throttle, codes, policy, sessions, notices, audit, settings.accounts, clock
-                ),
+                passwords=passwords,
                 policy=policy,
                 signing_keys=signing_keys,
             )
@@ -173,7 +174,7 @@ class App:
                 operators=Operators(database, ring, audit, settings.admin.identities, clock),
                 invitations=Invitations(database, hasher, throttle, notices, policy, audit, settings.accounts, clock),
                 accounts=AccountAdmin(
-                    database, hasher, throttle, codes, policy, sessions, notices, changes, settings.accounts
+                    database, hasher, throttle, passwords, policy, sessions, notices, changes, settings.accounts
                 ),
                 attributes=AttributeAdmin(notices, changes, settings.accounts),
                 users=UserList(database, ring),

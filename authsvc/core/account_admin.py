@@ -5,10 +5,11 @@ from __future__ import annotations
 from authsvc.config import AccountsSettings
 from authsvc.core.audit import AuditKind
 from authsvc.core.changes import Changes
-from authsvc.core.mail_codes import CodeDelivery, CodePurpose, MailCodes
-from authsvc.core.notices import MailKind, MfaChange, Notices, verified_recipient
+from authsvc.core.mail_codes import CodeDelivery
+from authsvc.core.notices import MailKind, MfaChange, Notices
 from authsvc.core.operators import Operator
 from authsvc.core.password_policy import PasswordPolicy, own_words
+from authsvc.core.passwords import Passwords
 from authsvc.core.sessions import SessionPage, Sessions
 from authsvc.core.throttle import Factor, Throttle
 from authsvc.core.user_list import UserRef, find
@@ -29,7 +30,7 @@ class AccountAdmin:
         database: Database,
         hasher: PasswordHasher,
         throttle: Throttle,
-        codes: MailCodes,
+        passwords: Passwords,
         policy: PasswordPolicy,
         sessions: Sessions,
         notices: Notices,
@@ -39,7 +40,7 @@ class AccountAdmin:
         self._database = database
         self._hasher = hasher
         self._throttle = throttle
-        self._codes = codes
+        self._passwords = passwords
         self._policy = policy
         self._sessions = sessions
         self._notices = notices
@@ -73,7 +74,7 @@ class AccountAdmin:
             await self._notices.tell(tx, MailKind.PASSWORD_CHANGED, change.user, now=now)
 
     async def reset_password(self, ref: UserRef, operator: Operator) -> CodeDelivery | None:
-        """Have the user set a new password; return where the code for it is sent, None without a verified address.
+        """Have the user set a new password; return where the code for it is sent, None if there is nowhere.
 
         Raises:
             UserNotFound: there is no such user.
@@ -86,11 +87,7 @@ class AccountAdmin:
                 raise InvalidFields(violations=(violation,))
             await user_admin.set_status(tx, user_id=user.user_id, status="RESET_REQUIRED", now=now)
             await self._sessions.end_all(tx, user.user_id, now)
-            to = verified_recipient(user)
-            if to is None:
-                return None
-            await self._codes.issue(tx, CodePurpose.RESET_PASSWORD, user.username_key, to, now=now)
-        return self._codes.delivery(user.username_key, to.to)
+            return await self._passwords.send_code(tx, user, now)
 
     async def confirm(self, ref: UserRef, operator: Operator) -> None:
         """Confirm an account without a code; nothing happens to one that is confirmed.

@@ -109,6 +109,10 @@ class AdminKeys:
             await self._record(transaction, AuditKind.ADMIN_CREATE_KEY, name)
         return key, now + life
 
+    async def list_all(self) -> list[AdminKey]:
+        """List all keys, revoked and expired ones too, oldest first."""
+        return await admin_keys.list_all(self._database)
+
     async def revoke(self, name: str) -> bool:
         """End a key at once and for good; False if there is none of this name."""
         async with self._database.transaction() as transaction:

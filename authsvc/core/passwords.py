@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from authsvc.clock import Clock
 from authsvc.config import AccountsSettings, MfaType
 from authsvc.core import factors
@@ -77,6 +79,18 @@ class Passwords:
             return delivery_of(user, medium)
         may_be_phone = MfaType.EMAIL in self._allowed
         return self._codes.delivery(username_key, user.email if user else None, may_be_phone=may_be_phone)
+
+    async def send_code(self, executor: Executor, user: User, now: datetime) -> CodeDelivery | None:
+        """Send a reset code to a user whom an operator asks for a new password; None if there is nowhere to send one.
+
+        Happens in a transaction that holds the user's row, and is counted against no limit.
+        """
+        medium = await self._recovery_medium(executor, user)
+        if medium is None or user.disabled_at is not None:
+            return None
+        to = addressed(user, address_of(user, medium))
+        await self._codes.issue(executor, CodePurpose.RESET_PASSWORD, user.username_key, to, now=now, medium=medium)
+        return delivery_of(user, medium)
 
     async def confirm_reset(self, username_key: str, code: str, new_password: str, caller: Caller) -> None:
         """Set a new password with a reset code; end all sessions and half-done sign-ins.

@@ -45,4 +45,6 @@ def new_temporary_password(least_characters: int) -> str:
     length = max(_SHORTEST, least_characters)
     head = secrets.choice(_READABLE[:23].upper()) + secrets.choice(_READABLE[:23]) + secrets.choice(_READABLE[23:])
     words = ["".join(secrets.choice(_READABLE) for _ in range(5)) for _ in range(length // 6 + 1)]
-    return "-".join([head, *words])[:length]
+    text = "-".join([head, *words])[:length]
+    # A hyphen at the end would be overlooked.
+    return text.removesuffix("-") + ("" if text[-1] != "-" else secrets.choice(_READABLE))

@@ -17,6 +17,7 @@ from authsvc.config import LogSettings
 SECRET_FIELDS = frozenset(
     {
         "access_token",
+        "admin_key",
         "authorization",
         "code",
         "confirmation_code",
@@ -34,6 +35,7 @@ SECRET_FIELDS = frozenset(
         "session",
         "setup_uri",
         "shared_secret",
+        "temporary_password",
         "token",
         "totp_code",
     }

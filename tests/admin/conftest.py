@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from datetime import timedelta
 
 import pytest
@@ -12,7 +13,7 @@ from authsvc.crypto.sealing import KeyRing
 from authsvc.store.db import Database
 from tests.admin.operator import Operator
 from tests.clock import FakeClock
-from tests.rpc.conftest import run
+from tests.rpc.conftest import Run, run
 from tests.service import Service
 
 __all__ = ["run"]
@@ -36,3 +37,10 @@ async def key(admin_keys: AdminKeys) -> str:
 def operator(service: Service, key: str) -> Operator:
     """Return an operator of the running service."""
     return Operator(service.channel, key)
+
+
+@pytest.fixture
+async def run_trusting(run: Run) -> AsyncIterator[Service]:
+    """Run the service so that it believes what callers from this machine say of their users."""
+    async with run(server={"trusted_callers": "127.0.0.0/8"}) as service:
+        yield service

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 import grpc
 
+from authsvc.store.db import Database
 from authsvc.v1 import admin_service_pb2 as pb
 from authsvc.v1.admin_service_pb2_grpc import AdminServiceStub
 from authsvc.v1.user_pb2 import User
@@ -62,3 +64,12 @@ class Operator:
             token = page.next_page_token
             if not token:
                 return names
+
+
+async def events_of(database: Database, user: User | str) -> list[tuple[str, str, str]]:
+    """Return what operators did to a user: kind, actor and result of each event, oldest first."""
+    rows = await database.fetch(
+        "select kind, actor, result from audit_events where user_id = $1 and kind like 'ADMIN_%' order by sequence",
+        UUID(user if isinstance(user, str) else user.user_id),
+    )
+    return [(row["kind"], row["actor"], row["result"]) for row in rows]

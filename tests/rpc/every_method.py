@@ -1,4 +1,4 @@
-"""Every method of the service, found by its descriptor: one that is added is covered from its first day on."""
+"""Every method of the services, found by their descriptors: one that is added is covered from its first day on."""
 
 from __future__ import annotations
 
@@ -14,11 +14,13 @@ from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
 from authsvc.rpc.status import CODES
+from authsvc.v1 import admin_service_pb2
 from authsvc.v1.auth_service_pb2 import DESCRIPTOR
 from tests.service import failure_of
 
 PROTO = Path(__file__).resolve().parents[2] / "protos" / "authsvc" / "v1" / "auth_service.proto"
 SERVICE = DESCRIPTOR.services_by_name["AuthService"]
+ADMIN_SERVICE = admin_service_pb2.DESCRIPTOR.services_by_name["AdminService"]
 # Reasons that no request can be the cause of.
 OUR_FAULTS = {"INTERNAL", "DATABASE_UNAVAILABLE", "CONFLICT", "OVERLOADED", "DEADLINE_EXCEEDED"}
 
@@ -27,7 +29,7 @@ Metadata = Sequence[tuple[str, str]]
 
 @dataclass(frozen=True)
 class Method:
-    """Hold one method of the service."""
+    """Hold one method of a service."""
 
     descriptor: MethodDescriptor
 
@@ -43,13 +45,19 @@ class Method:
 
         Whatever fails must have the code of its reason, and a reason that is the caller's.
         """
-        method = channel.unary_unary(
-            f"/{SERVICE.full_name}/{self.descriptor.name}",
-            request_serializer=bytes,
-            response_deserializer=GetMessageClass(self.descriptor.output_type).FromString,
-        )
+        path = f"/{self.descriptor.containing_service.full_name}/{self.descriptor.name}"
+        read = GetMessageClass(self.descriptor.output_type).FromString
         try:
-            await method(message, metadata=tuple(metadata))
+            if self.descriptor.client_streaming:
+                call = channel.stream_unary(path, request_serializer=bytes, response_deserializer=read)
+                await call(iter([message]), metadata=tuple(metadata))
+            elif self.descriptor.server_streaming:
+                responses = channel.unary_stream(path, request_serializer=bytes, response_deserializer=read)
+                async for _ in responses(message, metadata=tuple(metadata)):
+                    pass
+            else:
+                method = channel.unary_unary(path, request_serializer=bytes, response_deserializer=read)
+                await method(message, metadata=tuple(metadata))
         except grpc.aio.AioRpcError as error:
             failure = failure_of(error)
             assert failure.code is {reason.value: code for reason, code in CODES.items()}[failure.reason]
@@ -61,6 +69,11 @@ class Method:
 def methods() -> list[Method]:
     """Return every method; that which ends the bearer's own session comes last."""
     return sorted((Method(each) for each in SERVICE.methods), key=lambda method: str(method) == "SignOut")
+
+
+def admin_methods() -> list[Method]:
+    """Return every method of operators; that which erases a user comes last."""
+    return sorted((Method(each) for each in ADMIN_SERVICE.methods), key=lambda method: str(method) == "DeleteUser")
 
 
 def bearer_methods() -> list[Method]:
@@ -102,14 +115,28 @@ def filled(request: Message, text: str, number: int) -> Iterator[Message]:
 
 
 def _fill(message: Message, field: Any, text: str, number: int) -> None:
-    if field.message_type is not None:
-        # Requests have no messages but maps of text.
-        assert field.message_type.GetOptions().map_entry, field.full_name
+    if field.is_repeated and field.message_type is None:
+        getattr(message, field.name).append(text)
+    elif field.message_type is not None and field.message_type.GetOptions().map_entry:
         getattr(message, field.name)[text] = text
         getattr(message, field.name)["email"] = text
+    elif field.message_type is not None and field.message_type.full_name == "google.protobuf.Timestamp":
+        getattr(message, field.name).seconds = number
+    elif field.message_type is not None and field.is_repeated:
+        fill_all(getattr(message, field.name).add(), text, number)
+    elif field.message_type is not None:
+        fill_all(getattr(message, field.name), text, number)
     elif field.type == FieldDescriptor.TYPE_STRING:
         setattr(message, field.name, text)
+    elif field.type == FieldDescriptor.TYPE_BYTES:
+        setattr(message, field.name, text.encode())
     elif field.type == FieldDescriptor.TYPE_BOOL:
         setattr(message, field.name, bool(number))
     else:
         setattr(message, field.name, number)
+
+
+def fill_all(message: Message, text: str, number: int) -> None:
+    """Fill every field of a message within a message."""
+    for field in message.DESCRIPTOR.fields:
+        _fill(message, field, text, number)
