@@ -964,7 +964,7 @@ class ConfirmResetPasswordRequest(_message.Message):
     username: _builtins.str
     """The username, in any letter case."""
     confirmation_code: _builtins.str
-    """The code of the latest mail; 8 digits."""
+    """The latest code; 8 digits."""
     new_password: _builtins.str
     """The new password, under the rules of SignUp."""
     def __init__(

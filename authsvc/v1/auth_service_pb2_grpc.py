@@ -365,8 +365,9 @@ class AuthServiceServicer:
     def ResetPassword(self, request, context):
         """Sends a code for a new password to the account's verified e-mail address (8 digits, 10 minutes, five an hour).
 
-        Answers alike for names that don't exist and accounts without a verified address, and sends nothing for them. The old
-        password works until the new one is set.
+        Where that address is the account's only second factor, the code goes by SMS instead: see docs/decisions/0008. Answers
+        alike for names that don't exist and accounts with nothing to send a code to, and sends nothing for them. The old password
+        works until the new one is set.
         Errors: LIMIT_EXCEEDED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -374,7 +375,7 @@ class AuthServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ConfirmResetPassword(self, request, context):
-        """Sets a new password with the code of the reset mail.
+        """Sets a new password with the code of ResetPassword, and tells the user by mail.
 
         Ends all sessions and half-done sign-ins, opens a password that was closed by wrong tries, keeps the second factors and
         does not sign in. A new password that breaks the policy does not use the code up.

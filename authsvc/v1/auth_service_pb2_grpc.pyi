@@ -132,12 +132,13 @@ class AuthServiceStub:
     ResetPassword: _grpc.UnaryUnaryMultiCallable[_auth_service_pb2.ResetPasswordRequest, _auth_service_pb2.ResetPasswordResponse]
     """Sends a code for a new password to the account's verified e-mail address (8 digits, 10 minutes, five an hour).
 
-    Answers alike for names that don't exist and accounts without a verified address, and sends nothing for them. The old
-    password works until the new one is set.
+    Where that address is the account's only second factor, the code goes by SMS instead: see docs/decisions/0008. Answers
+    alike for names that don't exist and accounts with nothing to send a code to, and sends nothing for them. The old password
+    works until the new one is set.
     Errors: LIMIT_EXCEEDED.
     """
     ConfirmResetPassword: _grpc.UnaryUnaryMultiCallable[_auth_service_pb2.ConfirmResetPasswordRequest, _auth_service_pb2.ConfirmResetPasswordResponse]
-    """Sets a new password with the code of the reset mail.
+    """Sets a new password with the code of ResetPassword, and tells the user by mail.
 
     Ends all sessions and half-done sign-ins, opens a password that was closed by wrong tries, keeps the second factors and
     does not sign in. A new password that breaks the policy does not use the code up.
@@ -323,12 +324,13 @@ class AuthServiceAsyncStub(AuthServiceStub):
     ResetPassword: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.ResetPasswordRequest, _auth_service_pb2.ResetPasswordResponse]  # type: ignore[assignment]
     """Sends a code for a new password to the account's verified e-mail address (8 digits, 10 minutes, five an hour).
 
-    Answers alike for names that don't exist and accounts without a verified address, and sends nothing for them. The old
-    password works until the new one is set.
+    Where that address is the account's only second factor, the code goes by SMS instead: see docs/decisions/0008. Answers
+    alike for names that don't exist and accounts with nothing to send a code to, and sends nothing for them. The old password
+    works until the new one is set.
     Errors: LIMIT_EXCEEDED.
     """
     ConfirmResetPassword: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.ConfirmResetPasswordRequest, _auth_service_pb2.ConfirmResetPasswordResponse]  # type: ignore[assignment]
-    """Sets a new password with the code of the reset mail.
+    """Sets a new password with the code of ResetPassword, and tells the user by mail.
 
     Ends all sessions and half-done sign-ins, opens a password that was closed by wrong tries, keeps the second factors and
     does not sign in. A new password that breaks the policy does not use the code up.
@@ -607,8 +609,9 @@ class AuthServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_auth_service_pb2.ResetPasswordResponse, _abc.Awaitable[_auth_service_pb2.ResetPasswordResponse]]:
         """Sends a code for a new password to the account's verified e-mail address (8 digits, 10 minutes, five an hour).
 
-        Answers alike for names that don't exist and accounts without a verified address, and sends nothing for them. The old
-        password works until the new one is set.
+        Where that address is the account's only second factor, the code goes by SMS instead: see docs/decisions/0008. Answers
+        alike for names that don't exist and accounts with nothing to send a code to, and sends nothing for them. The old password
+        works until the new one is set.
         Errors: LIMIT_EXCEEDED.
         """
 
@@ -618,7 +621,7 @@ class AuthServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _auth_service_pb2.ConfirmResetPasswordRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_auth_service_pb2.ConfirmResetPasswordResponse, _abc.Awaitable[_auth_service_pb2.ConfirmResetPasswordResponse]]:
-        """Sets a new password with the code of the reset mail.
+        """Sets a new password with the code of ResetPassword, and tells the user by mail.
 
         Ends all sessions and half-done sign-ins, opens a password that was closed by wrong tries, keeps the second factors and
         does not sign in. A new password that breaks the policy does not use the code up.

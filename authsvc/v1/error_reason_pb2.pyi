@@ -61,7 +61,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_TOKEN_INVALID: _ErrorReason.ValueType  # 10
     """UNAUTHENTICATED: no token, or one that authsvc did not issue for this purpose. Example: an ID token as bearer."""
     ERROR_REASON_USER_NOT_FOUND: _ErrorReason.ValueType  # 11
-    """NOT_FOUND: no such user. SignIn says it only with the setting `prevent_user_existence_errors = false`.
+    """NOT_FOUND: no such user. AdminService; SignIn only with the setting `prevent_user_existence_errors = false`.
     Example: SignIn "nobody" with that setting.
     """
     ERROR_REASON_USER_DISABLED: _ErrorReason.ValueType  # 12
@@ -78,7 +78,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """
     ERROR_REASON_REAUTHENTICATION_REQUIRED: _ErrorReason.ValueType  # 15
     """FAILED_PRECONDITION: a sensitive call with an authentication older than ten minutes. Have the user prove themselves
-    again. Example: AssociateTotp an hour after SignIn.
+    again by Reauthenticate. Example: AssociateTotp an hour after SignIn.
     """
     ERROR_REASON_MFA_REQUIRED: _ErrorReason.ValueType  # 16
     """FAILED_PRECONDITION: the call would leave an account without the second factor that the settings require.
@@ -179,7 +179,7 @@ Example: GetCurrentUser after SignOut.
 ERROR_REASON_TOKEN_INVALID: ErrorReason.ValueType  # 10
 """UNAUTHENTICATED: no token, or one that authsvc did not issue for this purpose. Example: an ID token as bearer."""
 ERROR_REASON_USER_NOT_FOUND: ErrorReason.ValueType  # 11
-"""NOT_FOUND: no such user. SignIn says it only with the setting `prevent_user_existence_errors = false`.
+"""NOT_FOUND: no such user. AdminService; SignIn only with the setting `prevent_user_existence_errors = false`.
 Example: SignIn "nobody" with that setting.
 """
 ERROR_REASON_USER_DISABLED: ErrorReason.ValueType  # 12
@@ -196,7 +196,7 @@ user told by mail (RFC 9700 section 4.14.2). Sign in. Example: RefreshSession wi
 """
 ERROR_REASON_REAUTHENTICATION_REQUIRED: ErrorReason.ValueType  # 15
 """FAILED_PRECONDITION: a sensitive call with an authentication older than ten minutes. Have the user prove themselves
-again. Example: AssociateTotp an hour after SignIn.
+again by Reauthenticate. Example: AssociateTotp an hour after SignIn.
 """
 ERROR_REASON_MFA_REQUIRED: ErrorReason.ValueType  # 16
 """FAILED_PRECONDITION: the call would leave an account without the second factor that the settings require.
