@@ -183,7 +183,9 @@ class App:
             )
             carriers: dict[Medium, Carrier] = {Medium.EMAIL: MailCarrier(settings.mail, SmtpSender(settings.mail))}
             if settings.sms.webhook_url:
-                carriers[Medium.SMS] = await stack.enter_async_context(SmsCarrier.open(settings.sms, clock))
+                carriers[Medium.SMS] = await stack.enter_async_context(
+                    SmsCarrier.open(settings.sms, clock, default_locale=settings.mail.default_locale)
+                )
             yield cls(
                 database=database,
                 server=Server(

@@ -159,7 +159,7 @@ class MailSettings(Section):
         description="Longest wait between tries.",
     )
     default_locale: LanguageTag = Field(
-        "en", description="Language of mails to accounts without a `locale`, or with one that has no templates."
+        "en", description="Language of mails and SMS to accounts without a `locale`, or with one that has no templates."
     )
     templates_folder: OptionalPath = Field(
         None,

@@ -27,24 +27,28 @@ from authsvc.mail.sms_messages import SmsMessages
 from authsvc.store.outbox import ClaimedMail
 
 # Wrong key, wrong address, too slow, too early, too many: all can change without the message.
-_MENDABLE = frozenset({401, 403, 404, 405, 407, 408, 421, 425, 429})
+MENDABLE = frozenset({401, 403, 404, 405, 407, 408, 421, 425, 429})
 _SECONDS = re.compile(r"[0-9]{1,6}")
 
 
 class SmsCarrier:
     """Bring messages by SMS, each with a POST over a connection of its own."""
 
-    def __init__(self, settings: SmsSettings, session: aiohttp.ClientSession, clock: Clock) -> None:
+    def __init__(
+        self, settings: SmsSettings, session: aiohttp.ClientSession, clock: Clock, default_locale: str
+    ) -> None:
         self._settings = settings
         self._session = session
         self._clock = clock
-        self._messages = SmsMessages(settings)
+        self._messages = SmsMessages(settings, default_locale)
         self._keys = settings.keys()
 
     @classmethod
     @asynccontextmanager
-    async def open(cls, settings: SmsSettings, clock: Clock) -> AsyncIterator[SmsCarrier]:
+    async def open(cls, settings: SmsSettings, clock: Clock, *, default_locale: str) -> AsyncIterator[SmsCarrier]:
         """Read the CA file, and keep what connections need until the end.
+
+        `default_locale` is for accounts without a language that there are texts in.
 
         Raises:
             OSError: the file can't be read, or holds no certificate.
@@ -57,7 +61,7 @@ class SmsCarrier:
             # Who calls limits the time in all.
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=None),
         ) as session:
-            yield cls(settings, session, clock)
+            yield cls(settings, session, clock, default_locale)
 
     @property
     def send_timeout(self) -> timedelta:
@@ -97,7 +101,7 @@ class SmsCarrier:
             raise TemporaryFailure(_describe(error)) from None
         if 200 <= status < 300:
             return
-        if 400 <= status < 500 and status not in _MENDABLE:
+        if 400 <= status < 500 and status not in MENDABLE:
             raise PermanentFailure(f"refused: {status}")
         raise TemporaryFailure(f"not taken: {status}", retry_after=_wait(retry_after, self._clock.now()))
 

@@ -8,9 +8,8 @@ from uuid import UUID
 
 from authsvc.config import SmsSettings
 from authsvc.core.notices import MailKind, MailParameters
+from authsvc.mail.wording import CODE_PLACEHOLDER, DEFAULT_LANGUAGE, tags_of
 
-CODE_PLACEHOLDER = "{####}"
-DEFAULT_LANGUAGE = "en"
 # In letters of GSM 03.38 alone: one of another alphabet would halve what fits into one SMS.
 TEXTS = {
     "de": "Ihr Bestätigungscode lautet {####}",
@@ -22,11 +21,12 @@ TEXTS = {
 class SmsMessages:
     """Render SMS."""
 
-    def __init__(self, settings: SmsSettings) -> None:
+    def __init__(self, settings: SmsSettings, default_locale: str = DEFAULT_LANGUAGE) -> None:
         # By value: a settings file may well spell the default out.
         is_changed = settings.code_message != SmsSettings.model_fields["code_message"].default
         message = settings.code_message.strip()
         self._texts = dict.fromkeys(TEXTS, message) if is_changed else TEXTS
+        self._default_locale = default_locale
 
     def render(
         self,
@@ -44,8 +44,7 @@ class SmsMessages:
         """
         if not parameters.code:
             raise ValueError("no SMS of this kind")
-        language = parameters.locale.replace("_", "-").partition("-")[0].lower()
-        text = self._texts.get(language, self._texts[DEFAULT_LANGUAGE])
+        text = self._text(parameters.locale)
         message = {
             "id": str(mail_id),
             "kind": kind,
@@ -58,6 +57,10 @@ class SmsMessages:
             "expires_at": _rfc3339(expires_at) if expires_at else None,
         }
         return json.dumps(message, ensure_ascii=False).encode()
+
+    def _text(self, locale: str) -> str:
+        tags = [*tags_of(locale), *tags_of(self._default_locale), DEFAULT_LANGUAGE]
+        return next(self._texts[tag] for tag in tags if tag in self._texts)
 
 
 def _rfc3339(time: datetime) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import shutil
 import subprocess
 from collections.abc import AsyncIterator
@@ -20,7 +21,7 @@ from structlog.testing import capture_logs
 from authsvc.clock import SystemClock
 from authsvc.config import SmsSettings
 from authsvc.core.notices import MailKind
-from authsvc.mail.sms import SmsCarrier
+from authsvc.mail.sms import MENDABLE, SmsCarrier
 from authsvc.store.outbox import Medium
 from tests.clock import TICK, FakeClock
 from tests.mail.post_office import CODE, PostOffice, running
@@ -42,7 +43,7 @@ async def webhook() -> AsyncIterator[Webhook]:
 async def carried(office: PostOffice, webhook: Webhook, **changes: Any) -> AsyncIterator[PostOffice]:
     """Let the office bring SMS to a webhook."""
     settings = SmsSettings(webhook_url=webhook.url, webhook_secret=SecretStr(KEY)).model_copy(update=changes)
-    async with SmsCarrier.open(settings, office.clock) as office.sms:
+    async with SmsCarrier.open(settings, office.clock, default_locale=office.settings.default_locale) as office.sms:
         yield office
 
 
@@ -99,6 +100,18 @@ async def test_signature_is_what_openssl_makes(sms: PostOffice, webhook: Webhook
         text=True,
     )
     assert posted.headers["authsvc-signature"] == f"v1={printed.stdout.split()[0]}"
+
+
+async def test_document_has_every_field_and_every_answer(sms: PostOffice, webhook: Webhook) -> None:
+    """docs/hooks.md names the fields that are posted, and the answers that are not final."""
+    document = (Path(__file__).parents[2] / "docs/hooks.md").read_text(encoding="utf-8").split("## SMS")[1]
+    await owe(sms)
+    await sms.worker().run_once()
+    (posted,) = webhook.posted
+    fields = document.split("### What comes")[1].split("### Whose it is")[0]
+    assert set(re.findall(r"^\| `(\w+)` \|", fields, re.MULTILINE)) == posted.message.keys()
+    answers = document.split("### What to answer")[1].split("### Changing")[0]
+    assert {int(status) for status in re.findall(r"\b4[0-9]{2}\b", answers)} == MENDABLE
 
 
 async def test_every_key_signs(office: PostOffice, webhook: Webhook) -> None:
@@ -311,6 +324,17 @@ async def test_text_is_in_the_language_of_the_account(
     assert (posted.message["text"], posted.message["locale"]) == (text, locale)
     # What is in GSM 03.38 fits 160 letters into one SMS: é and ä are.
     assert set(text) <= set("éä") | {chr(number) for number in range(32, 127)}
+
+
+async def test_default_language_is_that_of_mails(office: PostOffice, webhook: Webhook) -> None:
+    """Accounts without a language, or with one that has no text, get the one that mails to them have."""
+    office.change(default_locale="fr-CA")
+    async with carried(office, webhook):
+        for locale in ("", "tlh", "de"):
+            await owe(office, locale=locale)
+        await office.worker().run_once()
+    texts = sorted(posted.message["text"] for posted in webhook.posted)
+    assert texts == [f"Ihr Bestätigungscode lautet {CODE}", *[f"Votre code de vérification est {CODE}"] * 2]
 
 
 async def test_own_text_is_for_every_language(office: PostOffice, webhook: Webhook) -> None:
