@@ -15,6 +15,7 @@ from authsvc.config import Settings
 from authsvc.core.account_admin import AccountAdmin
 from authsvc.core.attribute_admin import AttributeAdmin
 from authsvc.core.audit import Audit
+from authsvc.core.audit_events import AuditEvents
 from authsvc.core.changes import Changes
 from authsvc.core.custom_challenge import CustomChallenge
 from authsvc.core.custom_rounds import CustomRounds
@@ -168,6 +169,7 @@ class App:
                 passwords=passwords,
                 policy=policy,
                 signing_keys=signing_keys,
+                events=AuditEvents(database, ring, clock),
             )
             changes = Changes(database, audit, clock)
             admin_flows = AdminFlows(

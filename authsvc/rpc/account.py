@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from authsvc.rpc import account_convert as convert
 from authsvc.rpc import account_validation as validation
+from authsvc.rpc import event_convert
 from authsvc.rpc.call import Context
 from authsvc.rpc.flows import Flows
+from authsvc.rpc.validation import page_of
 from authsvc.v1 import auth_service_pb2 as pb
 from authsvc.v1.auth_service_pb2_grpc import AuthServiceServicer
 
@@ -42,3 +44,9 @@ class AccountServicer(AuthServiceServicer):
     ) -> pb.GenerateRecoveryCodesResponse:
         codes = await self._flows.recovery.generate(await self._flows.bearer())
         return pb.GenerateRecoveryCodesResponse(recovery_codes=codes)
+
+    async def ListAuthEvents(self, request: pb.ListAuthEventsRequest, context: Context) -> pb.ListAuthEventsResponse:
+        bearer = await self._flows.bearer()
+        page_size, page_token = page_of(request)
+        page = await self._flows.events.list_own(bearer.standing.user_id, page_size=page_size, token=page_token)
+        return event_convert.own_events(page)

@@ -83,7 +83,7 @@ class AuthServicer(AccountServicer):
 
     async def ListSessions(self, request: pb.ListSessionsRequest, context: Context) -> pb.ListSessionsResponse:
         bearer = await self._flows.bearer()
-        page_size, page_token = validation.list_sessions(request)
+        page_size, page_token = validation.page_of(request)
         user_id = bearer.standing.user_id
         page = await self._flows.sessions.list_live(user_id, page_size=page_size, token=page_token)
         return convert.session_page(page, bearer.standing.session_id)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from authsvc.core.audit_events import AuditEvents
 from authsvc.core.mfa import Mfa
 from authsvc.core.password_policy import PasswordPolicy
 from authsvc.core.passwords import Passwords
@@ -29,6 +30,7 @@ class Flows:
     passwords: Passwords
     policy: PasswordPolicy
     signing_keys: SigningKeys
+    events: AuditEvents
 
     async def bearer(self) -> Bearer:
         """Return whom the access token of the present call stands for.

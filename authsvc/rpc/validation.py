@@ -94,7 +94,7 @@ def refresh_token_of(request: pb.RefreshSessionRequest) -> str:
     return token
 
 
-def list_sessions(request: pb.ListSessionsRequest) -> tuple[int, str]:
+def page_of(request: pb.ListSessionsRequest | pb.ListAuthEventsRequest) -> tuple[int, str]:
     """Return page size and page token."""
     fields = Fields()
     if not 0 <= request.page_size <= LARGEST_PAGE:

@@ -3,6 +3,7 @@
 isort:skip_file
 """
 
+from authsvc.v1 import auth_event_pb2 as _auth_event_pb2
 from authsvc.v1 import code_delivery_pb2 as _code_delivery_pb2
 from authsvc.v1 import mfa_preference_pb2 as _mfa_preference_pb2
 from authsvc.v1 import mfa_type_pb2 as _mfa_type_pb2
@@ -1654,3 +1655,57 @@ class DeleteUserResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___DeleteUserResponse: _TypeAlias = DeleteUserResponse  # noqa: Y015
+
+@_typing.final
+class ListAuthEventsRequest(_message.Message):
+    """Asks for a page of the user's events."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    page_size: _builtins.int
+    """1–100; 50 if 0."""
+    page_token: _builtins.str
+    """next_page_token of the page before; empty for the first."""
+    def __init__(
+        self,
+        *,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListAuthEventsRequest: _TypeAlias = ListAuthEventsRequest  # noqa: Y015
+
+@_typing.final
+class ListAuthEventsResponse(_message.Message):
+    """A page of the user's events."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EVENTS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """Empty on the last page."""
+    @_builtins.property
+    def events(self) -> _containers.RepeatedCompositeFieldContainer[_auth_event_pb2.AuthEvent]:
+        """The events, latest first."""
+
+    def __init__(
+        self,
+        *,
+        events: _abc.Iterable[_auth_event_pb2.AuthEvent] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["events", b"events", "next_page_token", b"next_page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListAuthEventsResponse: _TypeAlias = ListAuthEventsResponse  # noqa: Y015

@@ -197,6 +197,11 @@ class AuthServiceStub:
                 request_serializer=authsvc_dot_v1_dot_auth__service__pb2.DeleteUserRequest.SerializeToString,
                 response_deserializer=authsvc_dot_v1_dot_auth__service__pb2.DeleteUserResponse.FromString,
                 _registered_method=True)
+        self.ListAuthEvents = channel.unary_unary(
+                '/authsvc.v1.AuthService/ListAuthEvents',
+                request_serializer=authsvc_dot_v1_dot_auth__service__pb2.ListAuthEventsRequest.SerializeToString,
+                response_deserializer=authsvc_dot_v1_dot_auth__service__pb2.ListAuthEventsResponse.FromString,
+                _registered_method=True)
 
 
 class AuthServiceServicer:
@@ -515,6 +520,14 @@ class AuthServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListAuthEvents(self, request, context):
+        """Bearer. Lists what happened to the user's account in the last 90 days, latest first, wrong passwords and codes included.
+        Read-only.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_AuthServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -667,6 +680,11 @@ def add_AuthServiceServicer_to_server(servicer, server):
                     servicer.DeleteUser,
                     request_deserializer=authsvc_dot_v1_dot_auth__service__pb2.DeleteUserRequest.FromString,
                     response_serializer=authsvc_dot_v1_dot_auth__service__pb2.DeleteUserResponse.SerializeToString,
+            ),
+            'ListAuthEvents': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListAuthEvents,
+                    request_deserializer=authsvc_dot_v1_dot_auth__service__pb2.ListAuthEventsRequest.FromString,
+                    response_serializer=authsvc_dot_v1_dot_auth__service__pb2.ListAuthEventsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -1492,6 +1510,33 @@ class AuthService:
             '/authsvc.v1.AuthService/DeleteUser',
             authsvc_dot_v1_dot_auth__service__pb2.DeleteUserRequest.SerializeToString,
             authsvc_dot_v1_dot_auth__service__pb2.DeleteUserResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListAuthEvents(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/authsvc.v1.AuthService/ListAuthEvents',
+            authsvc_dot_v1_dot_auth__service__pb2.ListAuthEventsRequest.SerializeToString,
+            authsvc_dot_v1_dot_auth__service__pb2.ListAuthEventsResponse.FromString,
             options,
             channel_credentials,
             insecure,

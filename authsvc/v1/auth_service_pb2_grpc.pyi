@@ -219,6 +219,10 @@ class AuthServiceStub:
     authentication younger than 10 minutes.
     Errors: REAUTHENTICATION_REQUIRED.
     """
+    ListAuthEvents: _grpc.UnaryUnaryMultiCallable[_auth_service_pb2.ListAuthEventsRequest, _auth_service_pb2.ListAuthEventsResponse]
+    """Bearer. Lists what happened to the user's account in the last 90 days, latest first, wrong passwords and codes included.
+    Read-only.
+    """
 
 @_typing.type_check_only
 class AuthServiceAsyncStub(AuthServiceStub):
@@ -410,6 +414,10 @@ class AuthServiceAsyncStub(AuthServiceStub):
     The audit trail keeps what happened, without personal data. Username and e-mail address are free again. Needs an
     authentication younger than 10 minutes.
     Errors: REAUTHENTICATION_REQUIRED.
+    """
+    ListAuthEvents: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.ListAuthEventsRequest, _auth_service_pb2.ListAuthEventsResponse]  # type: ignore[assignment]
+    """Bearer. Lists what happened to the user's account in the last 90 days, latest first, wrong passwords and codes included.
+    Read-only.
     """
 
 class AuthServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -779,6 +787,16 @@ class AuthServiceServicer(metaclass=_abc_1.ABCMeta):
         The audit trail keeps what happened, without personal data. Username and e-mail address are free again. Needs an
         authentication younger than 10 minutes.
         Errors: REAUTHENTICATION_REQUIRED.
+        """
+
+    @_abc_1.abstractmethod
+    def ListAuthEvents(
+        self,
+        request: _auth_service_pb2.ListAuthEventsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_auth_service_pb2.ListAuthEventsResponse, _abc.Awaitable[_auth_service_pb2.ListAuthEventsResponse]]:
+        """Bearer. Lists what happened to the user's account in the last 90 days, latest first, wrong passwords and codes included.
+        Read-only.
         """
 
 def add_AuthServiceServicer_to_server(servicer: AuthServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -44,6 +44,7 @@ class Arena:
     """Hold two server processes and what they share."""
 
     dsn: str
+    master_key: str
     mailbox: Mailbox
     servers: tuple[ServerProcess, ServerProcess]
 
@@ -91,10 +92,11 @@ class Arena:
 async def open_arena(dsn: str, folder: Path, **settings: str) -> AsyncIterator[Arena]:
     """Run two servers with the same settings on one database, and catch their mail."""
     async with MailCatcher(folder / "mail") as catcher:
-        env = environment(dsn, master_key=MasterKey.generate().line(), smtp_port=catcher.port, **settings)
+        master_key = MasterKey.generate().line()
+        env = environment(dsn, master_key=master_key, smtp_port=catcher.port, **settings)
         first, second = (ServerProcess(env, folder / f"server{number}.log") for number in (1, 2))
         async with serving(first, second):
-            yield Arena(dsn, Mailbox(folder / "mail"), (first, second))
+            yield Arena(dsn, master_key, Mailbox(folder / "mail"), (first, second))
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")

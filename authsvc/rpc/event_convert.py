@@ -1,0 +1,43 @@
+"""Events of the audit trail to protos."""
+
+from __future__ import annotations
+
+from authsvc.core.audit_events import EventPage
+from authsvc.rpc.convert import timestamp
+from authsvc.store.audit import Event
+from authsvc.v1 import auth_service_pb2 as pb
+from authsvc.v1.auth_event_pb2 import (
+    AUTH_EVENT_KIND_UNSPECIFIED,
+    AuthEvent,
+    AuthEventKind,
+    AuthEventResult,
+)
+from authsvc.v1.error_reason_pb2 import ERROR_REASON_UNSPECIFIED, ErrorReason
+
+_KINDS = dict(AuthEventKind.items())
+_REASONS = dict(ErrorReason.items())
+
+
+def own_events(page: EventPage) -> pb.ListAuthEventsResponse:
+    """Convert a page of a user's own events; users are not told the names of operators."""
+    events = [auth_event(event, actor=event.actor.partition(":")[0]) for event in page.events]
+    return pb.ListAuthEventsResponse(events=events, next_page_token=page.next_page_token)
+
+
+def auth_event(event: Event, *, actor: str) -> AuthEvent:
+    """Convert an event. What a newer replica recorded may be of a kind or for a reason that this one does not know."""
+    return AuthEvent(
+        event_id=f"{event.chain}-{event.sequence}",
+        kind=_KINDS.get(f"AUTH_EVENT_KIND_{event.kind}", AUTH_EVENT_KIND_UNSPECIFIED),
+        created_at=timestamp(event.created_at),
+        result=AuthEventResult.Value(f"AUTH_EVENT_RESULT_{event.result}"),
+        reason=_REASONS.get(f"ERROR_REASON_{event.reason}", ERROR_REASON_UNSPECIFIED),
+        user_id=str(event.user_id or ""),
+        username=event.username or "",
+        actor=actor,
+        session_id=str(event.session_id or ""),
+        request_id=event.request_id,
+        client_ip=event.client_ip or "",
+        client_user_agent=event.client_user_agent or "",
+        details=event.details,
+    )
