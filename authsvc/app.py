@@ -19,7 +19,9 @@ from authsvc.core.audit_events import AuditEvents
 from authsvc.core.changes import Changes
 from authsvc.core.custom_challenge import CustomChallenge
 from authsvc.core.custom_rounds import CustomRounds
+from authsvc.core.exports import Exports
 from authsvc.core.groups import Groups
+from authsvc.core.imports import Imports
 from authsvc.core.invitations import Invitations
 from authsvc.core.janitor import Janitor
 from authsvc.core.mail_codes import MailCodes
@@ -41,6 +43,7 @@ from authsvc.core.signing_keys import SigningKeys
 from authsvc.core.throttle import Throttle
 from authsvc.core.totp import Totp
 from authsvc.core.user_list import UserList
+from authsvc.core.user_records import RecordRules
 from authsvc.crypto.hash_fields import HashParameters
 from authsvc.crypto.password_hash import PasswordHasher
 from authsvc.crypto.sealing import KeyRing, UnsealError, parse_master_keys
@@ -182,6 +185,8 @@ class App:
                 users=UserList(database, ring),
                 groups=Groups(database, ring, audit, clock),
                 mail=MailQueue(database, ring, audit, clock),
+                imports=Imports(database, RecordRules(hasher, ring, settings.accounts), audit, clock),
+                exports=Exports(database, ring, audit),
             )
             carriers: dict[Medium, Carrier] = {Medium.EMAIL: MailCarrier(settings.mail, SmtpSender(settings.mail))}
             if settings.sms.webhook_url:

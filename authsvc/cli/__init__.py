@@ -16,7 +16,7 @@ _COMMANDS = {
     "serve": "Run the server.",
     "migrate": "Create the database schema, or bring it up to date.",
     "mail": "Show what the mails say; send one to try the SMTP server.",
-    "keys": "Make master keys, reseal under the first; rotate the keys that sign tokens.",
+    "keys": "Make master keys; reseal; rotate the keys that sign tokens.",
     "healthcheck": "Ask a server whether it serves.",
     "dev": "Run everything for development: Postgres, mail catcher and server.",
     "demo": "Walk through sign-up and sign-in with a second factor.",

@@ -25,7 +25,7 @@ from authsvc.store.signing_keys import SigningKeyRow
 
 @click.group
 def command() -> None:
-    """Make master keys, reseal under the first; rotate the keys that sign tokens."""
+    """Make master keys; reseal; rotate the keys that sign tokens."""
 
 
 @command.command

@@ -16,6 +16,7 @@ from authsvc.errors import DomainError
 from authsvc.store import (
     challenges,
     codes,
+    imports,
     outbox,
     refresh_tokens,
     sessions,
@@ -38,6 +39,8 @@ KEEP_SESSIONS = timedelta(days=7)
 KEEP_FAILURES = timedelta(days=90)
 KEEP_FEW_FAILURES = timedelta(days=1)
 KEEP_MAIL = timedelta(days=7)
+# How long after its last batch an import can be taken up again.
+KEEP_IMPORTS = timedelta(days=30)
 
 _log = structlog.get_logger()
 
@@ -84,6 +87,7 @@ class Janitor:
             "successors": lambda: refresh_tokens.forget_successors(
                 db, used_before=now - self._settings.tokens.refresh_grace, limit=BATCH
             ),
+            "imports": lambda: imports.purge(db, before=now - KEEP_IMPORTS, limit=BATCH),
             "outbox": lambda: outbox.purge_finished(db, before=now - KEEP_MAIL, limit=BATCH),
             "users": lambda: users.purge_unconfirmed(
                 db, created_before=now - self._settings.accounts.unconfirmed_purge, now=now, limit=BATCH

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import binascii
 import hmac
 from dataclasses import dataclass
 from datetime import datetime
@@ -9,6 +11,8 @@ from urllib.parse import quote
 
 import pyotp
 
+# What apps of others may have: 80 bits, as the oldest made, to 512.
+FEWEST_BYTES, MOST_BYTES = 10, 64
 # 160 bits, the length that RFC 4226 §4 R6 recommends; 32 characters of base32.
 SECRET_CHARACTERS = 32
 DIGITS = 6
@@ -30,6 +34,16 @@ class TotpSecret:
     def generate(cls) -> TotpSecret:
         """Make a random secret of 160 bits."""
         return cls(pyotp.random_base32(SECRET_CHARACTERS))
+
+    @classmethod
+    def parse(cls, text: str) -> TotpSecret | None:
+        """Read a secret of another system, as apps show it: in groups, in either case, padded or not; None if none."""
+        bare = text.replace(" ", "").rstrip("=").upper()
+        try:
+            length = len(base64.b32decode(bare + "=" * (-len(bare) % 8)))
+        except (binascii.Error, ValueError):
+            return None
+        return cls(bare) if FEWEST_BYTES <= length <= MOST_BYTES else None
 
     def setup_uri(self, *, issuer: str, username: str) -> str:
         """Return the key URI that authenticator apps read from a QR code, every part percent-encoded."""

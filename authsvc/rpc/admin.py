@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 
 from authsvc.core.account_admin import AccountAdmin
 from authsvc.core.attribute_admin import AttributeAdmin
+from authsvc.core.exports import Exports
 from authsvc.core.groups import Groups
+from authsvc.core.imports import Imports
 from authsvc.core.invitations import Invitations
 from authsvc.core.mail_queue import MailQueue
 from authsvc.core.operators import Operator, Operators
 from authsvc.core.user_list import UserList, UserRef
-from authsvc.rpc import admin_convert, admin_validation, convert
+from authsvc.rpc import admin_convert, admin_validation, convert, transfer
 from authsvc.rpc.call import ADMIN_KEY, Context, certificate_names_of, current_call, request_id_of
 from authsvc.v1 import admin_service_pb2 as pb
 from authsvc.v1.admin_service_pb2_grpc import AdminServiceServicer
+from authsvc.v1.export_users_pb2 import ExportUsersRequest, ExportUsersResponse
+from authsvc.v1.import_users_pb2 import ImportUsersRequest, ImportUsersResponse
 from authsvc.v1.user_pb2 import User
 
 
@@ -30,6 +34,8 @@ class AdminFlows:
     users: UserList
     groups: Groups
     mail: MailQueue
+    imports: Imports
+    exports: Exports
 
 
 class AdminServicer(AdminServiceServicer):
@@ -167,6 +173,15 @@ class AdminServicer(AdminServiceServicer):
     async def RetryMail(self, request: pb.RetryMailRequest, context: Context) -> pb.RetryMailResponse:
         await self._flows.mail.retry(admin_validation.mail_id_of(request), _operator())
         return pb.RetryMailResponse()
+
+    async def ImportUsers(
+        self, request_iterator: AsyncIterator[ImportUsersRequest], context: Context
+    ) -> ImportUsersResponse:
+        return await transfer.import_users(self._flows.imports, request_iterator, _operator())
+
+    async def ExportUsers(self, request: ExportUsersRequest, context: Context) -> AsyncIterator[ExportUsersResponse]:
+        async for response in transfer.export_users(self._flows.exports, request, _operator()):
+            yield response
 
     async def _user(self, ref: UserRef) -> User:
         return admin_convert.user(await self._flows.users.get(ref))

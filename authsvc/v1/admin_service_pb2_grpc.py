@@ -4,6 +4,8 @@ import grpc
 import warnings
 
 from authsvc.v1 import admin_service_pb2 as authsvc_dot_v1_dot_admin__service__pb2
+from authsvc.v1 import export_users_pb2 as authsvc_dot_v1_dot_export__users__pb2
+from authsvc.v1 import import_users_pb2 as authsvc_dot_v1_dot_import__users__pb2
 
 GRPC_GENERATED_VERSION = '1.85.1'
 GRPC_VERSION = grpc.__version__
@@ -172,6 +174,16 @@ class AdminServiceStub:
                 '/authsvc.v1.AdminService/RetryMail',
                 request_serializer=authsvc_dot_v1_dot_admin__service__pb2.RetryMailRequest.SerializeToString,
                 response_deserializer=authsvc_dot_v1_dot_admin__service__pb2.RetryMailResponse.FromString,
+                _registered_method=True)
+        self.ImportUsers = channel.stream_unary(
+                '/authsvc.v1.AdminService/ImportUsers',
+                request_serializer=authsvc_dot_v1_dot_import__users__pb2.ImportUsersRequest.SerializeToString,
+                response_deserializer=authsvc_dot_v1_dot_import__users__pb2.ImportUsersResponse.FromString,
+                _registered_method=True)
+        self.ExportUsers = channel.unary_stream(
+                '/authsvc.v1.AdminService/ExportUsers',
+                request_serializer=authsvc_dot_v1_dot_export__users__pb2.ExportUsersRequest.SerializeToString,
+                response_deserializer=authsvc_dot_v1_dot_export__users__pb2.ExportUsersResponse.FromString,
                 _registered_method=True)
 
 
@@ -410,6 +422,27 @@ class AdminServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ImportUsers(self, request_iterator, context):
+        """Makes accounts of rows, in batches that are stored whole; rows that break a rule and duplicates are reported.
+
+        Accounts that exist are never changed. The first message tells which import it is, the others its rows. A call that
+        broke off is taken up again by another one with the same import_id and source: one with no batches tells next_row.
+        A repeated batch changes nothing. Nobody is told by mail. Each batch has its own time, so the call may take any.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ExportUsers(self, request, context):
+        """Tells every account in the order of user_id, as ImportUsers takes it. Read-only, but recorded in the audit trail.
+
+        Each account is told as it stands at one moment. Accounts are read in pages while they are sent: one that exists all
+        along is told once, one that is made or deleted meanwhile may be told or not.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_AdminServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -537,6 +570,16 @@ def add_AdminServiceServicer_to_server(servicer, server):
                     servicer.RetryMail,
                     request_deserializer=authsvc_dot_v1_dot_admin__service__pb2.RetryMailRequest.FromString,
                     response_serializer=authsvc_dot_v1_dot_admin__service__pb2.RetryMailResponse.SerializeToString,
+            ),
+            'ImportUsers': grpc.stream_unary_rpc_method_handler(
+                    servicer.ImportUsers,
+                    request_deserializer=authsvc_dot_v1_dot_import__users__pb2.ImportUsersRequest.FromString,
+                    response_serializer=authsvc_dot_v1_dot_import__users__pb2.ImportUsersResponse.SerializeToString,
+            ),
+            'ExportUsers': grpc.unary_stream_rpc_method_handler(
+                    servicer.ExportUsers,
+                    request_deserializer=authsvc_dot_v1_dot_export__users__pb2.ExportUsersRequest.FromString,
+                    response_serializer=authsvc_dot_v1_dot_export__users__pb2.ExportUsersResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -1228,6 +1271,60 @@ class AdminService:
             '/authsvc.v1.AdminService/RetryMail',
             authsvc_dot_v1_dot_admin__service__pb2.RetryMailRequest.SerializeToString,
             authsvc_dot_v1_dot_admin__service__pb2.RetryMailResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ImportUsers(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_unary(
+            request_iterator,
+            target,
+            '/authsvc.v1.AdminService/ImportUsers',
+            authsvc_dot_v1_dot_import__users__pb2.ImportUsersRequest.SerializeToString,
+            authsvc_dot_v1_dot_import__users__pb2.ImportUsersResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ExportUsers(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/authsvc.v1.AdminService/ExportUsers',
+            authsvc_dot_v1_dot_export__users__pb2.ExportUsersRequest.SerializeToString,
+            authsvc_dot_v1_dot_export__users__pb2.ExportUsersResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -4,6 +4,8 @@ isort:skip_file
 """
 
 from authsvc.v1 import admin_service_pb2 as _admin_service_pb2
+from authsvc.v1 import export_users_pb2 as _export_users_pb2
+from authsvc.v1 import import_users_pb2 as _import_users_pb2
 from collections import abc as _abc
 from grpc import aio as _aio
 import abc as _abc_1
@@ -155,6 +157,19 @@ class AdminServiceStub:
 
     Errors: MAIL_NOT_FOUND (also for a mail that was sent, dropped or given up: its contents are wiped).
     """
+    ImportUsers: _grpc.StreamUnaryMultiCallable[_import_users_pb2.ImportUsersRequest, _import_users_pb2.ImportUsersResponse]
+    """Makes accounts of rows, in batches that are stored whole; rows that break a rule and duplicates are reported.
+
+    Accounts that exist are never changed. The first message tells which import it is, the others its rows. A call that
+    broke off is taken up again by another one with the same import_id and source: one with no batches tells next_row.
+    A repeated batch changes nothing. Nobody is told by mail. Each batch has its own time, so the call may take any.
+    """
+    ExportUsers: _grpc.UnaryStreamMultiCallable[_export_users_pb2.ExportUsersRequest, _export_users_pb2.ExportUsersResponse]
+    """Tells every account in the order of user_id, as ImportUsers takes it. Read-only, but recorded in the audit trail.
+
+    Each account is told as it stands at one moment. Accounts are read in pages while they are sent: one that exists all
+    along is told once, one that is made or deleted meanwhile may be told or not.
+    """
 
 @_typing.type_check_only
 class AdminServiceAsyncStub(AdminServiceStub):
@@ -282,6 +297,19 @@ class AdminServiceAsyncStub(AdminServiceStub):
     """Has a waiting mail tried at once instead of at its next turn. Idempotent.
 
     Errors: MAIL_NOT_FOUND (also for a mail that was sent, dropped or given up: its contents are wiped).
+    """
+    ImportUsers: _aio.StreamUnaryMultiCallable[_import_users_pb2.ImportUsersRequest, _import_users_pb2.ImportUsersResponse]  # type: ignore[assignment]
+    """Makes accounts of rows, in batches that are stored whole; rows that break a rule and duplicates are reported.
+
+    Accounts that exist are never changed. The first message tells which import it is, the others its rows. A call that
+    broke off is taken up again by another one with the same import_id and source: one with no batches tells next_row.
+    A repeated batch changes nothing. Nobody is told by mail. Each batch has its own time, so the call may take any.
+    """
+    ExportUsers: _aio.UnaryStreamMultiCallable[_export_users_pb2.ExportUsersRequest, _export_users_pb2.ExportUsersResponse]  # type: ignore[assignment]
+    """Tells every account in the order of user_id, as ImportUsers takes it. Read-only, but recorded in the audit trail.
+
+    Each account is told as it stands at one moment. Accounts are read in pages while they are sent: one that exists all
+    along is told once, one that is made or deleted meanwhile may be told or not.
     """
 
 class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -557,6 +585,31 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         """Has a waiting mail tried at once instead of at its next turn. Idempotent.
 
         Errors: MAIL_NOT_FOUND (also for a mail that was sent, dropped or given up: its contents are wiped).
+        """
+
+    @_abc_1.abstractmethod
+    def ImportUsers(
+        self,
+        request_iterator: _MaybeAsyncIterator[_import_users_pb2.ImportUsersRequest],
+        context: _ServicerContext,
+    ) -> _typing.Union[_import_users_pb2.ImportUsersResponse, _abc.Awaitable[_import_users_pb2.ImportUsersResponse]]:
+        """Makes accounts of rows, in batches that are stored whole; rows that break a rule and duplicates are reported.
+
+        Accounts that exist are never changed. The first message tells which import it is, the others its rows. A call that
+        broke off is taken up again by another one with the same import_id and source: one with no batches tells next_row.
+        A repeated batch changes nothing. Nobody is told by mail. Each batch has its own time, so the call may take any.
+        """
+
+    @_abc_1.abstractmethod
+    def ExportUsers(
+        self,
+        request: _export_users_pb2.ExportUsersRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_export_users_pb2.ExportUsersResponse], _abc.AsyncIterator[_export_users_pb2.ExportUsersResponse]]:
+        """Tells every account in the order of user_id, as ImportUsers takes it. Read-only, but recorded in the audit trail.
+
+        Each account is told as it stands at one moment. Accounts are read in pages while they are sent: one that exists all
+        along is told once, one that is made or deleted meanwhile may be told or not.
         """
 
 def add_AdminServiceServicer_to_server(servicer: AdminServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

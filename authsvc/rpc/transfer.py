@@ -1,0 +1,212 @@
+"""ImportUsers and ExportUsers: streams to batches and back."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator, Sequence
+from datetime import UTC, datetime
+from uuid import UUID
+
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from authsvc.core.attributes import has_control_characters
+from authsvc.core.exports import Exports
+from authsvc.core.imports import Batch, DryRun, ImportOptions, ImportReport, Imports, StoringImport
+from authsvc.core.operators import Operator
+from authsvc.core.user_records import TotpRecord, UserRecord
+from authsvc.errors import InvalidFields, Violation
+from authsvc.rpc.convert import timestamp
+from authsvc.rpc.fields import Fields, uuid_of
+from authsvc.v1 import export_users_pb2, import_users_pb2, user_record_pb2
+from authsvc.v1.auth_service_pb2 import UserStatus
+from authsvc.v1.code_delivery_pb2 import DeliveryMedium
+from authsvc.v1.mfa_type_pb2 import MfaType
+
+BATCH_ROWS = 1_000
+SOURCE_CHARACTERS = 128
+# A client takes messages of 4 MiB unless it says otherwise.
+RESPONSE_BYTES = 1024 * 1024
+_IMPORT_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_UNREADABLE = {"field": 128, "rule": 64, "description": 256}
+_NO_CONTENT = Violation("", "REQUIRED", "must hold an account")
+_UNREADABLE_ROW = Violation("", "UNREADABLE", "must be readable")
+_STATUS, _MFA, _MEDIUM, _NONE = "USER_STATUS_", "MFA_TYPE_", "DELIVERY_MEDIUM_", "UNSPECIFIED"
+
+
+async def import_users(
+    imports: Imports, requests: AsyncIterator[import_users_pb2.ImportUsersRequest], operator: Operator
+) -> import_users_pb2.ImportUsersResponse:
+    """Begin the import that the first message names, take the batches, tell where it stands.
+
+    Raises:
+        InvalidFields: the messages come in another order, or break their rules.
+        Conflict: other changes of the same accounts came between again and again.
+    """
+    running: StoringImport | DryRun | None = None
+    async for request in requests:
+        part = request.WhichOneof("part")
+        if (part == "options") != (running is None):
+            description = "must be the options in the first message, and a batch in each other"
+            raise InvalidFields(violations=(Violation("part", "ORDER", description),))
+        if running is None:
+            running = await imports.begin(_options(request.options), operator)
+        else:
+            await running.take(_batch(request.batch))
+    if running is None:
+        raise InvalidFields(violations=(Violation("options", "REQUIRED", "must be given"),))
+    return _report(await running.report())
+
+
+async def export_users(
+    exports: Exports, request: export_users_pb2.ExportUsersRequest, operator: Operator
+) -> AsyncIterator[export_users_pb2.ExportUsersResponse]:
+    """Yield all accounts, in messages of bounded size.
+
+    Raises:
+        InvalidFields: after_user_id is no UUID.
+    """
+    fields = Fields()
+    after = fields.take(uuid_of(request.after_user_id, "after_user_id"), UUID(int=0)) if request.after_user_id else None
+    fields.check()
+    async for page in exports.pages(after, operator, include_secrets=request.include_secrets):
+        response = export_users_pb2.ExportUsersResponse()
+        size = 0
+        for record in page:
+            user = to_proto(record)
+            if response.users and size + user.ByteSize() > RESPONSE_BYTES:
+                yield response
+                response, size = export_users_pb2.ExportUsersResponse(), 0
+            response.users.append(user)
+            size += user.ByteSize()
+        yield response
+
+
+def _options(options: import_users_pb2.ImportOptions) -> ImportOptions:
+    fields = Fields()
+    if not options.dry_run and not _IMPORT_ID.fullmatch(options.import_id):
+        fields.refuse("options.import_id", "IMPORT_ID", "must have 1 to 64 letters, digits, `.`, `_` or `-`")
+    if len(options.source) > SOURCE_CHARACTERS or has_control_characters(options.source):
+        description = f"must have at most {SOURCE_CHARACTERS} characters, none of them a control character"
+        fields.refuse("options.source", "SOURCE", description)
+    fields.check()
+    return ImportOptions(options.import_id, options.source, options.dry_run, options.create_groups)
+
+
+def _batch(batch: import_users_pb2.ImportBatch) -> Batch:
+    fields = Fields()
+    if not 1 <= batch.first_row < 2**53:
+        fields.refuse("batch.first_row", "RANGE", "must be at least 1")
+    if not 1 <= len(batch.rows) <= BATCH_ROWS:
+        fields.refuse("batch.rows", "COUNT", f"must be 1 to {BATCH_ROWS}")
+    fields.check()
+    return Batch(batch.first_row, [_row(row) for row in batch.rows])
+
+
+def _row(row: import_users_pb2.ImportRow) -> UserRecord | Violation:
+    match row.WhichOneof("content"):
+        case "user":
+            return from_proto(row.user)
+        case "unreadable":
+            parts = {name: getattr(row.unreadable, name)[:length] for name, length in _UNREADABLE.items()}
+            return _UNREADABLE_ROW if any(map(has_control_characters, parts.values())) else Violation(**parts)
+        case _:
+            return _NO_CONTENT
+
+
+def from_proto(user: user_record_pb2.UserRecord) -> UserRecord | Violation:
+    """Return what a message tells of an account; a value that no enum and no calendar has breaks a rule."""
+    try:
+        return UserRecord(
+            username=user.username,
+            user_id=user.user_id,
+            status=UserStatus.Name(user.status).removeprefix(_STATUS) if user.status else "",
+            disabled=user.disabled,
+            attributes=dict(user.attributes),
+            email_verified=user.email_verified,
+            phone_number_verified=user.phone_number_verified,
+            created_at=_time(user.created_at) if user.HasField("created_at") else None,
+            updated_at=_time(user.updated_at) if user.HasField("updated_at") else None,
+            totp_mfa=user.totp_mfa or not user.HasField("totp_mfa"),
+            sms_mfa=user.sms_mfa,
+            email_mfa=user.email_mfa,
+            preferred_mfa=MfaType.Name(user.preferred_mfa).removeprefix(_MFA) if user.preferred_mfa else "",
+            groups=tuple(user.groups),
+            password_hash=user.password_hash,
+            password_expires_at=_time(user.password_expires_at) if user.HasField("password_expires_at") else None,
+            password_recovered_by=(
+                DeliveryMedium.Name(user.password_recovered_by).removeprefix(_MEDIUM)
+                if user.password_recovered_by
+                else ""
+            ),
+            totp_devices=tuple(
+                TotpRecord(
+                    device.secret,
+                    device.friendly_name,
+                    _time(device.verified_at) if device.HasField("verified_at") else None,
+                )
+                for device in user.totp_devices
+            ),
+        )
+    except ValueError:
+        return Violation("", "UNKNOWN", "must have known values of enums, and times of the calendar")
+
+
+def to_proto(record: UserRecord) -> user_record_pb2.UserRecord:
+    """Convert an account; what has its default is left out."""
+    return user_record_pb2.UserRecord(
+        username=record.username,
+        user_id=record.user_id,
+        status=UserStatus.Value(_STATUS + record.status),
+        disabled=record.disabled,
+        attributes=record.attributes,
+        email_verified=record.email_verified,
+        phone_number_verified=record.phone_number_verified,
+        created_at=_timestamp(record.created_at),
+        updated_at=_timestamp(record.updated_at),
+        totp_mfa=None if record.totp_mfa else False,
+        sms_mfa=record.sms_mfa,
+        email_mfa=record.email_mfa,
+        preferred_mfa=MfaType.Value(_MFA + (record.preferred_mfa or _NONE)),
+        groups=record.groups,
+        password_hash=record.password_hash,
+        password_expires_at=_timestamp(record.password_expires_at),
+        password_recovered_by=DeliveryMedium.Value(_MEDIUM + (record.password_recovered_by or _NONE)),
+        totp_devices=_devices(record.totp_devices),
+    )
+
+
+def _devices(devices: Sequence[TotpRecord]) -> list[user_record_pb2.TotpRecord]:
+    return [
+        user_record_pb2.TotpRecord(
+            secret=device.secret, friendly_name=device.friendly_name, verified_at=_timestamp(device.verified_at)
+        )
+        for device in devices
+    ]
+
+
+def _report(report: ImportReport) -> import_users_pb2.ImportUsersResponse:
+    return import_users_pb2.ImportUsersResponse(
+        next_row=report.next_row,
+        imported=report.imported,
+        duplicates=report.duplicates,
+        refused=report.refused,
+        problems=[
+            import_users_pb2.ImportProblem(
+                field=problem.field, rule=problem.rule, description=problem.description, rows=problem.rows
+            )
+            for problem in report.problems
+        ],
+    )
+
+
+def _time(time: Timestamp) -> datetime:
+    """Return a time, to the microsecond.
+
+    Raises:
+        ValueError: it is out of range.
+    """
+    return time.ToDatetime(UTC)
+
+
+def _timestamp(time: datetime | None) -> Timestamp | None:
+    return None if time is None else timestamp(time)

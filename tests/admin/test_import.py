@@ -1,0 +1,328 @@
+"""ImportUsers: accounts of elsewhere sign in here, and nothing that exists is changed."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import bcrypt
+import pytest
+
+from authsvc.core.janitor import KEEP_IMPORTS, Janitor
+from authsvc.crypto.sealing import KeyRing
+from authsvc.rpc.transfer import from_proto
+from authsvc.store.db import Database
+from authsvc.v1 import auth_service_pb2 as pb
+from authsvc.v1.auth_service_pb2 import UserStatus
+from authsvc.v1.import_users_pb2 import ImportRow, ImportUsersRequest, UnreadableRow
+from authsvc.v1.mfa_type_pb2 import MFA_TYPE_TOTP
+from authsvc.v1.user_record_pb2 import TotpRecord, UserRecord
+from tests.admin.operator import Operator
+from tests.admin.transfers import MADE, SECRET, batch, export, import_rows, options, record, send, stamp, told, whole
+from tests.clock import NOON, TICK
+from tests.rpc.calls import NEW_PASSWORD, confirm_reset, reset, step_of
+from tests.service import PASSWORD, Service, fails
+
+HASH = bcrypt.hashpw(PASSWORD.encode(), b"$2b$04$abcdefghijklmnopqrstuu").decode()
+TABLES = ("users", "passwords", "totp_devices", "groups", "group_members", "imports", "import_problems", "audit_events")
+
+
+async def counts(database: Database) -> dict[str, int]:
+    """Count the rows of every table that an import writes."""
+    return {table: await database.fetchval(f"select count(*) from {table}") for table in TABLES}  # noqa: S608  # fixed names
+
+
+async def test_user_signs_in_as_before(service: Service, operator: Operator) -> None:
+    """An imported user signs in with the old password and the old authenticator, and keeps id and groups."""
+    row = whole(password_hash=HASH)
+    done = await import_rows(operator, row, create_groups=True)
+    assert (done.next_row, done.imported, done.duplicates, done.refused) == (2, 1, 0, 0)
+    started = await service.sign_in("ada")
+    assert step_of(started) == "CONFIRM_SIGN_IN_WITH_TOTP_CODE"
+    request = pb.ConfirmSignInRequest(session=started.session, totp_code=service.totp(SECRET))
+    finished = await service.stub.ConfirmSignIn(request)
+    assert finished.is_signed_in
+    user = await operator.get("ada")
+    assert user.user_id == row.user_id
+    assert list(user.groups) == ["admins", "staff"]
+    assert user.created_at == stamp(MADE)
+
+
+async def test_user_without_a_hash_sets_a_new_password(service: Service, operator: Operator) -> None:
+    """Without a hash, sign-ins with any password lead to RESET_PASSWORD; a reset gives the account a password."""
+    await import_rows(operator, record(status=UserStatus.USER_STATUS_CONFIRMED))
+    assert step_of(await service.sign_in("ada")) == "RESET_PASSWORD"
+    assert step_of(await service.sign_in("ada", password="whatever it may have been")) == "RESET_PASSWORD"
+    await reset(service, "ada")
+    await confirm_reset(service, "ada", await service.code("ada@example.com"))
+    assert step_of(await service.sign_in("ada", password=NEW_PASSWORD)) == "CONTINUE_SIGN_IN_WITH_TOTP_SETUP"
+
+
+async def test_a_temporary_password_ends_when_it_did_elsewhere(service: Service, operator: Operator) -> None:
+    """An imported temporary password has to be changed, and is wrong from its end on."""
+    row = record(
+        status=UserStatus.USER_STATUS_FORCE_CHANGE_PASSWORD,
+        password_hash=HASH,
+        password_expires_at=stamp(service.clock.now() + timedelta(hours=1)),
+    )
+    await import_rows(operator, row)
+    assert step_of(await service.sign_in("ada")) == "CONFIRM_SIGN_IN_WITH_NEW_PASSWORD"
+    service.clock.advance(timedelta(hours=1))
+    async with fails("NOT_AUTHORIZED"):
+        await service.sign_in("ada")
+
+
+BAD_ROWS: list[tuple[UserRecord, str, str]] = [
+    (record(""), "username", "REQUIRED"),
+    (record("a b"), "username", "CHARACTERS"),
+    (record(user_id="1"), "user_id", "UUID"),
+    (record(attributes={"email": "nobody"}), 'attributes["email"]', "EMAIL"),
+    (record(attributes={"email": "a@example.com", "shoe": "41"}), "attributes", "UNKNOWN"),
+    (record(attributes={"phone_number": "123"}, email_verified=False), 'attributes["phone_number"]', "E164"),
+    (record(attributes={}), "email_verified", "ABSENT"),
+    (record(phone_number_verified=True), "phone_number_verified", "ABSENT"),
+    (record(password_hash="md5"), "password_hash", "UNKNOWN"),
+    (record(password_hash=HASH.replace("$04$", "$31$")), "password_hash", "COST"),
+    (record(created_at=stamp(NOON + timedelta(minutes=5, seconds=1))), "created_at", "FUTURE"),
+    (record(updated_at=stamp(NOON + timedelta(days=1))), "updated_at", "FUTURE"),
+    (record(groups=["a b"]), "groups", "CHARACTERS"),
+    (record(groups=[""]), "groups", "REQUIRED"),
+    (record(groups=[f"g{number}" for number in range(101)]), "groups", "LIMIT"),
+    (record(groups=["nobody-made-it"]), "groups", "GROUP_NOT_FOUND"),
+    (record(totp_devices=[TotpRecord(secret="not base32!")]), "totp_devices[0].secret", "BASE32"),
+    (record(totp_devices=[TotpRecord(secret="JBSWY3DPEHPK3PXPJ")]), "totp_devices[0].secret", "BASE32"),
+    (record(totp_devices=[TotpRecord(secret="JBSWY3DP")]), "totp_devices[0].secret", "BASE32"),
+    (record(totp_devices=[TotpRecord(secret=SECRET, friendly_name="x" * 65)]), "totp_devices[0].friendly_name", "NAME"),
+    (record(totp_devices=[TotpRecord(secret=SECRET)] * 6), "totp_devices", "LIMIT"),
+    (record(status=9), "", "UNKNOWN"),
+]
+
+
+@pytest.mark.parametrize("dry_run", [True, False])
+async def test_every_bad_row_is_reported_and_left_out(operator: Operator, database: Database, dry_run: bool) -> None:
+    """Each row that breaks a rule is told with field and rule; the good row between them is taken."""
+    rows = [row for row, _, _ in BAD_ROWS]
+    done = await import_rows(operator, *rows, record("grace"), dry_run=dry_run)
+    assert (done.imported, done.duplicates, done.refused) == (1, 0, len(BAD_ROWS))
+    reported = {(field, rule, row) for field, rule, rows in told(done.problems) for row in rows}
+    assert reported == {(field, rule, number) for number, (_, field, rule) in enumerate(BAD_ROWS, start=1)}
+    assert await database.fetchval("select count(*) from users") == (0 if dry_run else 1)
+
+
+async def test_all_rules_that_a_row_breaks_are_reported(operator: Operator) -> None:
+    """A row is told all that is wrong with it at once, and each thing once."""
+    row = record("a b", password_hash="md5", groups=["a b", "c d"])
+    done = await import_rows(operator, row)
+    assert {(field, rule) for field, rule, _ in told(done.problems)} == {
+        ("username", "CHARACTERS"),
+        ("password_hash", "UNKNOWN"),
+        ("groups", "CHARACTERS"),
+    }
+    assert done.refused == 1
+
+
+async def test_rows_that_the_caller_cannot_read_are_counted_and_reported(operator: Operator) -> None:
+    """What the caller found wrong with a row is reported like what the server finds; a row of nothing is refused."""
+    unreadable = UnreadableRow(field="line", rule="JSON", description="must be a JSON object")
+    message = batch([record(), unreadable, UnreadableRow(field="\0")])
+    message.batch.rows.append(ImportRow())
+    done = await send(operator, options(), message)
+    assert (done.next_row, done.imported, done.refused) == (5, 1, 3)
+    assert told(done.problems) == [("line", "JSON", [2]), ("", "UNREADABLE", [3]), ("", "REQUIRED", [4])]
+
+
+@pytest.mark.parametrize("dry_run", [True, False])
+async def test_what_belongs_to_another_account_is_a_duplicate(
+    service: Service, operator: Operator, database: Database, dry_run: bool
+) -> None:
+    """A row whose username, verified address or id is taken, by an account or an earlier row, changes nothing."""
+    made = await service.confirmed("ada")
+    before = await database.fetch("select * from users")
+    rows = [
+        record("ADA", attributes={"email": "other@example.com"}),
+        record("grace", attributes={"email": "Ada@Example.com"}),
+        record("linus", user_id=made.user_id),
+        record("barbara"),
+        record("Barbara", attributes={}, email_verified=False),
+        record("ken", attributes={"email": "barbara@example.com"}),
+        # Unverified, an address is nobody's.
+        record("dennis", attributes={"email": "ada@example.com"}, email_verified=False),
+        record("ada", user_id=made.user_id),
+    ]
+    done = await import_rows(operator, *rows, dry_run=dry_run)
+    assert (done.imported, done.duplicates, done.refused) == (2, 6, 0)
+    assert sorted(told(done.problems)) == [
+        ('attributes["email"]', "EMAIL_EXISTS", [2, 6, 8]),
+        ("user_id", "USER_ID_EXISTS", [3, 8]),
+        ("username", "USERNAME_EXISTS", [1, 5, 8]),
+    ]
+    after = await database.fetch("select * from users where username_key = 'ada'")
+    assert after == before
+
+
+async def test_a_dry_run_changes_nothing_and_tells_what_an_import_would(operator: Operator, database: Database) -> None:
+    """A dry run leaves every table as it is; the import after it reports the same."""
+    before = await counts(database)
+    rows = [whole("ada"), whole("grace", user_id=""), record("ada"), record("x y")]
+    messages = batch(rows[:2]), batch(rows[2:], first_row=3)
+    dry = await send(operator, options(dry_run=True, create_groups=True), *messages)
+    assert await counts(database) == before
+    assert dry == await send(operator, options(create_groups=True), *messages)
+    assert (dry.imported, dry.duplicates, dry.refused, dry.next_row) == (2, 1, 1, 5)
+
+
+async def test_a_broken_import_goes_on_where_it_stopped(operator: Operator, database: Database) -> None:
+    """A call without batches tells the next row; batches before it change nothing; the report is of all calls."""
+    first = batch([record("ada"), record("a b")])
+    await send(operator, options(source="sha256:1"), first)
+    stands = await send(operator, options(source="sha256:1"))
+    assert (stands.next_row, stands.imported, stands.refused) == (3, 1, 1)
+    overlapping = batch([record("other"), record("grace")], first_row=2)
+    done = await send(operator, options(source="sha256:1"), first, overlapping)
+    assert (done.next_row, done.imported, done.duplicates, done.refused) == (4, 2, 0, 1)
+    assert told(done.problems) == [("username", "CHARACTERS", [2])]
+    assert [row["username"] for row in await database.fetch("select username from users order by 1")] == [
+        "ada",
+        "grace",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("messages", "field", "rule"),
+    [
+        ([], "options", "REQUIRED"),
+        ([batch([record()])], "part", "ORDER"),
+        ([options(), options()], "part", "ORDER"),
+        ([ImportUsersRequest()], "part", "ORDER"),
+        ([options(""), batch([record()])], "options.import_id", "IMPORT_ID"),
+        ([options("a b"), batch([record()])], "options.import_id", "IMPORT_ID"),
+        ([options(source="\0")], "options.source", "SOURCE"),
+        ([options(), batch([])], "batch.rows", "COUNT"),
+        ([options(), batch([record()] * 1001)], "batch.rows", "COUNT"),
+        ([options(), batch([record()], first_row=0)], "batch.first_row", "RANGE"),
+        ([options(), batch([record()], first_row=2)], "batch.first_row", "GAP"),
+    ],
+)
+async def test_messages_in_another_order_are_refused(
+    operator: Operator, database: Database, messages: list[ImportUsersRequest], field: str, rule: str
+) -> None:
+    """Options come first and once, batches without a gap; else nothing is imported."""
+    async with fails("INVALID_FIELDS") as failure:
+        await send(operator, *messages)
+    assert failure[0].violations == [(field, rule)]
+    assert await database.fetchval("select count(*) from users") == 0
+
+
+async def test_another_file_is_not_taken_for_the_same_import(operator: Operator) -> None:
+    """An import goes on with the source that it began with alone."""
+    await import_rows(operator, record(), source="sha256:1")
+    async with fails("INVALID_FIELDS") as failure:
+        await import_rows(operator, record("grace"), source="sha256:2")
+    assert failure[0].violations == [("options.source", "OTHER_SOURCE")]
+
+
+async def test_every_batch_is_recorded(operator: Operator, database: Database) -> None:
+    """The audit trail tells who imported which rows, and how many became accounts."""
+    await send(operator, options(), batch([record(), record("a b")]), batch([record("grace")], first_row=3))
+    events = await database.fetch(
+        "select actor, details from audit_events where kind = 'ADMIN_IMPORT_USERS' order by details ->> 'first_row'"
+    )
+    assert {event["actor"] for event in events} == {"operator:ops"}
+    assert [event["details"] for event in events] == [
+        {
+            "import_id": "first",
+            "first_row": first,
+            "next_row": following,
+            "imported": "1",
+            "duplicates": "0",
+            "refused": refused,
+        }
+        for first, following, refused in (("1", "3", "1"), ("3", "4", "0"))
+    ]
+
+
+@pytest.mark.parametrize(("minutes", "imported"), [(-1, 0), (0, 1)])
+async def test_name_of_an_expired_sign_up_is_free(
+    service: Service, operator: Operator, minutes: int, imported: int
+) -> None:
+    """A name that an unconfirmed sign-up still keeps is taken, and free from the end of its reservation on."""
+    await service.sign_up("ada")
+    service.clock.advance(service.settings.codes.sign_up_ttl + timedelta(minutes=minutes))
+    dry = await import_rows(operator, record(password_hash=HASH), dry_run=True)
+    assert (dry.imported, dry.duplicates) == (imported, 1 - imported)
+    done = await import_rows(operator, record(password_hash=HASH))
+    assert (done.imported, done.duplicates) == (imported, 1 - imported)
+
+
+async def test_wrong_tries_of_a_name_from_before_do_not_count(service: Service, operator: Operator) -> None:
+    """Whoever guessed at a name before it existed doesn't lock the account that is imported under it."""
+    for _ in range(5):
+        async with fails("NOT_AUTHORIZED"):
+            await service.sign_in("ada")
+    async with fails("LIMIT_EXCEEDED"):
+        await service.sign_in("ada")
+    await import_rows(operator, record(password_hash=HASH))
+    assert step_of(await service.sign_in("ada")) == "CONTINUE_SIGN_IN_WITH_TOTP_SETUP"
+
+
+@pytest.mark.parametrize(
+    ("fields", "told_fields"),
+    [
+        ({"disabled": True}, {"disabled": True}),
+        ({"totp_mfa": False}, {"totp_mfa": False}),
+        ({"totp_mfa": True}, {}),
+        ({"sms_mfa": True, "email_mfa": True}, {"sms_mfa": True, "email_mfa": True}),
+        ({"preferred_mfa": MFA_TYPE_TOTP}, {"preferred_mfa": MFA_TYPE_TOTP}),
+        ({"status": UserStatus.USER_STATUS_UNCONFIRMED}, {"status": UserStatus.USER_STATUS_UNCONFIRMED}),
+    ],
+)
+async def test_states_are_kept(operator: Operator, fields: dict[str, Any], told_fields: dict[str, Any]) -> None:
+    """What a row says of the account's state is what an export says afterwards."""
+    await import_rows(operator, record(password_hash=HASH, **fields))
+    (exported,) = await export(operator)
+    expected = record(
+        **{
+            "user_id": exported.user_id,
+            "created_at": stamp(NOON),
+            "status": UserStatus.USER_STATUS_CONFIRMED,
+            "password_hash": HASH,
+            **told_fields,
+        }
+    )
+    assert exported == expected
+
+
+async def test_an_unconfirmed_account_has_time_to_be_confirmed(
+    service: Service, operator: Operator, database: Database
+) -> None:
+    """An unconfirmed account keeps its name for as long after its import as one that signed up is kept."""
+    row = record(
+        status=UserStatus.USER_STATUS_UNCONFIRMED, password_hash=HASH, created_at=stamp(MADE), email_verified=False
+    )
+    await import_rows(operator, row)
+    until = await database.fetchval("select reserved_until from users")
+    assert until - service.clock.now() == service.settings.accounts.unconfirmed_purge
+    assert step_of(await service.sign_in("ada")) == "CONFIRM_SIGN_UP"
+
+
+async def test_import_is_forgotten_a_month_after_its_last_batch(
+    service: Service, operator: Operator, database: Database, ring: KeyRing
+) -> None:
+    """An import can be taken up again for thirty days; then it goes with its report, and its accounts stay."""
+    await import_rows(operator, record(), record("a b"))
+    janitor = Janitor(database, ring, service.settings, service.clock)
+    service.clock.advance(KEEP_IMPORTS - TICK)
+    assert (await janitor.run_once())["imports"] == 0
+    assert (await send(operator, options())).next_row == 3
+    service.clock.advance(TICK)
+    assert (await janitor.run_once())["imports"] == 1
+    assert await database.fetchval("select count(*) from import_problems") == 0
+    assert await database.fetchval("select count(*) from users") == 1
+
+
+def test_secrets_are_in_no_repr() -> None:
+    """What is validated shows neither hashes nor secrets when printed."""
+    printed = repr(from_proto(whole(password_hash=HASH)))
+    assert "ada" in printed.lower()
+    assert HASH not in printed
+    assert SECRET not in printed
