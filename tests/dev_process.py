@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import signal
 import subprocess
@@ -20,10 +21,11 @@ _READY = re.compile(r"authsvc serves on (?P<address>\S+); mails are at (?P<mail_
 
 
 class Dev:
-    """Run `authsvc dev` on free ports in a folder; stop it with Ctrl-C."""
+    """Run `authsvc dev` on free ports in a folder, with further variables in its environment; stop it with Ctrl-C."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, **variables: str) -> None:
         self._folder = folder
+        self._environment = {**os.environ, **variables}
         self.address = ""
         self.mail_url = ""
 
@@ -31,6 +33,7 @@ class Dev:
         ports = ["--port", "0", "--smtp-port", "0", "--http-port", "0"]
         self._process = subprocess.Popen(
             [sys.executable, "-m", "authsvc", "dev", "--folder", str(self._folder), *ports],
+            env=self._environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 import subprocess
@@ -11,14 +12,21 @@ from pathlib import Path
 from typing import Any
 
 import grpc
+import pyotp
 import pytest
 
+from authsvc.v1 import auth_service_pb2 as auth
 from authsvc.v1 import challenge_hook_service_pb2 as pb
+from authsvc.v1.auth_service_pb2_grpc import AuthServiceStub
 from authsvc.v1.challenge_hook_service_pb2_grpc import ChallengeHookServiceStub
+from tests.dev_process import Dev
 from tests.hooks.process import ROOT, HookProcess
+from tests.hooks.puzzles import ASKED, solution
+from tests.rpc.calls import step_of
+from tests.service import PASSWORD
 
 README = (ROOT / "examples" / "challenge_hook" / "README.md").read_text(encoding="utf-8")
-RUN, CREATE, VERIFY, _ = re.findall(r"```sh\n(.*?)```", README, re.DOTALL)
+RUN, CREATE, VERIFY, SERVE = re.findall(r"```sh\n(.*?)```", README, re.DOTALL)
 GRPCURL = Path(sys.executable).with_name("grpcurl")
 PYTHON, HOOK, *ARGUMENTS = RUN.split()
 
@@ -84,3 +92,27 @@ async def test_example_finds_no_answer_right_without_one(hook: HookProcess) -> N
     async with grpc.aio.insecure_channel(hook.target) as channel:
         request = pb.VerifyChallengeRequest(answer=" ")
         assert not (await ChallengeHookServiceStub(channel).VerifyChallenge(request)).is_correct
+
+
+@pytest.mark.e2e
+@pytest.mark.timeout(180)
+async def test_readme_lets_sign_ins_be_asked(hook: HookProcess, tmp_path: Path) -> None:
+    """With the variable of the README, `make run` asks the puzzles after the second factor; solved, they sign in."""
+    variable, *command = SERVE.split()
+    name, _, target = variable.partition("=")
+    assert (target, command) == ("localhost:50061", ["make", "run"])
+    with Dev(tmp_path, **{name: hook.target}) as dev:
+        async with grpc.aio.insecure_channel(dev.address) as channel:
+            stub = AuthServiceStub(channel)
+            attributes = {"email": "ada@example.com"}
+            await stub.SignUp(auth.SignUpRequest(username="ada", password=PASSWORD, attributes=attributes))
+            code = await asyncio.to_thread(dev.code_for, "ada@example.com")
+            await stub.ConfirmSignUp(auth.ConfirmSignUpRequest(username="ada", confirmation_code=code))
+            started = await stub.SignIn(auth.SignInRequest(username="ada", password=PASSWORD))
+            totp = pyotp.TOTP(started.next_step.totp_setup.shared_secret).now()
+            asked = await stub.ConfirmSignIn(auth.ConfirmSignInRequest(session=started.session, totp_code=totp))
+            for _ in range(2):
+                assert step_of(asked) == ASKED
+                request = auth.ConfirmSignInRequest(session=asked.session, custom_answer=solution(asked))
+                asked = await stub.ConfirmSignIn(request)
+            assert asked.is_signed_in

@@ -7,6 +7,7 @@ from datetime import timedelta
 
 import grpc
 import pytest
+from structlog.testing import capture_logs
 
 from authsvc.store.db import Database
 from authsvc.v1 import auth_service_pb2 as pb
@@ -52,6 +53,26 @@ async def test_answer_is_shown_to_nobody(puzzling: Service, database: Database) 
     rows = await database.fetch("select sealed_state from challenge_sessions where sealed_state is not null")
     assert len(rows) == 1
     assert solution(second).encode() not in bytes(rows[0]["sealed_state"])
+
+
+async def test_no_answer_is_kept_or_logged(puzzling: Service, database: Database) -> None:
+    """Neither a right nor a wrong answer is in a log line, nor in any table once the sign-in is over."""
+    with capture_logs() as logs:
+        second = await rightly(puzzling, await puzzling.sign_in())
+        async with fails("CODE_MISMATCH"):
+            await custom(puzzling, second.session, "my wrong guess")
+        await rightly(puzzling, second)
+    assert logs
+    tables = await database.fetch("select table_name from information_schema.tables where table_schema = 'public'")
+    kept = [
+        str(row["all"])
+        for table in tables
+        for row in await database.fetch(f'select t::text as all from "{table["table_name"]}" t')  # noqa: S608  # ours
+    ]
+    assert len(kept) > 5
+    for secret in (solution(second), "my wrong guess"):
+        assert secret not in str(logs)
+        assert not [row for row in kept if secret in row or secret.encode().hex() in row]
 
 
 async def test_it_comes_after_the_second_factor(asking: Asking, example: HookProcess, run: Run) -> None:
