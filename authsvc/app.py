@@ -17,6 +17,7 @@ from authsvc.core.attribute_admin import AttributeAdmin
 from authsvc.core.audit import Audit
 from authsvc.core.audit_events import AuditEvents
 from authsvc.core.changes import Changes
+from authsvc.core.confirmations import Confirmations
 from authsvc.core.custom_challenge import CustomChallenge
 from authsvc.core.custom_rounds import CustomRounds
 from authsvc.core.exports import Exports
@@ -33,6 +34,7 @@ from authsvc.core.notices import Notices
 from authsvc.core.operators import Operators
 from authsvc.core.password_policy import PasswordPolicy
 from authsvc.core.passwords import Passwords
+from authsvc.core.profile import Profile
 from authsvc.core.recovery import Recovery
 from authsvc.core.sessions import Sessions
 from authsvc.core.sign_in import SignIn
@@ -162,12 +164,15 @@ class App:
             passwords = Passwords(
                 database, hasher, throttle, codes, policy, sessions, notices, audit, settings.accounts, clock
             )
+            confirmations = Confirmations(database, throttle, codes, sessions, notices, audit, settings, clock)
             flows = Flows(
-                sign_up=SignUp(database, hasher, throttle, codes, policy, audit, settings.accounts, clock),
+                sign_up=SignUp(database, hasher, throttle, codes, policy, audit, settings, clock),
                 sign_in=sign_in,
                 totp=totp,
                 recovery=recovery,
                 mfa=Mfa(database, sessions, notices, audit, settings.accounts, clock),
+                profile=Profile(database, sessions, confirmations, audit, settings, clock),
+                confirmations=confirmations,
                 sessions=sessions,
                 passwords=passwords,
                 policy=policy,
@@ -177,11 +182,11 @@ class App:
             changes = Changes(database, audit, clock)
             admin_flows = AdminFlows(
                 operators=Operators(database, ring, audit, settings.admin.identities, clock),
-                invitations=Invitations(database, hasher, throttle, notices, policy, audit, settings.accounts, clock),
+                invitations=Invitations(database, hasher, throttle, notices, policy, audit, settings, clock),
                 accounts=AccountAdmin(
                     database, hasher, throttle, passwords, policy, sessions, notices, changes, settings.accounts
                 ),
-                attributes=AttributeAdmin(notices, changes, settings.accounts),
+                attributes=AttributeAdmin(notices, changes, settings),
                 users=UserList(database, ring),
                 groups=Groups(database, ring, audit, clock),
                 mail=MailQueue(database, ring, audit, clock),
@@ -291,7 +296,7 @@ def _sign_in(
     """Build the step machine."""
     custom = CustomChallenge(hook, ring, settings.hooks.challenge_max_rounds) if hook else None
     codes = SignInCodes(database, ring, throttle, notices, settings, clock)
-    new_passwords = NewPasswords(database, hasher, policy, notices, settings.accounts)
+    new_passwords = NewPasswords(database, hasher, policy, notices, settings)
     max_wrong = settings.challenges.max_wrong
     return SignIn(
         database,

@@ -120,8 +120,10 @@ class Service:
 
     @classmethod
     @asynccontextmanager
-    async def run(cls, settings: Settings, clock: FakeClock, folder: Path) -> AsyncIterator[Self]:
-        """Start everything, wait until it serves, stop everything."""
+    async def run(
+        cls, settings: Settings, clock: FakeClock, folder: Path, *, has_sms: bool = True
+    ) -> AsyncIterator[Self]:
+        """Start everything, wait until it serves, stop everything; without a webhook for SMS if not `has_sms`."""
         stop = asyncio.Event()
         metrics = Metrics()
         async with MailCatcher(folder, sms_keys=[SMS_KEY]) as catcher, asyncio.TaskGroup() as tasks:
@@ -132,7 +134,7 @@ class Service:
                         update={"smtp_host": "127.0.0.1", "smtp_port": catcher.port, "smtp_tls": "none"}
                     ),
                     "sms": settings.sms.model_copy(
-                        update={"webhook_url": catcher.sms_url, "webhook_secret": SecretStr(SMS_KEY)}
+                        update={"webhook_url": catcher.sms_url, "webhook_secret": SecretStr(SMS_KEY)} if has_sms else {}
                     ),
                 }
             )

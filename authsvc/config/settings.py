@@ -102,6 +102,15 @@ class Settings(Section):
                 not all(_CUSTOM_NAME.fullmatch(name) for name in self.attributes.custom),
                 "attributes.custom: names are `custom:` and 1 to 64 letters, digits, `_`, `.` or `-`",
             ),
+            (
+                not all(
+                    name in self.attributes.custom and self.attributes.custom[name].user_may_write
+                    for name in self.accounts.required_attributes
+                    if name.startswith("custom:")
+                ),
+                "accounts.required_attributes: custom ones must be in attributes.custom with user_may_write, or nobody "
+                "could sign up",
+            ),
         )
         if broken := [rule for is_broken, rule in rules if is_broken]:
             raise ValueError("\n".join(broken))

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from authsvc.config import AccountsSettings
+from authsvc.config import Settings
 from authsvc.core.attributes import STANDARD, parse_attributes
 from authsvc.core.audit import AuditKind
 from authsvc.core.changes import Changes
@@ -37,10 +37,11 @@ class AttributeChange:
 class AttributeAdmin:
     """Change attributes for operators."""
 
-    def __init__(self, notices: Notices, changes: Changes, settings: AccountsSettings) -> None:
+    def __init__(self, notices: Notices, changes: Changes, settings: Settings) -> None:
         self._notices = notices
         self._changes = changes
-        self._settings = settings
+        self._settings = settings.accounts
+        self._custom = settings.attributes.custom
 
     async def update(self, ref: UserRef, change: AttributeChange, operator: Operator) -> None:
         """Set and remove attributes, all or none, and tell a verified address that is replaced.
@@ -50,7 +51,7 @@ class AttributeAdmin:
             InvalidFields: every broken rule at once.
             EmailExists: the address is to count as verified, and is another account's.
         """
-        parsed = parse_attributes(change.values, email_required=False)
+        parsed = parse_attributes(change.values, email_required=False, custom=self._custom, by_operator=True)
         violations = [*(parsed if isinstance(parsed, list) else []), *self._violations_of_removal(change)]
         if violations or isinstance(parsed, list):
             raise InvalidFields(violations=tuple(violations))
@@ -92,7 +93,7 @@ class AttributeAdmin:
         found = []
         if change.removed & change.values.keys():
             found.append(Violation("remove_attributes", "CONTRADICTION", "must not name attributes that are set"))
-        if not change.removed <= STANDARD:
+        if not change.removed <= STANDARD | self._custom.keys():
             found.append(Violation("remove_attributes", "UNKNOWN", "must name only attributes that there are"))
         if change.removed & set(self._settings.required_attributes):
             found.append(Violation("remove_attributes", "REQUIRED", "must not name required attributes"))

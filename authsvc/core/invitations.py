@@ -8,7 +8,7 @@ from datetime import datetime
 from uuid import UUID
 
 from authsvc.clock import Clock
-from authsvc.config import AccountsSettings
+from authsvc.config import Settings
 from authsvc.core.attributes import Attributes, parse_attributes
 from authsvc.core.audit import Audit, AuditEvent, AuditKind
 from authsvc.core.mail_codes import CodeDelivery
@@ -65,7 +65,7 @@ class Invitations:
         notices: Notices,
         policy: PasswordPolicy,
         audit: Audit,
-        settings: AccountsSettings,
+        settings: Settings,
         clock: Clock,
     ) -> None:
         self._database = database
@@ -74,7 +74,8 @@ class Invitations:
         self._notices = notices
         self._policy = policy
         self._audit = audit
-        self._settings = settings
+        self._settings = settings.accounts
+        self._custom = settings.attributes.custom
         self._clock = clock
 
     async def create(self, invitation: Invitation, operator: Operator) -> UUID:
@@ -163,7 +164,9 @@ class Invitations:
 
     def _parse(self, invitation: Invitation) -> _Account:
         name = parse_username(invitation.username)
-        attributes = parse_attributes(invitation.attributes, email_required=invitation.is_mailed)
+        attributes = parse_attributes(
+            invitation.attributes, email_required=invitation.is_mailed, custom=self._custom, by_operator=True
+        )
         key = "" if isinstance(name, Violation) else name.key
         words = own_words(key, invitation.attributes.get("email"))
         invalid = [*([name] if isinstance(name, Violation) else []), *_unverifiable(invitation)]

@@ -28,6 +28,8 @@ class CodePurpose(enum.StrEnum):
 
     SIGN_UP = "SIGN_UP"
     RESET_PASSWORD = "RESET_PASSWORD"  # noqa: S105  # the name of a purpose
+    VERIFY_EMAIL = "VERIFY_EMAIL"
+    VERIFY_PHONE = "VERIFY_PHONE"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +47,8 @@ class _Kind:
     mail: MailKind
     digits: int
     ttl: timedelta
+    # What the codes of an hour are counted by.
+    sends: str
 
 
 class MailCodes:
@@ -67,12 +71,28 @@ class MailCodes:
         self._clock = clock
         self._kinds = {
             CodePurpose.SIGN_UP: _Kind(
-                Factor.SIGN_UP_CODE, MailKind.SIGN_UP_CODE, settings.sign_up_digits, settings.sign_up_ttl
+                Factor.SIGN_UP_CODE,
+                MailKind.SIGN_UP_CODE,
+                settings.sign_up_digits,
+                settings.sign_up_ttl,
+                Factor.SIGN_UP_CODE,
             ),
             CodePurpose.RESET_PASSWORD: _Kind(
-                Factor.RESET_CODE, MailKind.RESET_PASSWORD_CODE, settings.reset_digits, settings.reset_ttl
+                Factor.RESET_CODE,
+                MailKind.RESET_PASSWORD_CODE,
+                settings.reset_digits,
+                settings.reset_ttl,
+                Factor.RESET_CODE,
             ),
         }
+        for purpose in (CodePurpose.VERIFY_EMAIL, CodePurpose.VERIFY_PHONE):
+            self._kinds[purpose] = _Kind(
+                Factor.ATTRIBUTE_CODE,
+                MailKind.ATTRIBUTE_CODE,
+                settings.attribute_digits,
+                settings.attribute_ttl,
+                purpose,
+            )
 
     def expiry(self, purpose: CodePurpose, now: datetime) -> datetime:
         """Return when a code issued now ends."""
@@ -84,7 +104,7 @@ class MailCodes:
         Raises:
             LimitExceeded: the name had its codes of this hour.
         """
-        await self._throttle.spend_send(self._kinds[purpose].factor, username_key)
+        await self._throttle.spend_send(self._kinds[purpose].sends, username_key)
 
     async def issue(
         self,
@@ -96,11 +116,12 @@ class MailCodes:
         now: datetime,
         medium: Medium = Medium.EMAIL,
         owner: MailParameters | None = None,
+        bound_to: str = "",
     ) -> None:
         """Replace the name's code and enqueue its message, in the caller's transaction.
 
         `to` None: nobody to send it to, but the same statements run. `owner`: the address belongs to another account,
-        whose owner is told of the sign-up, and the code is sent to nobody.
+        whose owner is told of it, and the code is sent to nobody. `bound_to`: what the code verifies, nothing else.
         """
         kind = self._kinds[purpose]
         code = new_code(kind.digits)
@@ -109,7 +130,7 @@ class MailCodes:
             executor,
             username_key=username_key,
             purpose=purpose,
-            digest=self._ring.digest(Purpose.CODE, purpose, username_key, code),
+            digest=self._ring.digest(Purpose.CODE, *_parts(purpose, username_key, code, bound_to)),
             now=now,
             expires_at=expires_at,
             medium=medium,
@@ -127,7 +148,7 @@ class MailCodes:
             supersede_key=f"{purpose} {username_key}",
         )
 
-    async def try_code(self, purpose: CodePurpose, username_key: str, code: str) -> None:
+    async def try_code(self, purpose: CodePurpose, username_key: str, code: str, *, bound_to: str = "") -> None:
         """Count a try and compare, committed at once; who passes goes on to `consume`.
 
         Raises:
@@ -140,7 +161,7 @@ class MailCodes:
             self._database,
             username_key=username_key,
             purpose=purpose,
-            digests=self._digests(purpose, username_key, code),
+            digests=self._digests(purpose, username_key, code, bound_to),
             now=self._clock.now(),
             max_wrong=self._max_wrong,
         )
@@ -156,14 +177,21 @@ class MailCodes:
         await self._throttle.forget(self._database, username_key, self._kinds[purpose].factor)
 
     async def consume(
-        self, executor: Executor, purpose: CodePurpose, username_key: str, code: str, *, now: datetime
+        self,
+        executor: Executor,
+        purpose: CodePurpose,
+        username_key: str,
+        code: str,
+        *,
+        now: datetime,
+        bound_to: str = "",
     ) -> Medium:
         """Use a right code up, in the transaction that does what it is for; return what carried it.
 
         Raises:
             CodeExpired: another call used or replaced it.
         """
-        digests = self._digests(purpose, username_key, code)
+        digests = self._digests(purpose, username_key, code, bound_to)
         medium = await codes.consume(executor, username_key=username_key, purpose=purpose, digests=digests, now=now)
         if medium is None:
             raise CodeExpired
@@ -184,8 +212,16 @@ class MailCodes:
         local, domain = (chr(ord("a") + byte % 26) for byte in digest[:2])
         return CodeDelivery(mask_email(f"{local}@{domain}"))
 
-    def _digests(self, purpose: CodePurpose, username_key: str, code: str) -> list[bytes]:
-        return self._ring.digests(Purpose.CODE, purpose, username_key, code)
+    async def drop(self, executor: Executor, username_key: str, *purposes: CodePurpose) -> None:
+        """End the name's codes: what they were sent to is not the account's any more."""
+        await codes.delete(executor, username_key=username_key, purposes=list(purposes))
+
+    def _digests(self, purpose: CodePurpose, username_key: str, code: str, bound_to: str = "") -> list[bytes]:
+        return self._ring.digests(Purpose.CODE, *_parts(purpose, username_key, code, bound_to))
+
+
+def _parts(purpose: CodePurpose, username_key: str, code: str, bound_to: str) -> tuple[str, ...]:
+    return (purpose, username_key, code, *([bound_to] if bound_to else []))
 
 
 def address_of(user: User, medium: Medium) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from authsvc.config import AccountsSettings
+from authsvc.config import Settings
 from authsvc.core.attributes import Attributes, parse_attributes
 from authsvc.core.notices import MailKind, Notices
 from authsvc.core.password_policy import PasswordPolicy, own_words
@@ -38,13 +38,14 @@ class NewPasswords:
         hasher: PasswordHasher,
         policy: PasswordPolicy,
         notices: Notices,
-        settings: AccountsSettings,
+        settings: Settings,
     ) -> None:
         self._database = database
         self._hasher = hasher
         self._policy = policy
         self._notices = notices
-        self._required = settings.required_attributes
+        self._required = settings.accounts.required_attributes
+        self._custom = settings.attributes.custom
 
     def missing(self, user: User) -> list[str]:
         """Return the required attributes that an account lacks."""
@@ -106,7 +107,8 @@ class NewPasswords:
         missing = self.missing(user)
         absent = [name for name in missing if not given.get(name)]
         violations = [Violation(f'attributes["{name}"]', "REQUIRED", "must not be empty") for name in absent]
-        parsed = parse_attributes({name: given[name] for name in missing if given.get(name)}, email_required=False)
+        taken = {name: given[name] for name in missing if given.get(name)}
+        parsed = parse_attributes(taken, email_required=False, custom=self._custom)
         if isinstance(parsed, list) or violations:
             raise InvalidFields(violations=(*violations, *(parsed if isinstance(parsed, list) else ())))
         return parsed

@@ -8,7 +8,7 @@ from datetime import datetime
 from uuid import UUID
 
 from authsvc.clock import Clock
-from authsvc.config import AccountsSettings
+from authsvc.config import Settings
 from authsvc.core.attributes import Attributes, parse_attributes
 from authsvc.core.audit import Audit, AuditEvent, AuditKind
 from authsvc.core.caller import Caller
@@ -55,7 +55,7 @@ class SignUp:
         codes: MailCodes,
         policy: PasswordPolicy,
         audit: Audit,
-        settings: AccountsSettings,
+        settings: Settings,
         clock: Clock,
     ) -> None:
         self._database = database
@@ -64,7 +64,8 @@ class SignUp:
         self._codes = codes
         self._policy = policy
         self._audit = audit
-        self._settings = settings
+        self._settings = settings.accounts
+        self._custom = settings.attributes.custom
         self._clock = clock
 
     async def start(self, username: str, password: str, attributes: Mapping[str, str], caller: Caller) -> SignUpOutcome:
@@ -189,7 +190,12 @@ class SignUp:
     def _parse(self, username: str, password: str, attributes: Mapping[str, str]) -> NewAccount:
         name = parse_username(username)
         normal = self._policy.normalise(password, field="password")
-        about = parse_attributes(attributes, email_required=self._settings.confirm_sign_up)
+        about = parse_attributes(
+            attributes,
+            email_required=self._settings.confirm_sign_up,
+            required=self._settings.required_attributes,
+            custom=self._custom,
+        )
         weak: list[Violation] = []
         if isinstance(normal, Violation):
             weak = [normal]

@@ -86,25 +86,25 @@ class Throttle:
             await self._spend(Allowance(action, f"source:{caller.source}", per_source, window))
         await self._spend(Allowance(action, "*", in_all, window))
 
-    async def spend_send(self, factor: Factor, username_key: str) -> None:
+    async def spend_send(self, kind: str, username_key: str) -> None:
         """Count a code sent to an account, existing or not.
 
         Raises:
             LimitExceeded: the account had its codes of this hour.
         """
-        allowed = self._sign_in_sends_per_hour if factor in (Factor.SMS, Factor.EMAIL) else self._sends_per_hour
-        await self._spend(Allowance(f"SEND_{factor}", f"account:{username_key}", allowed, HOUR))
+        allowed = self._sign_in_sends_per_hour if kind in (Factor.SMS, Factor.EMAIL) else self._sends_per_hour
+        await self._spend(Allowance(f"SEND_{kind}", f"account:{username_key}", allowed, HOUR))
 
-    async def spend_address(self, email_key: str | None) -> bool:
-        """Count a sign-up mail to an address; False if it had its mails of this hour.
+    async def spend_address(self, key: str | None) -> bool:
+        """Count a code to an address or phone number not verified yet; False if it had its codes of this hour.
 
         That is no error: the caller must not learn what others sent there, and is answered as if the mail went out.
         """
-        subject = self._ring.digest(Purpose.ADDRESS, email_key or "").hex()
+        subject = self._ring.digest(Purpose.ADDRESS, key or "").hex()
         allowance = Allowance("SEND_TO", f"address:{subject}", self._sends_to_address, HOUR)
         allowed = await throttle.spend_call(self._database, allowance=allowance, now=self._clock.now())
-        if not allowed and email_key is not None:
-            _log.warning("mail_withheld", reason="the address had its sign-up mails of this hour")
+        if not allowed and key is not None:
+            _log.warning("mail_withheld", reason="the address had its codes of this hour")
         return allowed
 
     async def spend_try(self, factor: Factor, username_key: str) -> None:

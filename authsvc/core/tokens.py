@@ -73,6 +73,7 @@ class TokenSigner:
         about = {
             **user.attributes,
             **({"email": user.email, "email_verified": user.email_verified_at is not None} if user.email else {}),
+            **({"phone_number_verified": user.phone_verified_at is not None} if user.phone_number else {}),
         }
         identity = key.sign({**about, **shared, "jti": str(new_id()), "token_use": "id"}, typ=ID_TOKEN_TYPE)
         return Tokens(access, identity, refresh_token, datetime.fromtimestamp(expires_at, UTC))

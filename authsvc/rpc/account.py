@@ -6,6 +6,7 @@ from authsvc.rpc import account_convert as convert
 from authsvc.rpc import account_validation as validation
 from authsvc.rpc import event_convert
 from authsvc.rpc.call import Context
+from authsvc.rpc.convert import code_delivery
 from authsvc.rpc.flows import Flows
 from authsvc.rpc.validation import page_of
 from authsvc.v1 import auth_service_pb2 as pb
@@ -50,3 +51,36 @@ class AccountServicer(AuthServiceServicer):
         page_size, page_token = page_of(request)
         page = await self._flows.events.list_own(bearer.standing.user_id, page_size=page_size, token=page_token)
         return event_convert.own_events(page)
+
+    async def FetchUserAttributes(
+        self, request: pb.FetchUserAttributesRequest, context: Context
+    ) -> pb.FetchUserAttributesResponse:
+        return convert.user_attributes(await self._flows.profile.fetch(await self._flows.bearer()))
+
+    async def UpdateUserAttributes(
+        self, request: pb.UpdateUserAttributesRequest, context: Context
+    ) -> pb.UpdateUserAttributesResponse:
+        bearer = await self._flows.bearer()
+        deliveries = await self._flows.profile.update(bearer, validation.attributes_of(request))
+        return convert.attribute_steps(deliveries)
+
+    async def DeleteUserAttributes(
+        self, request: pb.DeleteUserAttributesRequest, context: Context
+    ) -> pb.DeleteUserAttributesResponse:
+        bearer = await self._flows.bearer()
+        await self._flows.profile.delete(bearer, validation.attribute_names_of(request))
+        return pb.DeleteUserAttributesResponse()
+
+    async def SendUserAttributeVerificationCode(
+        self, request: pb.SendUserAttributeVerificationCodeRequest, context: Context
+    ) -> pb.SendUserAttributeVerificationCodeResponse:
+        bearer = await self._flows.bearer()
+        delivery = await self._flows.confirmations.send_code(bearer, validation.confirmed_attribute_of(request))
+        return pb.SendUserAttributeVerificationCodeResponse(code_delivery=code_delivery(delivery))
+
+    async def ConfirmUserAttribute(
+        self, request: pb.ConfirmUserAttributeRequest, context: Context
+    ) -> pb.ConfirmUserAttributeResponse:
+        bearer = await self._flows.bearer()
+        await self._flows.confirmations.confirm(bearer, *validation.confirm_user_attribute(request))
+        return pb.ConfirmUserAttributeResponse()

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+from authsvc.core.mail_codes import CodeDelivery
 from authsvc.core.mfa import MfaState
-from authsvc.rpc.convert import timestamp
+from authsvc.core.profile import UserAttributes
+from authsvc.rpc.convert import code_delivery, timestamp
 from authsvc.store.totp_devices import TotpDevice
 from authsvc.v1 import auth_service_pb2 as pb
 from authsvc.v1.mfa_type_pb2 import MFA_TYPE_UNSPECIFIED, MfaType
 from authsvc.v1.totp_device_pb2 import TotpDevice as TotpDeviceProto
+from authsvc.v1.update_attribute_step_pb2 import (
+    UPDATE_ATTRIBUTE_STEP_CONFIRM_ATTRIBUTE_WITH_CODE,
+    UPDATE_ATTRIBUTE_STEP_DONE,
+    UpdateAttributeNextStep,
+)
 
 
 def mfa_state(state: MfaState) -> pb.FetchMfaPreferenceResponse:
@@ -37,3 +46,22 @@ def totp_devices(devices: list[TotpDevice]) -> pb.ListTotpDevicesResponse:
             for device in devices
         ]
     )
+
+
+def user_attributes(found: UserAttributes) -> pb.FetchUserAttributesResponse:
+    """Convert the user's attributes."""
+    return pb.FetchUserAttributesResponse(attributes=found.attributes, pending=found.pending)
+
+
+def attribute_steps(deliveries: Mapping[str, CodeDelivery | None]) -> pb.UpdateUserAttributesResponse:
+    """Convert what each changed attribute waits for: a code if one is on its way, else nothing."""
+    return pb.UpdateUserAttributesResponse(
+        next_steps={name: _attribute_step(delivery) for name, delivery in deliveries.items()}
+    )
+
+
+def _attribute_step(delivery: CodeDelivery | None) -> UpdateAttributeNextStep:
+    if delivery is None:
+        return UpdateAttributeNextStep(step=UPDATE_ATTRIBUTE_STEP_DONE)
+    step = UPDATE_ATTRIBUTE_STEP_CONFIRM_ATTRIBUTE_WITH_CODE
+    return UpdateAttributeNextStep(step=step, code_delivery=code_delivery(delivery))

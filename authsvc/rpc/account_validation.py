@@ -5,10 +5,15 @@ from __future__ import annotations
 from uuid import UUID
 
 from authsvc.config import MfaType
+from authsvc.core.attributes import CONFIRMED_BY_CODE
 from authsvc.core.mfa import Preference
+from authsvc.core.names import parse_code
+from authsvc.errors import Violation
 from authsvc.rpc.fields import Fields, uuid_of
 from authsvc.v1 import auth_service_pb2 as pb
 from authsvc.v1.mfa_preference_pb2 import MFA_PREFERENCE_UNSPECIFIED, MfaPreference
+
+MOST_ATTRIBUTES = 50
 
 
 def mfa_preferences(request: pb.UpdateMfaPreferenceRequest) -> dict[MfaType, Preference]:
@@ -30,3 +35,42 @@ def device_id_of(request: pb.RemoveTotpDeviceRequest) -> UUID:
     device_id = fields.take(uuid_of(request.device_id, "device_id"), UUID(int=0))
     fields.check()
     return device_id
+
+
+def attributes_of(request: pb.UpdateUserAttributesRequest) -> dict[str, str]:
+    """Return the attributes to set; what they must be is the flow's to check."""
+    fields = Fields()
+    if not 1 <= len(request.attributes) <= MOST_ATTRIBUTES:
+        fields.refuse("attributes", "COUNT", f"must be 1 to {MOST_ATTRIBUTES}")
+    fields.check()
+    return dict(request.attributes)
+
+
+def attribute_names_of(request: pb.DeleteUserAttributesRequest) -> list[str]:
+    """Return the names of the attributes to remove."""
+    fields = Fields()
+    if not 1 <= len(request.names) <= MOST_ATTRIBUTES:
+        fields.refuse("names", "COUNT", f"must be 1 to {MOST_ATTRIBUTES}")
+    fields.check()
+    return list(request.names)
+
+
+def confirmed_attribute_of(request: pb.SendUserAttributeVerificationCodeRequest) -> str:
+    """Return which attribute a code is asked for."""
+    fields = Fields()
+    name = fields.take(_confirmed_attribute(request.name), "")
+    fields.check()
+    return name
+
+
+def confirm_user_attribute(request: pb.ConfirmUserAttributeRequest) -> tuple[str, str]:
+    """Return which attribute is verified, and the code."""
+    fields = Fields()
+    name = fields.take(_confirmed_attribute(request.name), "")
+    code = fields.take(parse_code(request.confirmation_code, field="confirmation_code"), "")
+    fields.check()
+    return name, code
+
+
+def _confirmed_attribute(name: str) -> str | Violation:
+    return name if name in CONFIRMED_BY_CODE else Violation("name", "UNKNOWN", "must be email or phone_number")

@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from authsvc.core.audit_events import AuditEvents
+from authsvc.core.confirmations import Confirmations
 from authsvc.core.mfa import Mfa
 from authsvc.core.password_policy import PasswordPolicy
 from authsvc.core.passwords import Passwords
+from authsvc.core.profile import Profile
 from authsvc.core.recovery import Recovery
 from authsvc.core.sessions import Bearer, Sessions
 from authsvc.core.sign_in import SignIn
@@ -26,6 +28,8 @@ class Flows:
     totp: Totp
     recovery: Recovery
     mfa: Mfa
+    profile: Profile
+    confirmations: Confirmations
     sessions: Sessions
     passwords: Passwords
     policy: PasswordPolicy

@@ -94,6 +94,18 @@ async def consume(
     return medium
 
 
+DELETE = """
+delete from codes
+ where username_key = $1
+   and purpose = any($2::text[])
+"""
+
+
+async def delete(executor: Executor, *, username_key: str, purposes: list[str]) -> None:
+    """End the codes of a name for some purposes."""
+    await executor.execute(DELETE, username_key, purposes)
+
+
 PURGE = """
 delete from codes
  where (username_key, purpose) in (

@@ -1327,7 +1327,9 @@ class FetchUserAttributesResponse(_message.Message):
     PENDING_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def attributes(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
-        """By name; with `email_verified` and `phone_number_verified`, `true` or `false`, beside what they are about."""
+        """By name; with `email_verified` and `phone_number_verified`, `true` or `false`, beside what they are about, with `sub`, the
+        user's id, and with `updated_at`, seconds since 1970.
+        """
 
     @_builtins.property
     def pending(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:

@@ -461,7 +461,9 @@ class AuthServiceServicer:
         A new `email` or `phone_number` is pending until the code that is sent to it is confirmed; the value in use stays until
         then, and a repeat sends a new code. A taken e-mail address is answered as a free one; its owner is told by mail. Custom
         attributes only where the settings let users write them. Changing `email` or `phone_number` needs an authentication
-        younger than 10 minutes. Five codes an hour for each of the two.
+        younger than 10 minutes. Five codes an hour for each of the two. An address or number that had ten codes within the hour,
+        whoever asked, is answered alike and sent nothing. Where no SMS can be sent a new `phone_number` is in use at once,
+        unverified.
         Errors: REAUTHENTICATION_REQUIRED, LIMIT_EXCEEDED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -482,7 +484,7 @@ class AuthServiceServicer:
     def SendUserAttributeVerificationCode(self, request, context):
         """Bearer. Sends a code to the pending, or else to the unverified, `email` or `phone_number`; five an hour for each.
 
-        INVALID_FIELDS if there is nothing to verify.
+        The former code ends. INVALID_FIELDS if there is nothing to verify.
         Errors: LIMIT_EXCEEDED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -491,7 +493,8 @@ class AuthServiceServicer:
 
     def ConfirmUserAttribute(self, request, context):
         """Bearer. Verifies the pending, or else the unverified, `email` or `phone_number` with its code (6 digits, 24 hours, five
-        wrong tries). The former verified e-mail address is told by mail.
+        wrong tries). The former verified e-mail address is told by mail. CODE_EXPIRED also for an address that another account
+        has verified meanwhile.
         Errors: CODE_MISMATCH, CODE_EXPIRED, LIMIT_EXCEEDED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

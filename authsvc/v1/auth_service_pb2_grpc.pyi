@@ -184,7 +184,9 @@ class AuthServiceStub:
     A new `email` or `phone_number` is pending until the code that is sent to it is confirmed; the value in use stays until
     then, and a repeat sends a new code. A taken e-mail address is answered as a free one; its owner is told by mail. Custom
     attributes only where the settings let users write them. Changing `email` or `phone_number` needs an authentication
-    younger than 10 minutes. Five codes an hour for each of the two.
+    younger than 10 minutes. Five codes an hour for each of the two. An address or number that had ten codes within the hour,
+    whoever asked, is answered alike and sent nothing. Where no SMS can be sent a new `phone_number` is in use at once,
+    unverified.
     Errors: REAUTHENTICATION_REQUIRED, LIMIT_EXCEEDED.
     """
     DeleteUserAttributes: _grpc.UnaryUnaryMultiCallable[_auth_service_pb2.DeleteUserAttributesRequest, _auth_service_pb2.DeleteUserAttributesResponse]
@@ -197,12 +199,13 @@ class AuthServiceStub:
     SendUserAttributeVerificationCode: _grpc.UnaryUnaryMultiCallable[_auth_service_pb2.SendUserAttributeVerificationCodeRequest, _auth_service_pb2.SendUserAttributeVerificationCodeResponse]
     """Bearer. Sends a code to the pending, or else to the unverified, `email` or `phone_number`; five an hour for each.
 
-    INVALID_FIELDS if there is nothing to verify.
+    The former code ends. INVALID_FIELDS if there is nothing to verify.
     Errors: LIMIT_EXCEEDED.
     """
     ConfirmUserAttribute: _grpc.UnaryUnaryMultiCallable[_auth_service_pb2.ConfirmUserAttributeRequest, _auth_service_pb2.ConfirmUserAttributeResponse]
     """Bearer. Verifies the pending, or else the unverified, `email` or `phone_number` with its code (6 digits, 24 hours, five
-    wrong tries). The former verified e-mail address is told by mail.
+    wrong tries). The former verified e-mail address is told by mail. CODE_EXPIRED also for an address that another account
+    has verified meanwhile.
     Errors: CODE_MISMATCH, CODE_EXPIRED, LIMIT_EXCEEDED.
     """
     Reauthenticate: _grpc.UnaryUnaryMultiCallable[_auth_service_pb2.ReauthenticateRequest, _auth_service_pb2.ReauthenticateResponse]
@@ -380,7 +383,9 @@ class AuthServiceAsyncStub(AuthServiceStub):
     A new `email` or `phone_number` is pending until the code that is sent to it is confirmed; the value in use stays until
     then, and a repeat sends a new code. A taken e-mail address is answered as a free one; its owner is told by mail. Custom
     attributes only where the settings let users write them. Changing `email` or `phone_number` needs an authentication
-    younger than 10 minutes. Five codes an hour for each of the two.
+    younger than 10 minutes. Five codes an hour for each of the two. An address or number that had ten codes within the hour,
+    whoever asked, is answered alike and sent nothing. Where no SMS can be sent a new `phone_number` is in use at once,
+    unverified.
     Errors: REAUTHENTICATION_REQUIRED, LIMIT_EXCEEDED.
     """
     DeleteUserAttributes: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.DeleteUserAttributesRequest, _auth_service_pb2.DeleteUserAttributesResponse]  # type: ignore[assignment]
@@ -393,12 +398,13 @@ class AuthServiceAsyncStub(AuthServiceStub):
     SendUserAttributeVerificationCode: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.SendUserAttributeVerificationCodeRequest, _auth_service_pb2.SendUserAttributeVerificationCodeResponse]  # type: ignore[assignment]
     """Bearer. Sends a code to the pending, or else to the unverified, `email` or `phone_number`; five an hour for each.
 
-    INVALID_FIELDS if there is nothing to verify.
+    The former code ends. INVALID_FIELDS if there is nothing to verify.
     Errors: LIMIT_EXCEEDED.
     """
     ConfirmUserAttribute: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.ConfirmUserAttributeRequest, _auth_service_pb2.ConfirmUserAttributeResponse]  # type: ignore[assignment]
     """Bearer. Verifies the pending, or else the unverified, `email` or `phone_number` with its code (6 digits, 24 hours, five
-    wrong tries). The former verified e-mail address is told by mail.
+    wrong tries). The former verified e-mail address is told by mail. CODE_EXPIRED also for an address that another account
+    has verified meanwhile.
     Errors: CODE_MISMATCH, CODE_EXPIRED, LIMIT_EXCEEDED.
     """
     Reauthenticate: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.ReauthenticateRequest, _auth_service_pb2.ReauthenticateResponse]  # type: ignore[assignment]
@@ -723,7 +729,9 @@ class AuthServiceServicer(metaclass=_abc_1.ABCMeta):
         A new `email` or `phone_number` is pending until the code that is sent to it is confirmed; the value in use stays until
         then, and a repeat sends a new code. A taken e-mail address is answered as a free one; its owner is told by mail. Custom
         attributes only where the settings let users write them. Changing `email` or `phone_number` needs an authentication
-        younger than 10 minutes. Five codes an hour for each of the two.
+        younger than 10 minutes. Five codes an hour for each of the two. An address or number that had ten codes within the hour,
+        whoever asked, is answered alike and sent nothing. Where no SMS can be sent a new `phone_number` is in use at once,
+        unverified.
         Errors: REAUTHENTICATION_REQUIRED, LIMIT_EXCEEDED.
         """
 
@@ -748,7 +756,7 @@ class AuthServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_auth_service_pb2.SendUserAttributeVerificationCodeResponse, _abc.Awaitable[_auth_service_pb2.SendUserAttributeVerificationCodeResponse]]:
         """Bearer. Sends a code to the pending, or else to the unverified, `email` or `phone_number`; five an hour for each.
 
-        INVALID_FIELDS if there is nothing to verify.
+        The former code ends. INVALID_FIELDS if there is nothing to verify.
         Errors: LIMIT_EXCEEDED.
         """
 
@@ -759,7 +767,8 @@ class AuthServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_auth_service_pb2.ConfirmUserAttributeResponse, _abc.Awaitable[_auth_service_pb2.ConfirmUserAttributeResponse]]:
         """Bearer. Verifies the pending, or else the unverified, `email` or `phone_number` with its code (6 digits, 24 hours, five
-        wrong tries). The former verified e-mail address is told by mail.
+        wrong tries). The former verified e-mail address is told by mail. CODE_EXPIRED also for an address that another account
+        has verified meanwhile.
         Errors: CODE_MISMATCH, CODE_EXPIRED, LIMIT_EXCEEDED.
         """
 

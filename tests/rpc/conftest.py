@@ -30,8 +30,8 @@ def run(settings: Settings, clock: FakeClock, tmp_path_factory: pytest.TempPathF
     """Run the service with fields of the settings changed: `run(accounts={"mfa": "OFF"})`; one at a time."""
     folder = tmp_path_factory.mktemp("mail")
 
-    def run_with(**sections: dict[str, object]) -> AbstractAsyncContextManager[Service]:
-        return Service.run(changed(settings, **sections), clock, folder)
+    def run_with(*, has_sms: bool = True, **sections: dict[str, object]) -> AbstractAsyncContextManager[Service]:
+        return Service.run(changed(settings, **sections), clock, folder, has_sms=has_sms)
 
     return run_with
 

@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from authsvc.config import AttributeType, CustomAttribute
 from authsvc.core.attributes import STANDARD, VALUE_BYTES, Attributes, has_control_characters, parse_attributes
 from authsvc.core.names import EmailAddress
 from authsvc.errors import Violation
@@ -42,7 +43,16 @@ def test_address_is_needed_only_where_it_is_required() -> None:
         ("locale", "en_GB"),
         ("birthdate", "1815-12-10"),
         ("birthdate", "1815"),
+        ("birthdate", "0000-02-29"),
+        ("birthdate", "2024-02-29"),
+        ("locale", "de-CH-1996"),
+        ("locale", "sl-rozaj-biske-1994"),
+        ("locale", "en-u-co-phonebk-x-private"),
+        ("zoneinfo", "Europe/London"),
+        ("zoneinfo", "America/Argentina/Buenos_Aires"),
+        ("zoneinfo", "UTC"),
         ("website", "https://example.com/~ada?x=1"),
+        ("website", "http://[::1]:8080/"),
         ("picture", "http://example.com/ä.png"),
         ("name", "Ada 🙂 \u202bשלום\u202c"),
         ("nickname", ""),
@@ -70,7 +80,22 @@ def test_phone_number_is_kept_in_its_normal_form() -> None:
         ("phone_number", "+١٢٣٤٥٦٧٨", "E164"),
         ("locale", "english please", "LOCALE"),
         ("locale", "", "LOCALE"),
+        ("locale", "e", "LOCALE"),
+        ("locale", "en-", "LOCALE"),
+        ("locale", "en-toolongsubtag", "LOCALE"),
+        ("locale", "en-a-b", "LOCALE"),
         ("birthdate", "10.12.1815", "DATE"),
+        ("birthdate", "2023-02-29", "DATE"),
+        ("birthdate", "1815-13-01", "DATE"),
+        ("birthdate", "1815-12-32", "DATE"),
+        ("birthdate", "1815-12", "DATE"),
+        ("zoneinfo", "Mars/Olympus_Mons", "ZONE"),
+        ("zoneinfo", "Europe", "ZONE"),
+        ("zoneinfo", "../../etc/passwd", "ZONE"),
+        ("zoneinfo", "", "ZONE"),
+        ("website", "https://", "URL"),
+        ("website", "https:///path", "URL"),
+        ("website", "https://[::1", "URL"),
         ("profile", "javascript:alert(1)", "URL"),
         ("website", "https://a b", "URL"),
         ("name", "a\0b", "CHARACTERS"),
@@ -104,6 +129,77 @@ def test_all_broken_rules_are_told_at_once() -> None:
         ('attributes["locale"]', "LOCALE"),
         ('attributes["name"]', "CHARACTERS"),
     ]
+
+
+CUSTOM = {
+    "custom:team": CustomAttribute(min=2, max=5, user_may_write=True),
+    "custom:age": CustomAttribute(type=AttributeType.NUMBER, min=0, max=150, user_may_write=True),
+    "custom:fan": CustomAttribute(type=AttributeType.BOOLEAN, user_may_write=True),
+    "custom:since": CustomAttribute(type=AttributeType.DATETIME, user_may_write=True),
+    "custom:tier": CustomAttribute(),
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "rule"),
+    [
+        ("custom:team", "ab", None),
+        ("custom:team", "abcde", None),
+        ("custom:team", "éé", None),
+        ("custom:team", "a", "LENGTH"),
+        ("custom:team", "abcdef", "LENGTH"),
+        ("custom:team", "a\nb", "CHARACTERS"),
+        ("custom:age", "0", None),
+        ("custom:age", "150", None),
+        ("custom:age", "149.5", None),
+        ("custom:age", "-1", "RANGE"),
+        ("custom:age", "150.1", "RANGE"),
+        ("custom:age", "1e2", "NUMBER"),
+        ("custom:age", "NaN", "NUMBER"),
+        ("custom:age", "٣", "NUMBER"),
+        ("custom:age", "", "NUMBER"),
+        ("custom:fan", "true", None),
+        ("custom:fan", "True", "BOOLEAN"),
+        ("custom:since", "2030-01-15T12:00:00Z", None),
+        ("custom:since", "2030-01-15T12:00:00.5+01:00", None),
+        ("custom:since", "2030-02-30T12:00:00Z", "DATETIME"),
+        ("custom:since", "2030-01-15T12:00:00", "DATETIME"),
+        ("custom:since", "2030-01-15", "DATETIME"),
+        ("custom:tier", "gold", "NOT_WRITABLE"),
+    ],
+    ids=short,
+)
+def test_custom_values(name: str, value: str, rule: str | None) -> None:
+    """A custom attribute takes values of its type and within its bounds, from users only where it says so."""
+    parsed = parse_attributes({name: value}, email_required=False, custom=CUSTOM)
+    if rule is None:
+        assert parsed == Attributes(None, {name: value})
+    else:
+        assert isinstance(parsed, list)
+        assert [(violation.field, violation.rule) for violation in parsed] == [(f'attributes["{name}"]', rule)]
+
+
+def test_operators_write_every_declared_attribute() -> None:
+    """What users may not write operators may, under the same rules; what is not declared nobody may."""
+    parsed = parse_attributes({"custom:tier": "gold"}, email_required=False, custom=CUSTOM, by_operator=True)
+    assert parsed == Attributes(None, {"custom:tier": "gold"})
+    for values in ({"custom:age": "old"}, {"custom:other": "x"}):
+        assert isinstance(parse_attributes(values, email_required=False, custom=CUSTOM, by_operator=True), list)
+
+
+def test_required_attributes_must_be_there() -> None:
+    """Each required attribute that is absent or empty is told, beside what else is wrong."""
+    required = ("email", "name", "custom:team")
+    parsed = parse_attributes({"name": "", "locale": "?"}, email_required=False, required=required, custom=CUSTOM)
+    assert isinstance(parsed, list)
+    assert [(violation.field, violation.rule) for violation in parsed] == [
+        ('attributes["email"]', "REQUIRED"),
+        ('attributes["locale"]', "LOCALE"),
+        ('attributes["name"]', "REQUIRED"),
+        ('attributes["custom:team"]', "REQUIRED"),
+    ]
+    given = {"email": "ada@example.com", "name": "Ada", "custom:team": "math"}
+    assert isinstance(parse_attributes(given, email_required=False, required=required, custom=CUSTOM), Attributes)
 
 
 @given(st.dictionaries(st.one_of(st.sampled_from(sorted(STANDARD)), st.text(max_size=20)), st.text(max_size=100)))

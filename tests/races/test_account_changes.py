@@ -1,0 +1,69 @@
+"""What signed-in users change about their accounts, at once on two servers."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+
+import pytest
+
+from authsvc.v1 import auth_service_pb2 as pb
+from tests.client import Client, User, at_once, email_of, reasons, succeeded
+from tests.races.conftest import LOOSE, Arena
+from tests.races.gate import USER, gate
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+WAYS = 50
+# So many tries at one code are compared at all.
+COMPARED = int(LOOSE["CODES_MAX_WRONG"])
+USERS = "select from users where username_key = any($1::text[]) for update"
+
+
+async def ask_for(arena: Arena, user: User, name: str) -> str:
+    """Ask for the address of a name; return its code."""
+    before = arena.mailbox.last_number()
+    request = pb.UpdateUserAttributesRequest(attributes={"email": email_of(name)})
+    await arena.client.stub.UpdateUserAttributes(request, metadata=user.bearer)
+    return await arena.client.code(name, after=before)
+
+
+async def confirm(client: Client, user: User, code: str) -> None:
+    """Verify the address that waits."""
+    request = pb.ConfirmUserAttributeRequest(name="email", confirmation_code=code)
+    await client.stub.ConfirmUserAttribute(request, metadata=user.bearer)
+
+
+async def addresses(arena: Arena, *users: User) -> list[str]:
+    """Return the address that each user has."""
+    request = pb.FetchUserAttributesRequest()
+    found = [await arena.client.stub.FetchUserAttributes(request, metadata=user.bearer) for user in users]
+    return [each.attributes["email"] for each in found]
+
+
+async def test_code_of_a_new_address(arena: Arena, name: str) -> None:
+    """One code of a new address is given fifty times at once: one verifies it, the former address is told once."""
+    user = await arena.client.enrolled(name)
+    code = await ask_for(arena, user, f"{name}new")
+    async with gate(arena.dsn, USER, name) as closed, asyncio.TaskGroup() as tasks:
+        racing = tasks.create_task(arena.race(WAYS, lambda client, _number: confirm(client, user, code)))
+        await closed.open_for(COMPARED)
+    outcomes = racing.result()
+    assert len(succeeded(outcomes)) == 1
+    assert Counter(reasons(outcomes)) == {"CODE_EXPIRED": WAYS - 1}
+    assert await addresses(arena, user) == [email_of(f"{name}new")]
+    assert (await arena.subjects(name)).count("Your e-mail address was changed") == 1
+
+
+async def test_one_address_for_two(arena: Arena, name: str) -> None:
+    """Two users verify one address at once, each with a right code: one gets it, the other keeps the old one."""
+    one, two = await arena.client.enrolled(f"{name}one"), await arena.client.enrolled(f"{name}two")
+    codes = [await ask_for(arena, user, name) for user in (one, two)]
+    async with gate(arena.dsn, USERS, [one.username, two.username]) as closed, asyncio.TaskGroup() as tasks:
+        first, second = arena.clients
+        racing = tasks.create_task(at_once([confirm(first, one, codes[0]), confirm(second, two, codes[1])]))
+        await closed.open_for(2)
+    outcomes = racing.result()
+    assert reasons(outcomes) == ["CODE_EXPIRED"]
+    found = await addresses(arena, one, two)
+    assert sorted(found) == sorted([email_of(name), (two if found[0] == email_of(name) else one).email])
