@@ -35,6 +35,7 @@ from authsvc.core.operators import Operators
 from authsvc.core.password_policy import PasswordPolicy
 from authsvc.core.passwords import Passwords
 from authsvc.core.profile import Profile
+from authsvc.core.reauthentication import Reauthentication
 from authsvc.core.recovery import Recovery
 from authsvc.core.sessions import Sessions
 from authsvc.core.sign_in import SignIn
@@ -71,6 +72,7 @@ HASHING = (
     "SignIn",
     "ConfirmResetPassword",
     "UpdatePassword",
+    "Reauthenticate",
     "AdminService.CreateUser",
     "AdminService.ResendInvitation",
     "AdminService.SetUserPassword",
@@ -171,6 +173,7 @@ class App:
                 totp=totp,
                 recovery=recovery,
                 mfa=Mfa(database, sessions, notices, audit, settings.accounts, clock),
+                reauthentication=Reauthentication(database, hasher, throttle, sessions, totp, recovery, audit, clock),
                 profile=Profile(database, sessions, confirmations, audit, settings, clock),
                 confirmations=confirmations,
                 sessions=sessions,

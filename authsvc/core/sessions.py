@@ -198,15 +198,7 @@ class Sessions:
                 raise UserDisabled
             if standing.expires_at <= now:
                 raise TokenExpired
-            rotated = await refresh_tokens.rotate(
-                transaction,
-                digest=found.digest,
-                sealed_successor=self._ring.seal(
-                    Purpose.REFRESH_SUCCESSOR, successor.encode(), bound_to=found.digest.hex()
-                ),
-                successor_digest=self._ring.digest(Purpose.REFRESH_TOKEN, successor),
-                now=now,
-            )
+            rotated = await self._rotate(transaction, found.digest, successor, now)
             if rotated:
                 await sessions.touch(
                     transaction,
@@ -217,6 +209,30 @@ class Sessions:
                 )
         if not rotated:
             successor = await self._same_successor(found.digest, user, standing, caller, now)
+        return await self.further_tokens(user, standing, successor)
+
+    async def renew(self, executor: Executor, renewed: Standing, caller: Caller) -> str:
+        """Store a fresh authentication of a session in a transaction that holds the user; return its refresh token.
+
+        The former refresh token is used up as by a refresh: one that is on its way gets the new token, and is no theft.
+        """
+        now = renewed.auth_time
+        await sessions.renew(
+            executor,
+            session_id=renewed.session_id,
+            amr=renewed.amr,
+            now=now,
+            client_ip=caller.ip,
+            client_user_agent=caller.user_agent,
+        )
+        unused = await refresh_tokens.find_unused(executor, session_id=renewed.session_id)
+        successor = new_handle()
+        if unused is None or not await self._rotate(executor, unused, successor, now):
+            raise TokenRevoked
+        return successor
+
+    async def further_tokens(self, user: User, standing: Standing, refresh_token: str) -> Tokens:
+        """Sign tokens of a session that has had some, as it stands."""
         return await self._signer.sign(
             user=user,
             session_id=standing.session_id,
@@ -225,7 +241,7 @@ class Sessions:
             amr=standing.amr,
             auth_time=standing.auth_time,
             session_ends_at=standing.expires_at,
-            refresh_token=successor,
+            refresh_token=refresh_token,
         )
 
     async def sign_out(self, bearer: Bearer, *, everywhere: bool) -> None:
@@ -277,6 +293,15 @@ class Sessions:
         last = page[-1]
         position = f"{last.created_at.isoformat()} {last.session_id}"
         return SessionPage(page, page_token(self._ring, position, bound_to=str(user_id)))
+
+    async def _rotate(self, executor: Executor, digest: bytes, successor: str, now: datetime) -> bool:
+        return await refresh_tokens.rotate(
+            executor,
+            digest=digest,
+            sealed_successor=self._ring.seal(Purpose.REFRESH_SUCCESSOR, successor.encode(), bound_to=digest.hex()),
+            successor_digest=self._ring.digest(Purpose.REFRESH_TOKEN, successor),
+            now=now,
+        )
 
     async def _same_successor(
         self, digest: bytes, user: User, standing: Standing, caller: Caller, now: datetime

@@ -183,3 +183,9 @@ def amr(proved: frozenset[Proof]) -> list[str]:
     """Return the authentication methods for the tokens: how each factor was proved, and `mfa` beside a second one."""
     methods = list(dict.fromkeys(method for proof, method in _METHODS.items() if proof in proved))
     return methods + [MULTIPLE_FACTORS] * bool(proved & SECOND_FACTORS)
+
+
+def amr_with(methods: list[str], proof: Proof) -> list[str]:
+    """Return the authentication methods of a session that one more proof was given in, in the same order."""
+    gained = {*methods, *amr(frozenset({proof}))}
+    return [method for method in (*dict.fromkeys(_METHODS.values()), MULTIPLE_FACTORS) if method in gained]

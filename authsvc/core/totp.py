@@ -15,7 +15,7 @@ from authsvc.core.throttle import Factor, Throttle
 from authsvc.crypto.sealing import KeyRing, Purpose
 from authsvc.crypto.tokens import new_handle, new_id
 from authsvc.crypto.totp import TotpSecret
-from authsvc.errors import CodeAlreadyUsed, CodeMismatch, SessionExpired, TotpDeviceLimit
+from authsvc.errors import CodeAlreadyUsed, CodeMismatch, MfaNotEnrolled, SessionExpired, TotpDeviceLimit
 from authsvc.store import challenges, factors, totp_devices
 from authsvc.store.challenges import Challenge
 from authsvc.store.db import Database, Executor
@@ -179,6 +179,19 @@ class Totp:
         """
         await self._spend(challenge)
         return self._match(await totp_devices.list_active(self._database, user_id=challenge.user_id), code)
+
+    async def match_own(self, bearer: Bearer, code: str) -> Match:
+        """Count a try and compare a code with the active authenticators of a signed-in user.
+
+        Raises:
+            MfaNotEnrolled: the user has none; nothing was counted.
+            CodeMismatch, LimitExceeded: see `verify`.
+        """
+        devices = await totp_devices.list_active(self._database, user_id=bearer.standing.user_id)
+        if not devices:
+            raise MfaNotEnrolled
+        await self._throttle.spend_try(Factor.TOTP, bearer.standing.username_key)
+        return self._match(devices, code)
 
     async def activate(self, executor: Executor, user: User, match: Match, now: datetime) -> None:
         """Make a pending authenticator active, its first code used up, in a transaction that holds the user's row.

@@ -7,6 +7,7 @@ from authsvc.rpc import account_validation as validation
 from authsvc.rpc import event_convert
 from authsvc.rpc.call import Context
 from authsvc.rpc.convert import code_delivery
+from authsvc.rpc.convert import tokens as token_proto
 from authsvc.rpc.flows import Flows
 from authsvc.rpc.validation import page_of
 from authsvc.v1 import auth_service_pb2 as pb
@@ -51,6 +52,12 @@ class AccountServicer(AuthServiceServicer):
         page_size, page_token = page_of(request)
         page = await self._flows.events.list_own(bearer.standing.user_id, page_size=page_size, token=page_token)
         return event_convert.own_events(page)
+
+    async def Reauthenticate(self, request: pb.ReauthenticateRequest, context: Context) -> pb.ReauthenticateResponse:
+        bearer = await self._flows.bearer()
+        proof = validation.proof_of(request, self._flows.policy)
+        tokens = await self._flows.reauthentication.prove(bearer, proof)
+        return pb.ReauthenticateResponse(tokens=token_proto(tokens))
 
     async def FetchUserAttributes(
         self, request: pb.FetchUserAttributesRequest, context: Context

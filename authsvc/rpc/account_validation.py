@@ -8,6 +8,9 @@ from authsvc.config import MfaType
 from authsvc.core.attributes import CONFIRMED_BY_CODE
 from authsvc.core.mfa import Preference
 from authsvc.core.names import parse_code
+from authsvc.core.password_policy import PasswordPolicy
+from authsvc.core.reauthentication import GivenProof, ProofKind
+from authsvc.core.recovery import Recovery
 from authsvc.errors import Violation
 from authsvc.rpc.fields import Fields, uuid_of
 from authsvc.v1 import auth_service_pb2 as pb
@@ -35,6 +38,25 @@ def device_id_of(request: pb.RemoveTotpDeviceRequest) -> UUID:
     device_id = fields.take(uuid_of(request.device_id, "device_id"), UUID(int=0))
     fields.check()
     return device_id
+
+
+def proof_of(request: pb.ReauthenticateRequest, policy: PasswordPolicy) -> GivenProof:
+    """Return what the user gives as proof, in the form in which it is compared."""
+    fields = Fields()
+    kind = request.WhichOneof("proof")
+    if kind is None:
+        fields.refuse("proof", "REQUIRED", "must be given")
+        fields.check()
+    given = ProofKind(kind or ProofKind.PASSWORD)
+    typed = str(getattr(request, given))
+    parse = {
+        ProofKind.PASSWORD: policy.normalise,
+        ProofKind.TOTP_CODE: parse_code,
+        ProofKind.RECOVERY_CODE: Recovery.parse,
+    }[given]
+    value = fields.take(parse(typed, field=given), "")
+    fields.check()
+    return GivenProof(given, value, typed if given is ProofKind.PASSWORD else "")
 
 
 def attributes_of(request: pb.UpdateUserAttributesRequest) -> dict[str, str]:

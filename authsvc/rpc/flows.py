@@ -10,6 +10,7 @@ from authsvc.core.mfa import Mfa
 from authsvc.core.password_policy import PasswordPolicy
 from authsvc.core.passwords import Passwords
 from authsvc.core.profile import Profile
+from authsvc.core.reauthentication import Reauthentication
 from authsvc.core.recovery import Recovery
 from authsvc.core.sessions import Bearer, Sessions
 from authsvc.core.sign_in import SignIn
@@ -28,6 +29,7 @@ class Flows:
     totp: Totp
     recovery: Recovery
     mfa: Mfa
+    reauthentication: Reauthentication
     profile: Profile
     confirmations: Confirmations
     sessions: Sessions

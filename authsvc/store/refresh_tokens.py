@@ -44,6 +44,20 @@ async def find(executor: Executor, *, digests: list[bytes]) -> RefreshToken | No
     return None if row is None else RefreshToken(**row)
 
 
+FIND_UNUSED = """
+select digest
+  from refresh_tokens
+ where session_id = $1
+   and used_at is null
+"""
+
+
+async def find_unused(executor: Executor, *, session_id: UUID) -> bytes | None:
+    """Find the one token of a session that has no successor yet."""
+    digest: bytes | None = await executor.fetchval(FIND_UNUSED, session_id)
+    return digest
+
+
 ROTATE = """
 with used as (
     update refresh_tokens

@@ -142,6 +142,20 @@ async def touch(executor: Executor, *, session_id: UUID, now: datetime, client_i
     await executor.execute(TOUCH, session_id, now, client_ip, client_user_agent)
 
 
+RENEW = """
+update sessions
+   set auth_time = $2, amr = $3, last_used_at = $2, client_ip = $4, client_user_agent = $5
+ where session_id = $1
+"""
+
+
+async def renew(
+    executor: Executor, *, session_id: UUID, amr: list[str], now: datetime, client_ip: str, client_user_agent: str
+) -> None:
+    """Note that the session's user was proved again, how, and from where; it does not end later by it."""
+    await executor.execute(RENEW, session_id, now, amr, client_ip, client_user_agent)
+
+
 PURGE = """
 delete from sessions
  where session_id in (

@@ -11,6 +11,7 @@ from authsvc.v1 import auth_service_pb2 as pb
 from tests.client import Client, User, at_once, email_of, reasons, succeeded
 from tests.races.conftest import LOOSE, Arena
 from tests.races.gate import USER, gate
+from tests.service import PASSWORD
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -67,3 +68,68 @@ async def test_one_address_for_two(arena: Arena, name: str) -> None:
     assert reasons(outcomes) == ["CODE_EXPIRED"]
     found = await addresses(arena, one, two)
     assert sorted(found) == sorted([email_of(name), (two if found[0] == email_of(name) else one).email])
+
+
+async def test_recovery_code(arena: Arena, name: str) -> None:
+    """One recovery code is given fifty times at once: one renews its session, for the others it is wrong."""
+    user = await arena.client.enrolled(name)
+    made = await arena.client.stub.GenerateRecoveryCodes(pb.GenerateRecoveryCodesRequest(), metadata=user.bearer)
+
+    async def prove(client: Client, _number: int) -> pb.ReauthenticateResponse:
+        request = pb.ReauthenticateRequest(recovery_code=made.recovery_codes[0])
+        return await client.stub.Reauthenticate(request, metadata=user.bearer)
+
+    async with gate(arena.dsn, USER, name) as closed, asyncio.TaskGroup() as tasks:
+        racing = tasks.create_task(arena.race(WAYS, prove))
+        await closed.open_for(WAYS)
+    outcomes = racing.result()
+    (winner,) = succeeded(outcomes)
+    assert await arena.client.is_signed_in(winner.tokens)
+    assert Counter(reasons(outcomes)) == {"CODE_MISMATCH": WAYS - 1}
+    assert (await arena.subjects(name)).count("A recovery code was used") == 1
+
+
+async def test_reauthentication_against_refreshes(arena: Arena, name: str) -> None:
+    """A session is refreshed twenty times while its user is proved again: no theft, one refresh token is left."""
+    user = await arena.client.enrolled(name)
+
+    async def renew(client: Client, number: int) -> str:
+        if number:
+            return (await client.refresh(user.tokens.refresh_token)).refresh_token
+        request = pb.ReauthenticateRequest(password=PASSWORD)
+        return (await client.stub.Reauthenticate(request, metadata=user.bearer)).tokens.refresh_token
+
+    async with gate(arena.dsn, USER, name) as closed, asyncio.TaskGroup() as tasks:
+        racing = tasks.create_task(arena.race(21, renew))
+        await closed.open_for(21)
+    outcomes = racing.result()
+    assert not reasons(outcomes)
+    assert await arena.client.is_signed_in(user.tokens)
+    async with arena.database() as connection:
+        left = await connection.fetchval(
+            "select count(*) from refresh_tokens join sessions using (session_id)"
+            " where user_id = $1::uuid and used_at is null",
+            user.user_id,
+        )
+    assert left == 1
+    assert "You were signed out for safety" not in await arena.subjects(name)
+
+
+async def test_proofs_of_one_session(arena: Arena, name: str) -> None:
+    """Ten passwords prove one session at once: all are right, and the session has one refresh token that is left."""
+    user = await arena.client.enrolled(name)
+
+    async def prove(client: Client, _number: int) -> str:
+        request = pb.ReauthenticateRequest(password=PASSWORD)
+        return (await client.stub.Reauthenticate(request, metadata=user.bearer)).tokens.refresh_token
+
+    outcomes = await arena.race(10, prove)
+    tokens = succeeded(outcomes)
+    assert len(set(tokens)) == 10
+    async with arena.database() as connection:
+        left = await connection.fetchval(
+            "select count(*) from refresh_tokens join sessions using (session_id)"
+            " where user_id = $1::uuid and used_at is null",
+            user.user_id,
+        )
+    assert left == 1

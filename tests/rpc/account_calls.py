@@ -48,6 +48,12 @@ async def add_authenticator(service: Service, tokens: Tokens, friendly_name: str
     return added.shared_secret
 
 
+async def reauthenticate(service: Service, tokens: Tokens, **proof: str) -> Tokens:
+    """Prove the user again: `reauthenticate(service, tokens, password=…)`."""
+    proved = await service.stub.Reauthenticate(pb.ReauthenticateRequest(**proof), metadata=bearer(tokens))
+    return proved.tokens
+
+
 async def recorded(database: Database, *kinds: str) -> list[tuple[str, str, dict[str, str]]]:
     """Return kind, result or reason, and details of the audit events of some kinds, oldest first."""
     rows = await database.fetch(
