@@ -193,7 +193,9 @@ class App:
                 users=UserList(database, ring),
                 groups=Groups(database, ring, audit, clock),
                 mail=MailQueue(database, ring, audit, clock),
-                imports=Imports(database, RecordRules(hasher, ring, settings.accounts), audit, clock),
+                imports=Imports(
+                    database, RecordRules(hasher, ring, settings.accounts, settings.attributes.custom), audit, clock
+                ),
                 exports=Exports(database, ring, audit),
             )
             carriers: dict[Medium, Carrier] = {Medium.EMAIL: MailCarrier(settings.mail, SmtpSender(settings.mail))}

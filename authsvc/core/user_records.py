@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from authsvc.config import AccountsSettings, MfaType
+from authsvc.config import AccountsSettings, CustomAttribute, MfaType
 from authsvc.core.attributes import Attributes, has_control_characters, parse_attributes
 from authsvc.core.groups import parse_group
 from authsvc.core.names import Username, parse_username
@@ -64,10 +64,17 @@ class UserRecord:
 class RecordRules:
     """Turn rows into accounts."""
 
-    def __init__(self, hasher: PasswordHasher, ring: KeyRing, settings: AccountsSettings) -> None:
+    def __init__(
+        self,
+        hasher: PasswordHasher,
+        ring: KeyRing,
+        settings: AccountsSettings,
+        custom: Mapping[str, CustomAttribute],
+    ) -> None:
         self._hasher = hasher
         self._ring = ring
         self._settings = settings
+        self._custom = custom
 
     def parse(self, record: UserRecord, now: datetime) -> NewUser | list[Violation]:
         """Return the account of a row, or every rule that the row breaks."""
@@ -76,7 +83,7 @@ class RecordRules:
         if isinstance(username, Violation):
             violations.append(username)
             username = Username("", "")
-        attributes = parse_attributes(record.attributes, email_required=False)
+        attributes = parse_attributes(record.attributes, email_required=False, custom=self._custom, by_operator=True)
         if isinstance(attributes, list):
             violations += attributes
             attributes = Attributes(None, {})

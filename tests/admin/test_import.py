@@ -8,7 +8,9 @@ from typing import Any
 import bcrypt
 import pytest
 
+from authsvc.config import AttributeType, CustomAttribute
 from authsvc.core.janitor import KEEP_IMPORTS, Janitor
+from authsvc.core.operators import AdminKeys
 from authsvc.crypto.sealing import KeyRing
 from authsvc.rpc.transfer import from_proto
 from authsvc.store.db import Database
@@ -21,6 +23,7 @@ from tests.admin.operator import Operator
 from tests.admin.transfers import MADE, SECRET, batch, export, import_rows, options, record, send, stamp, told, whole
 from tests.clock import NOON, TICK
 from tests.rpc.calls import NEW_PASSWORD, confirm_reset, reset, step_of
+from tests.rpc.conftest import Run
 from tests.service import PASSWORD, Service, fails
 
 HASH = bcrypt.hashpw(PASSWORD.encode(), b"$2b$04$abcdefghijklmnopqrstuu").decode()
@@ -290,6 +293,23 @@ async def test_states_are_kept(operator: Operator, fields: dict[str, Any], told_
         }
     )
     assert exported == expected
+
+
+async def test_custom_attributes_are_the_operators_to_write(run: Run, admin_keys: AdminKeys) -> None:
+    """Declared attributes are imported, also those that users may not write; their types are checked."""
+    declared = {"custom:seats": CustomAttribute(type=AttributeType.NUMBER, max=9)}
+    made = await admin_keys.create("importer", timedelta(days=1))
+    assert made is not None
+    async with run(attributes={"custom": declared}) as service:
+        operator = Operator(service.channel, made[0])
+        rows = [
+            record(f"user{number}", attributes={"custom:seats": str(number)}, email_verified=False)
+            for number in (9, 10)
+        ]
+        done = await import_rows(operator, *rows)
+        assert told(done.problems) == [('attributes["custom:seats"]', "RANGE", [2])]
+        (user,) = await export(operator)
+        assert dict(user.attributes) == {"custom:seats": "9"}
 
 
 async def test_an_unconfirmed_account_has_time_to_be_confirmed(
