@@ -11,7 +11,9 @@ from authsvc.crypto.sealing import KeyRing
 from authsvc.store.db import Database
 from tests.clock import FakeClock
 from tests.mail.post_office import PostOffice
+from tests.mail.sms_office import carried
 from tests.mail.smtp_server import SmtpServer
+from tests.mail.webhook import Webhook
 
 
 @pytest.fixture
@@ -27,3 +29,17 @@ def office(database: Database, server: SmtpServer, ring: KeyRing, clock: FakeClo
     return PostOffice(
         database, ring, clock, MailSettings(smtp_host="127.0.0.1", smtp_port=server.port, smtp_tls="none")
     )
+
+
+@pytest.fixture
+async def webhook() -> AsyncIterator[Webhook]:
+    """Run a webhook that takes what comes."""
+    async with Webhook() as webhook:
+        yield webhook
+
+
+@pytest.fixture
+async def sms(office: PostOffice, webhook: Webhook) -> AsyncIterator[PostOffice]:
+    """Return a post office that brings SMS to the webhook, and mail as ever."""
+    async with carried(office, webhook):
+        yield office

@@ -12,7 +12,6 @@ from authsvc.v1 import auth_service_pb2 as pb
 from tests.clock import TICK
 from tests.rpc.calls import answer, step_of, wrong_totp
 from tests.rpc.conftest import Run
-from tests.rpc.sent_codes import NO_WEBHOOK
 from tests.service import Account, Service, bearer, fails
 
 MINUTE = timedelta(minutes=1)
@@ -76,7 +75,7 @@ async def test_recovery_code_is_read_as_it_is_typed(
 )
 async def test_recovery_code_stands_for_any_factor(run: Run, database: Database, factors: str, step: str) -> None:
     """Wherever a second factor is asked for, or chosen, a recovery code will do; where one is set up, it won't."""
-    async with run(accounts={"mfa": "OPTIONAL", "mfa_types": ("TOTP", "SMS", "EMAIL")}, sms=NO_WEBHOOK) as service:
+    async with run(accounts={"mfa": "OPTIONAL", "mfa_types": ("TOTP", "SMS", "EMAIL")}) as service:
         await service.confirmed("ada")
         account = Account("ada", "ada@example.com", "", "", (await service.sign_in()).tokens)
         code = (await codes_of(service, account))[0]

@@ -7,7 +7,6 @@ from datetime import timedelta
 
 import pytest
 
-from authsvc.crypto.sealing import KeyRing
 from authsvc.store.db import Database
 from authsvc.v1 import auth_service_pb2 as pb
 from authsvc.v1.code_delivery_pb2 import DeliveryMedium
@@ -22,9 +21,9 @@ COOLDOWN = timedelta(seconds=30)
 
 
 @pytest.fixture(params=["EMAIL", "SMS"])
-async def sent(request: pytest.FixtureRequest, run: Run, database: Database, ring: KeyRing) -> AsyncIterator[Sent]:
+async def sent(request: pytest.FixtureRequest, run: Run, database: Database) -> AsyncIterator[Sent]:
     """Run the service with codes of one medium as second factor, and an account that has it."""
-    async with sending(run, database, ring, request.param) as running:
+    async with sending(run, database, request.param) as running:
         await running.user()
         yield running
 
