@@ -20,6 +20,7 @@ from authsvc.core.changes import Changes
 from authsvc.core.confirmations import Confirmations
 from authsvc.core.custom_challenge import CustomChallenge
 from authsvc.core.custom_rounds import CustomRounds
+from authsvc.core.deletion import Deletion
 from authsvc.core.exports import Exports
 from authsvc.core.groups import Groups
 from authsvc.core.imports import Imports
@@ -167,6 +168,7 @@ class App:
                 database, hasher, throttle, codes, policy, sessions, notices, audit, settings.accounts, clock
             )
             confirmations = Confirmations(database, throttle, codes, sessions, notices, audit, settings, clock)
+            deletion = Deletion(database, throttle, codes, sessions, audit)
             flows = Flows(
                 sign_up=SignUp(database, hasher, throttle, codes, policy, audit, settings, clock),
                 sign_in=sign_in,
@@ -176,6 +178,7 @@ class App:
                 reauthentication=Reauthentication(database, hasher, throttle, sessions, totp, recovery, audit, clock),
                 profile=Profile(database, sessions, confirmations, audit, settings, clock),
                 confirmations=confirmations,
+                deletion=deletion,
                 sessions=sessions,
                 passwords=passwords,
                 policy=policy,
@@ -187,7 +190,16 @@ class App:
                 operators=Operators(database, ring, audit, settings.admin.identities, clock),
                 invitations=Invitations(database, hasher, throttle, notices, policy, audit, settings, clock),
                 accounts=AccountAdmin(
-                    database, hasher, throttle, passwords, policy, sessions, notices, changes, settings.accounts
+                    database,
+                    hasher,
+                    throttle,
+                    passwords,
+                    policy,
+                    sessions,
+                    notices,
+                    changes,
+                    deletion,
+                    settings.accounts,
                 ),
                 attributes=AttributeAdmin(notices, changes, settings),
                 users=UserList(database, ring),

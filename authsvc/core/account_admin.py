@@ -5,6 +5,7 @@ from __future__ import annotations
 from authsvc.config import AccountsSettings
 from authsvc.core.audit import AuditKind
 from authsvc.core.changes import Changes
+from authsvc.core.deletion import Deletion
 from authsvc.core.mail_codes import CodeDelivery
 from authsvc.core.notices import MailKind, MfaChange, Notices
 from authsvc.core.operators import Operator
@@ -35,6 +36,7 @@ class AccountAdmin:
         sessions: Sessions,
         notices: Notices,
         changes: Changes,
+        deletion: Deletion,
         settings: AccountsSettings,
     ) -> None:
         self._database = database
@@ -45,6 +47,7 @@ class AccountAdmin:
         self._sessions = sessions
         self._notices = notices
         self._changes = changes
+        self._deletion = deletion
         self._settings = settings
 
     async def set_password(self, ref: UserRef, password: str, operator: Operator, *, temporary: bool) -> None:
@@ -110,6 +113,15 @@ class AccountAdmin:
             tx, user, now = change.executor, change.user, change.now
             await user_admin.set_disabled(tx, user_id=user.user_id, disabled_at=user.disabled_at or now, now=now)
             await self._sessions.end_all(tx, user.user_id, now)
+
+    async def delete(self, ref: UserRef, operator: Operator) -> None:
+        """Erase an account.
+
+        Raises:
+            UserNotFound: there is no such user.
+        """
+        async with self._changes.of(ref, AuditKind.ADMIN_DELETE_USER, operator) as change:
+            await self._deletion.erase(change.executor, change.user)
 
     async def enable(self, ref: UserRef, operator: Operator) -> None:
         """Enable an account.

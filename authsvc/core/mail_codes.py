@@ -145,7 +145,7 @@ class MailCodes:
             medium=medium,
             now=now,
             expires_at=expires_at,
-            supersede_key=f"{purpose} {username_key}",
+            supersede_key=self.supersede_key(purpose, username_key),
         )
 
     async def try_code(self, purpose: CodePurpose, username_key: str, code: str, *, bound_to: str = "") -> None:
@@ -211,6 +211,11 @@ class MailCodes:
             return CodeDelivery(mask_phone(f"{int.from_bytes(digest[3:7]):04d}"), Medium.SMS, "phone_number")
         local, domain = (chr(ord("a") + byte % 26) for byte in digest[:2])
         return CodeDelivery(mask_email(f"{local}@{domain}"))
+
+    @staticmethod
+    def supersede_key(purpose: CodePurpose, username_key: str) -> str:
+        """Return the key under which a later mail of the same purpose replaces one that waits."""
+        return f"{purpose} {username_key}"
 
     async def drop(self, executor: Executor, username_key: str, *purposes: CodePurpose) -> None:
         """End the name's codes: what they were sent to is not the account's any more."""

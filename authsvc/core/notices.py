@@ -6,6 +6,7 @@ import enum
 import json
 from dataclasses import asdict, dataclass, fields, replace
 from datetime import datetime
+from uuid import UUID
 
 from authsvc.crypto.sealing import KeyRing, Purpose
 from authsvc.crypto.tokens import new_id
@@ -45,13 +46,14 @@ class MfaChange(enum.StrEnum):
 class MailParameters:
     """Hold what a mail says; sealed while it waits.
 
-    `locale` is a BCP 47 tag, empty for the default. The others belong to kinds: `code` to those with a code,
-    `temporary_password` to INVITATION, `new_email` (masked) to EMAIL_CHANGED, `change` to MFA_CHANGED,
-    `recovery_codes_left` to RECOVERY_CODE_USED.
+    `user_id` tells whose mail it is, `locale` is a BCP 47 tag, empty for the default. Others belong to kinds: `code`
+    to those with a code, `temporary_password` to INVITATION, `new_email` (masked) to EMAIL_CHANGED, `change` to
+    MFA_CHANGED, `recovery_codes_left` to RECOVERY_CODE_USED.
     """
 
     to: str
     username: str
+    user_id: str = ""
     locale: str = ""
     code: str = ""
     temporary_password: str = ""
@@ -77,7 +79,8 @@ class MailParameters:
 
 def addressed(user: User, to: str, *, code: str = "") -> MailParameters:
     """Return the parameters of a message to one address or phone number of an account."""
-    return MailParameters(to=to, username=user.username, locale=user.attributes.get("locale", ""), code=code)
+    locale = user.attributes.get("locale", "")
+    return MailParameters(to=to, username=user.username, user_id=str(user.user_id), locale=locale, code=code)
 
 
 def recipient(user: User | None) -> MailParameters | None:
@@ -125,6 +128,7 @@ class Notices:
         await outbox.insert(
             executor,
             mail_id=mail_id,
+            user_id=UUID(parameters.user_id) if parameters and parameters.user_id else None,
             kind=kind,
             medium=medium,
             sealed_parameters=sealed,

@@ -113,6 +113,7 @@ class SignUp:
                     MailParameters(
                         to=email.address,
                         username=account.username.display,
+                        user_id=str(user_id),
                         locale=account.attributes.others.get("locale", ""),
                     )
                     if may_mail

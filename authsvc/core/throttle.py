@@ -139,6 +139,11 @@ class Throttle:
         """Take one try back that proved right and yet proves nothing alone, in the transaction that says so."""
         await throttle.refund_failure(executor, username_key=username_key, factor=factor, now=self._clock.now())
 
+    async def forget_sends(self, executor: Executor, username_key: str, *kinds: str) -> None:
+        """Forget the codes that were sent to an account, with its name, in the transaction that erases it."""
+        actions = [f"SEND_{kind}" for kind in kinds]
+        await throttle.delete_windows(executor, actions=actions, subject=f"account:{username_key}")
+
     async def _spend(self, allowance: Allowance) -> None:
         if not await throttle.spend_call(self._database, allowance=allowance, now=self._clock.now()):
             end = await throttle.find_window_end(self._database, allowance=allowance)

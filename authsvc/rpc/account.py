@@ -91,3 +91,7 @@ class AccountServicer(AuthServiceServicer):
         bearer = await self._flows.bearer()
         await self._flows.confirmations.confirm(bearer, *validation.confirm_user_attribute(request))
         return pb.ConfirmUserAttributeResponse()
+
+    async def DeleteUser(self, request: pb.DeleteUserRequest, context: Context) -> pb.DeleteUserResponse:
+        await self._flows.deletion.delete(await self._flows.bearer())
+        return pb.DeleteUserResponse()

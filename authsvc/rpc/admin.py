@@ -101,6 +101,12 @@ class AdminServicer(AdminServiceServicer):
         await self._flows.accounts.disable(admin_validation.user_of(request), _operator())
         return pb.DisableUserResponse()
 
+    async def DeleteUser(
+        self, request: pb.AdminServiceDeleteUserRequest, context: Context
+    ) -> pb.AdminServiceDeleteUserResponse:
+        await self._flows.accounts.delete(admin_validation.user_of(request), _operator())
+        return pb.AdminServiceDeleteUserResponse()
+
     async def EnableUser(self, request: pb.EnableUserRequest, context: Context) -> pb.EnableUserResponse:
         await self._flows.accounts.enable(admin_validation.user_of(request), _operator())
         return pb.EnableUserResponse()

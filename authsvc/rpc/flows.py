@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from authsvc.core.audit_events import AuditEvents
 from authsvc.core.confirmations import Confirmations
+from authsvc.core.deletion import Deletion
 from authsvc.core.mfa import Mfa
 from authsvc.core.password_policy import PasswordPolicy
 from authsvc.core.passwords import Passwords
@@ -32,6 +33,7 @@ class Flows:
     reauthentication: Reauthentication
     profile: Profile
     confirmations: Confirmations
+    deletion: Deletion
     sessions: Sessions
     passwords: Passwords
     policy: PasswordPolicy

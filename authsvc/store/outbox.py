@@ -42,13 +42,15 @@ class MailState(enum.StrEnum):
 INSERT = """
 with inserted as (
     insert into outbox (
-        mail_id, kind, medium, sealed_parameters, supersede_key, state, created_at, not_before, expires_at, finished_at
+        mail_id, kind, medium, sealed_parameters, supersede_key, state, created_at, not_before, expires_at, finished_at,
+        user_id
     )
     values (
         $1, $2, $3, $4, $5,
         case when $4::bytea is null then 'DROPPED' else 'QUEUED' end,
         $6, $6, $7,
-        case when $4::bytea is null then $6::timestamptz end
+        case when $4::bytea is null then $6::timestamptz end,
+        $8
     )
     returning mail_id
 )
@@ -61,6 +63,7 @@ async def insert(
     executor: Executor,
     *,
     mail_id: UUID,
+    user_id: UUID | None = None,
     kind: str,
     medium: Medium,
     sealed_parameters: bytes | None,
@@ -72,7 +75,7 @@ async def insert(
 
     Both cost the same, so that a name which doesn't exist takes as long as one that does.
     """
-    await executor.execute(INSERT, mail_id, kind, medium, sealed_parameters, supersede_key, now, expires_at)
+    await executor.execute(INSERT, mail_id, kind, medium, sealed_parameters, supersede_key, now, expires_at, user_id)
 
 
 SUPERSEDE = """

@@ -153,6 +153,18 @@ async def find_window_end(executor: Executor, *, allowance: Allowance) -> dateti
     return end
 
 
+DELETE_WINDOWS = """
+delete from rate_windows
+ where action = any($1::text[])
+   and subject = $2
+"""
+
+
+async def delete_windows(executor: Executor, *, actions: list[str], subject: str) -> None:
+    """Forget the calls of some actions by one subject."""
+    await executor.execute(DELETE_WINDOWS, actions, subject)
+
+
 PURGE_WINDOWS = """
 delete from rate_windows
  where (action, subject) in (

@@ -263,3 +263,23 @@ async def test_a_user_who_is_not_there_is_told(operator: Operator, method: objec
             await operator.call(
                 method.input_type.name.removeprefix("AdminService").removesuffix("Request"), request(**user, **fields)
             )
+
+
+async def test_deleted_user_is_gone(service: Service, operator: Operator, database: Database) -> None:
+    """What an operator deletes is erased as when its user does it, and recorded with the operator's name; once."""
+    ada = await service.enrolled("ada")
+    service.next_totp_step()
+    half_done = await service.sign_in("ada")
+    request = pb.AdminServiceDeleteUserRequest(user_id=ada.user_id)
+    await operator.call("DeleteUser", request)
+    assert not await is_live(service, ada.tokens)
+    async with fails("SESSION_EXPIRED"):
+        await answer(service, half_done.session, service.totp(ada.secret))
+    async with fails("USER_NOT_FOUND"):
+        await operator.call("DeleteUser", request)
+    async with fails("USER_NOT_FOUND"):
+        await operator.get("ada")
+    assert await events_of(database, ada.user_id) == [("ADMIN_DELETE_USER", "operator:ops", "SUCCESS")]
+    for table in ("outbox", "codes", "failures", "sessions"):
+        assert await database.fetchval(f"select count(*) from {table}") == 0, table  # noqa: S608  # a name of a table
+    await service.enrolled("ada")

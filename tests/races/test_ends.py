@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from authsvc.v1 import auth_service_pb2 as pb
-from authsvc.v1.auth_service_pb2 import SignOutRequest
+from authsvc.v1.auth_service_pb2 import DeleteUserRequest, SignOutRequest
 from tests.client import Client, User, at_once, reasons, succeeded
 from tests.races.conftest import Arena
 from tests.races.gate import SESSIONS, USER, gate
@@ -133,3 +133,33 @@ async def test_updates_of_one_password(arena: Arena, name: str) -> None:
     assert set(reasons(racing.result())) == {"CONFLICT"}
     assert (await arena.client.sign_in(name, f"{PASSWORD}-{winner}")).session
     assert await arena.client.is_signed_in(user.tokens), "the session that changed it stays"
+
+
+async def test_deletion_against_sign_ins(arena: Arena, name: str) -> None:
+    """Half-done sign-ins are finished while their user is deleted: nobody is signed in afterwards, nothing is left."""
+    user = await arena.client.enrolled(name)
+    devices = [user.authenticator, *[await arena.client.add_authenticator(user.tokens) for _ in range(4)]]
+    started = [(await arena.client.sign_in(name)).session for _ in devices]
+    codes = [await device.code() for device in devices]
+    # So many are answered before the user leaves; the others come after.
+    async with gate(arena.dsn, USER, name) as closed, asyncio.TaskGroup() as tasks:
+        racing = tasks.create_task(
+            arena.race(len(devices), lambda client, number: client.answer(started[number], codes[number]))
+        )
+        leaving = tasks.create_task(
+            at_once([arena.client.stub.DeleteUser(DeleteUserRequest(), metadata=user.bearer) for _ in range(2)])
+        )
+        await closed.open_for(len(devices) + 2)
+    assert reasons(leaving.result()) == ["TOKEN_REVOKED"]
+    outcomes = racing.result()
+    assert set(reasons(outcomes)) <= {"SESSION_EXPIRED"}
+    for done in succeeded(outcomes):
+        assert not await arena.client.is_signed_in(done.tokens)
+        async with fails("TOKEN_INVALID"):
+            await arena.client.refresh(done.tokens.refresh_token)
+    async with arena.database() as connection:
+        for table in ("users", "sessions", "challenge_sessions", "outbox"):
+            of_user = f"select count(*) from {table} where user_id = $1::uuid"  # noqa: S608  # a name of a table
+            assert await connection.fetchval(of_user, user.user_id) == 0, table
+        told = "select count(username) + count(client_ip) from audit_events where user_id = $1::uuid"
+        assert await connection.fetchval(told, user.user_id) == 0

@@ -54,6 +54,11 @@ async def reauthenticate(service: Service, tokens: Tokens, **proof: str) -> Toke
     return proved.tokens
 
 
+async def delete_user(service: Service, tokens: Tokens) -> None:
+    """Erase the user."""
+    await service.stub.DeleteUser(pb.DeleteUserRequest(), metadata=bearer(tokens))
+
+
 async def recorded(database: Database, *kinds: str) -> list[tuple[str, str, dict[str, str]]]:
     """Return kind, result or reason, and details of the audit events of some kinds, oldest first."""
     rows = await database.fetch(
