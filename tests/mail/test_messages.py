@@ -150,15 +150,15 @@ def test_hostile_username_stays_a_name(kind: MailKind, username: str) -> None:
 
 # Hypothesis' own limit is for single examples, which a busy machine can hold up.
 @settings(deadline=None)
-@given(kind=st.sampled_from(MailKind), username=st.text(max_size=128))
-def test_no_username_can_do_harm(kind: MailKind, username: str) -> None:
-    """The same holds for names that nobody thought of."""
-    check_name_is_harmless(kind, username)
+@given(kind=st.sampled_from(MailKind), username=st.text(max_size=128), locale=st.sampled_from(["en", "de", "fr"]))
+def test_no_username_can_do_harm(kind: MailKind, username: str, locale: str) -> None:
+    """The same holds for names that nobody thought of, in every language."""
+    check_name_is_harmless(kind, username, locale)
 
 
-def check_name_is_harmless(kind: MailKind, username: str) -> None:
+def check_name_is_harmless(kind: MailKind, username: str, locale: str = "en") -> None:
     """Compare a mail to that name with one to a harmless name."""
-    message, usual = render(kind, username=username), render(kind, username="NAME")
+    message, usual = (render(kind, username=name, locale=locale) for name in (username, "NAME"))
     assert message.keys() == HEADERS
     assert [message[name] for name in HEADERS[:-1]] == [usual[name] for name in HEADERS[:-1]]
     page, usual_page = HtmlPage(message), HtmlPage(usual)
