@@ -23,6 +23,7 @@ from authsvc.core.custom_rounds import CustomRounds
 from authsvc.core.deletion import Deletion
 from authsvc.core.exports import Exports
 from authsvc.core.groups import Groups
+from authsvc.core.identities import Identities
 from authsvc.core.imports import Imports
 from authsvc.core.invitations import Invitations
 from authsvc.core.janitor import Janitor
@@ -169,8 +170,10 @@ class App:
             )
             confirmations = Confirmations(database, throttle, codes, sessions, notices, audit, settings, clock)
             deletion = Deletion(database, throttle, codes, sessions, audit)
+            identities = Identities(database, by_email=settings.accounts.sign_in_by_email)
             flows = Flows(
-                sign_up=SignUp(database, hasher, throttle, codes, policy, audit, settings, clock),
+                identities=identities,
+                sign_up=SignUp(database, ring, hasher, throttle, codes, policy, audit, identities, settings, clock),
                 sign_in=sign_in,
                 totp=totp,
                 recovery=recovery,

@@ -19,6 +19,8 @@ alter table users
     -- Null: not since it was made.
     add column updated_at timestamptz;
 
+create unique index users_sign_up_request on users (sign_up_request) where sign_up_request is not null;
+
 alter table passwords
     -- The medium whose code set this password, until a distinct factor is proved beside it: a code over the same medium is
     -- no second factor.

@@ -201,6 +201,8 @@ class MailCodes:
     def delivery(self, username_key: str, email: str | None, *, may_be_phone: bool = False) -> CodeDelivery:
         """Return the masked address; for a name without one a made-up one that is always the same.
 
+        A name with an `@` is an address that no account has: it is shown as one that an account has would be.
+
         `may_be_phone`: some accounts would be sent an SMS instead, so some names without one seem to be too.
         """
         if email is not None:
@@ -209,6 +211,8 @@ class MailCodes:
         digest = self._ring.digests(Purpose.MASK, username_key)[-1]
         if may_be_phone and digest[2] < MADE_UP_PHONES:
             return CodeDelivery(mask_phone(f"{int.from_bytes(digest[3:7]):04d}"), Medium.SMS, "phone_number")
+        if "@" in username_key:
+            return CodeDelivery(mask_email(username_key))
         local, domain = (chr(ord("a") + byte % 26) for byte in digest[:2])
         return CodeDelivery(mask_email(f"{local}@{domain}"))
 

@@ -74,12 +74,16 @@ def parse_email(text: str, *, field: str = 'attributes["email"]') -> EmailAddres
         address = validate_email(text, check_deliverability=False).normalized
     except EmailNotValidError:
         return Violation(field, "EMAIL", "must be an e-mail address")
-    return EmailAddress(address, unicodedata.normalize("NFKC", address).casefold())
+    return EmailAddress(address, _email_key(address))
+
+
+def _email_key(address: str) -> str:
+    return unicodedata.normalize("NFKC", address).casefold()
 
 
 def mask_email(address: str) -> str:
-    """Return an address fit to be shown: `j***@e***`."""
-    local, _, domain = address.rpartition("@")
+    """Return an address fit to be shown: `j***@e***`; the same however its letters are written."""
+    local, _, domain = _email_key(address).rpartition("@")
     return f"{local[:1]}***@{domain[:1]}***"
 
 

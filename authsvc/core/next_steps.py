@@ -29,7 +29,7 @@ from authsvc.core.tokens import Tokens
 from authsvc.core.totp import Totp, TotpSetup
 from authsvc.crypto.sealing import KeyRing, Purpose
 from authsvc.crypto.tokens import new_handle
-from authsvc.errors import MfaNotEnrolled
+from authsvc.errors import LimitExceeded, MfaNotEnrolled
 from authsvc.store import challenges, passwords
 from authsvc.store import factors as factor_rows
 from authsvc.store.db import Executor
@@ -116,6 +116,7 @@ class NextSteps:
         step = next_step(progress)
         if step is None:
             raise MfaNotEnrolled
+        step = await self._spend_send(user, step, progress)
         if step is Step.DONE:
             if proved & SECOND_FACTORS:
                 await passwords.settle(executor, user_id=user.user_id)
@@ -133,6 +134,25 @@ class NextSteps:
             _event_of(advance, proved, caller),
         )
         return advance
+
+    async def _spend_send(self, user: User, step: Step, progress: Progress) -> Step:
+        """Count the code that a step sends; return the step to take instead if there were too many.
+
+        Whoever knows the password can use them up. That must not keep the owner from another factor.
+
+        Raises:
+            LimitExceeded: there is no other factor to be asked for.
+        """
+        medium = SENDING_STEPS.get(step)
+        if medium is None:
+            return step
+        try:
+            await self._codes.spend_send(medium, user.username_key)
+        except LimitExceeded:
+            if progress.chosen is not None or len(progress.askable) < 2:
+                raise
+            return Step.CONTINUE_SIGN_IN_WITH_MFA_SELECTION
+        return step
 
     async def _progress(
         self, executor: Executor, user: User, proved: frozenset[Proof], chosen: MfaType | None
@@ -168,7 +188,6 @@ class NextSteps:
         medium = SENDING_STEPS.get(step)
         code = None
         if medium is not None:
-            await self._codes.spend_send(medium, user.username_key)
             code = self._codes.make(medium, user, digest)
             await self._codes.send(executor, medium, user, code, digest, now=now, expires_at=expires_at)
         setup = None

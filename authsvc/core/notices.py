@@ -80,7 +80,7 @@ class MailParameters:
 def addressed(user: User, to: str, *, code: str = "") -> MailParameters:
     """Return the parameters of a message to one address or phone number of an account."""
     locale = user.attributes.get("locale", "")
-    return MailParameters(to=to, username=user.username, user_id=str(user.user_id), locale=locale, code=code)
+    return MailParameters(to=to, username=user.login, user_id=str(user.user_id), locale=locale, code=code)
 
 
 def recipient(user: User | None) -> MailParameters | None:

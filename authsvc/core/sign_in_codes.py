@@ -136,9 +136,10 @@ class SignInCodes:
         if not await challenges.replace_code(
             executor, digest=challenge.digest, code_digest=new.digest, now=now, sent_before=now - cooldown
         ):
-            if challenge.expires_at <= now:
-                raise SessionExpired
-            raise LimitExceeded(retry_after=cooldown)
+            still_there = await challenges.find_live(
+                executor, digests=[challenge.digest], now=now, max_wrong=self._max_wrong
+            )
+            raise LimitExceeded(retry_after=cooldown) if still_there else SessionExpired
         await self.send(executor, medium, user, new, challenge.digest, now=now, expires_at=challenge.expires_at)
         return delivery_of(user, Medium(medium))
 

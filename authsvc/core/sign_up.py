@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -12,16 +13,20 @@ from authsvc.config import Settings
 from authsvc.core.attributes import Attributes, parse_attributes
 from authsvc.core.audit import Audit, AuditEvent, AuditKind
 from authsvc.core.caller import Caller
+from authsvc.core.identities import Identities, Login
 from authsvc.core.mail_codes import CodeDelivery, CodePurpose, MailCodes
-from authsvc.core.names import Username, parse_username
+from authsvc.core.names import Username, parse_email, parse_username
 from authsvc.core.notices import MailParameters, recipient
 from authsvc.core.password_policy import PasswordPolicy, own_words
 from authsvc.core.throttle import Action, Factor, Throttle
 from authsvc.crypto.password_hash import PasswordHasher
+from authsvc.crypto.sealing import KeyRing, Purpose
 from authsvc.crypto.tokens import new_id
 from authsvc.errors import CodeExpired, InvalidFields, InvalidPassword, UsernameExists, Violation
 from authsvc.store import passwords, users
 from authsvc.store.db import Database, Executor
+
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{16,64}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +44,7 @@ class NewAccount:
     username: Username
     password: str
     attributes: Attributes
+    by_email: bool
 
     def __repr__(self) -> str:
         return f"NewAccount({self.username.display!r})"
@@ -50,26 +56,38 @@ class SignUp:
     def __init__(
         self,
         database: Database,
+        ring: KeyRing,
         hasher: PasswordHasher,
         throttle: Throttle,
         codes: MailCodes,
         policy: PasswordPolicy,
         audit: Audit,
+        identities: Identities,
         settings: Settings,
         clock: Clock,
     ) -> None:
         self._database = database
+        self._ring = ring
         self._hasher = hasher
         self._throttle = throttle
         self._codes = codes
         self._policy = policy
         self._audit = audit
+        self._identities = identities
         self._settings = settings.accounts
         self._custom = settings.attributes.custom
         self._clock = clock
 
-    async def start(self, username: str, password: str, attributes: Mapping[str, str], caller: Caller) -> SignUpOutcome:
-        """Make an unconfirmed account and send its code.
+    async def start(
+        self,
+        username: str,
+        password: str,
+        attributes: Mapping[str, str],
+        caller: Caller,
+        *,
+        request_id: str = "",
+    ) -> SignUpOutcome:
+        """Make an unconfirmed account and send its code; a repeat by `request_id` is answered like the first.
 
         Raises:
             InvalidFields, InvalidPassword: every broken rule at once.
@@ -77,22 +95,24 @@ class SignUp:
             LimitExceeded: too many sign-ups from this source or in all.
             Overloaded: too many hashes wait.
         """
-        account = self._parse(username, password, attributes)
+        user_id = new_id()
+        account = self._parse(user_id, username, password, attributes, request_id)
         key, email = account.username.key, account.attributes.email
         await self._throttle.spend_call(Action.SIGN_UP, caller)
+        repeated = await self._find_repeated(account, request_id)
+        if repeated is not None:
+            return repeated
         now = self._clock.now()
         standing = await users.find(self._database, username_key=key)
         # Usernames are public: no need to hash for a taken one. The insert below decides.
         if standing is not None and (standing.reserved_until is None or standing.reserved_until > now):
-            raise UsernameExists
+            return await self._repeated_or_taken(account, request_id)
         async with self._hasher.place() as place:
             hash_ = await place.hash(account.password)
         needs_code = self._settings.confirm_sign_up and email is not None
-        may_mail = needs_code and email is not None and await self._throttle.spend_address(email.key)
         now = self._clock.now()
-        user_id = new_id()
         async with self._database.transaction() as transaction:
-            if not await users.insert(
+            is_new = await users.insert(
                 transaction,
                 user_id=user_id,
                 username=account.username.display,
@@ -103,27 +123,13 @@ class SignUp:
                 attributes=account.attributes.others,
                 now=now,
                 reserved_until=self._codes.expiry(CodePurpose.SIGN_UP, now) if needs_code else None,
-            ):
-                raise UsernameExists
-            await passwords.insert(transaction, user_id=user_id, hash_=hash_, now=now)
-            if needs_code and email is not None:
-                await self._send_code(
-                    transaction,
-                    key,
-                    MailParameters(
-                        to=email.address,
-                        username=account.username.display,
-                        user_id=str(user_id),
-                        locale=account.attributes.others.get("locale", ""),
-                    )
-                    if may_mail
-                    else None,
-                    email_key=email.key,
-                    now=now,
-                )
-            # What was guessed at the name before belongs to whoever had it.
-            await self._throttle.forget(transaction, key, *Factor)
-            await self._audit.record(transaction, AuditEvent(AuditKind.SIGN_UP, caller, user_id))
+                sign_up_request=self._ring.digest(Purpose.SIGN_UP_REQUEST, request_id) if request_id else None,
+            )
+            if is_new:
+                await self._complete(transaction, user_id, account, hash_, needs_code=needs_code, now=now)
+                await self._audit.record(transaction, AuditEvent(AuditKind.SIGN_UP, caller, user_id))
+        if not is_new:
+            return await self._repeated_or_taken(account, request_id)
         delivery = self._codes.delivery(key, email.address) if needs_code and email else None
         return SignUpOutcome(user_id, delivery)
 
@@ -179,6 +185,52 @@ class SignUp:
             await self._audit.record(transaction, event)
         return self._codes.delivery(username_key, user.email if user else None)
 
+    async def _complete(
+        self, executor: Executor, user_id: UUID, account: NewAccount, hash_: str, *, needs_code: bool, now: datetime
+    ) -> None:
+        """Give a new account its password and its code."""
+        key, email = account.username.key, account.attributes.email
+        await passwords.insert(executor, user_id=user_id, hash_=hash_, now=now)
+        if needs_code and email is not None:
+            user = await users.find_by_id(executor, user_id=user_id)
+            # Counted only now: of sign-ups sent twice at once, the one that makes the account sends the mail.
+            may_mail = await self._throttle.spend_address(email.key)
+            await self._send_code(executor, key, recipient(user) if may_mail else None, email_key=email.key, now=now)
+        # What was guessed at the name before belongs to whoever had it.
+        await self._throttle.forget(executor, key, *Factor)
+
+    async def _repeated_or_taken(self, account: NewAccount, request_id: str) -> SignUpOutcome:
+        """Answer a sign-up that another one was before: alike, if it was this one, sent twice at once.
+
+        Raises:
+            UsernameExists: it was another one.
+        """
+        repeated = await self._find_repeated(account, request_id)
+        if repeated is None:
+            raise UsernameExists
+        return repeated
+
+    async def _find_repeated(self, account: NewAccount, request_id: str) -> SignUpOutcome | None:
+        """Find what a sign-up with the same request id made.
+
+        Raises:
+            InvalidFields: it was for another name.
+        """
+        if not request_id:
+            return None
+        digests = self._ring.digests(Purpose.SIGN_UP_REQUEST, request_id)
+        user = await users.find_by_sign_up_request(self._database, digests=digests)
+        if user is None:
+            return None
+        email = account.attributes.email
+        is_same = email is not None and email.key == user.email_key if account.by_email else False
+        if not is_same and user.username_key != account.username.key:
+            violation = Violation("request_id", "USED", "must be a new one: it was used for another sign-up")
+            raise InvalidFields(violations=(violation,))
+        needs_code = self._settings.confirm_sign_up and user.email is not None
+        delivery = self._codes.delivery(user.username_key, user.email) if needs_code else None
+        return SignUpOutcome(user.user_id, delivery)
+
     async def _send_code(
         self, executor: Executor, username_key: str, to: MailParameters | None, *, email_key: str | None, now: datetime
     ) -> None:
@@ -188,11 +240,17 @@ class SignUp:
         to = to if owner is None or told else None
         await self._codes.issue(executor, CodePurpose.SIGN_UP, username_key, to, now=now, owner=told)
 
-    def _parse(self, username: str, password: str, attributes: Mapping[str, str]) -> NewAccount:
-        name = parse_username(username)
+    def _parse(
+        self, user_id: UUID, username: str, password: str, attributes: Mapping[str, str], request_id: str
+    ) -> NewAccount:
+        login = self._identities.parse(username)
+        by_email = isinstance(login, Login) and login.is_email
+        # Who signs up by an address is named by the id; the address is one attribute, and may change.
+        name = Username(str(user_id), str(user_id)) if by_email else parse_username(username)
+        given = {"email": username, **attributes} if by_email else attributes
         normal = self._policy.normalise(password, field="password")
         about = parse_attributes(
-            attributes,
+            given,
             email_required=self._settings.confirm_sign_up,
             required=self._settings.required_attributes,
             custom=self._custom,
@@ -202,9 +260,13 @@ class SignUp:
             weak = [normal]
         else:
             key = "" if isinstance(name, Violation) else name.key
-            email = attributes.get("email")
-            weak = self._policy.violations(normal, field="password", own_words=own_words(key, email))
-        invalid = [*([name] if isinstance(name, Violation) else []), *(about if isinstance(about, list) else [])]
+            weak = self._policy.violations(normal, field="password", own_words=own_words(key, given.get("email")))
+        invalid = [each for each in (login, name) if isinstance(each, Violation)][:1]
+        invalid += about if isinstance(about, list) else []
+        if request_id and not _REQUEST_ID.fullmatch(request_id):
+            invalid.append(Violation("request_id", "REQUEST_ID", "must have 16 to 64 of A-Z a-z 0-9 . _ -"))
+        if by_email and isinstance(about, Attributes) and about.email != parse_email(username):
+            invalid.append(Violation("username", "EMAIL", 'must be the same address as attributes["email"]'))
         if invalid:
             raise InvalidFields(violations=(*invalid, *weak))
         if weak:
@@ -212,4 +274,4 @@ class SignUp:
         assert isinstance(name, Username)  # noqa: S101  # told by the two lists above
         assert isinstance(normal, str)  # noqa: S101  # told by the two lists above
         assert isinstance(about, Attributes)  # noqa: S101  # told by the two lists above
-        return NewAccount(name, normal, about)
+        return NewAccount(name, normal, about, by_email=by_email)

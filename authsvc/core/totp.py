@@ -152,7 +152,7 @@ class Totp:
             now=now,
             expires_at=now + self._limits.setup_ttl,
         )
-        uri = secret.setup_uri(issuer=self._accounts.totp_issuer, username=user.username)
+        uri = secret.setup_uri(issuer=self._accounts.totp_issuer, username=user.login)
         return TotpSetup(device_id, secret.base32, uri)
 
     async def match_pending(self, challenge: Challenge, code: str) -> Match:

@@ -41,6 +41,7 @@ class Purpose(enum.StrEnum):
     PAGE = "page"
     MASK = "mask"
     ADDRESS = "address"
+    SIGN_UP_REQUEST = "sign-up-request"
     CHALLENGE_STATE = "challenge-state"
     RECOVERY_CODE = "recovery-code"
     AUDIT = "audit"

@@ -17,23 +17,31 @@ class AuthServicer(AccountServicer):
 
     async def SignUp(self, request: pb.SignUpRequest, context: Context) -> pb.SignUpResponse:
         outcome = await self._flows.sign_up.start(
-            request.username, request.password, request.attributes, current_call.get().caller
+            request.username,
+            request.password,
+            request.attributes,
+            current_call.get().caller,
+            request_id=request.request_id,
         )
         return pb.SignUpResponse(user_id=str(outcome.user_id), next_step=convert.sign_up_step(outcome.code_delivery))
 
     async def ConfirmSignUp(self, request: pb.ConfirmSignUpRequest, context: Context) -> pb.ConfirmSignUpResponse:
-        username_key, code = validation.confirm_sign_up(request)
+        login, code = validation.confirm_sign_up(request, self._flows.identities)
+        username_key = await self._flows.identities.resolve(login)
         await self._flows.sign_up.confirm(username_key, code, current_call.get().caller)
         return pb.ConfirmSignUpResponse(next_step=convert.sign_up_step(None))
 
     async def ResendSignUpCode(
         self, request: pb.ResendSignUpCodeRequest, context: Context
     ) -> pb.ResendSignUpCodeResponse:
-        delivery = await self._flows.sign_up.resend(validation.username_of(request), current_call.get().caller)
+        login = validation.login_of(request, self._flows.identities)
+        username_key = await self._flows.identities.resolve(login)
+        delivery = await self._flows.sign_up.resend(username_key, current_call.get().caller)
         return pb.ResendSignUpCodeResponse(code_delivery=convert.code_delivery(delivery))
 
     async def SignIn(self, request: pb.SignInRequest, context: Context) -> pb.SignInResponse:
-        username_key, password = validation.sign_in(request, self._flows.policy)
+        login, password = validation.sign_in(request, self._flows.identities, self._flows.policy)
+        username_key = await self._flows.identities.resolve(login)
         outcome = await self._flows.sign_in.start(
             username_key, password, current_call.get().caller, typed=request.password
         )
@@ -97,13 +105,16 @@ class AuthServicer(AccountServicer):
         return convert.signing_keys(await self._flows.signing_keys.published())
 
     async def ResetPassword(self, request: pb.ResetPasswordRequest, context: Context) -> pb.ResetPasswordResponse:
-        delivery = await self._flows.passwords.start_reset(validation.username_of(request), current_call.get().caller)
+        login = validation.login_of(request, self._flows.identities)
+        username_key = await self._flows.identities.resolve(login, verified_only=True)
+        delivery = await self._flows.passwords.start_reset(username_key, current_call.get().caller)
         return pb.ResetPasswordResponse(next_step=convert.reset_password_step(delivery))
 
     async def ConfirmResetPassword(
         self, request: pb.ConfirmResetPasswordRequest, context: Context
     ) -> pb.ConfirmResetPasswordResponse:
-        username_key, code = validation.confirm_reset_password(request)
+        login, code = validation.confirm_reset_password(request, self._flows.identities)
+        username_key = await self._flows.identities.resolve(login, verified_only=True)
         await self._flows.passwords.confirm_reset(username_key, code, request.new_password, current_call.get().caller)
         return pb.ConfirmResetPasswordResponse()
 

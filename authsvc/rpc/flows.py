@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from authsvc.core.audit_events import AuditEvents
 from authsvc.core.confirmations import Confirmations
 from authsvc.core.deletion import Deletion
+from authsvc.core.identities import Identities
 from authsvc.core.mfa import Mfa
 from authsvc.core.password_policy import PasswordPolicy
 from authsvc.core.passwords import Passwords
@@ -25,6 +26,7 @@ from authsvc.rpc.call import current_call
 class Flows:
     """Hold what AuthService calls."""
 
+    identities: Identities
     sign_up: SignUp
     sign_in: SignIn
     totp: Totp

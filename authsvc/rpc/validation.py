@@ -5,7 +5,8 @@ from __future__ import annotations
 from uuid import UUID
 
 from authsvc.core.attributes import has_control_characters
-from authsvc.core.names import Username, parse_code, parse_username
+from authsvc.core.identities import Identities, Login
+from authsvc.core.names import parse_code
 from authsvc.core.pages import LARGEST_PAGE
 from authsvc.core.password_policy import PasswordPolicy
 from authsvc.core.sign_in_answers import Answer
@@ -19,33 +20,33 @@ FRIENDLY_NAME_CHARACTERS = 64
 CUSTOM_ANSWER_BYTES = 2048
 
 
-_NOBODY = Username("", "")
+_NOBODY = Login("")
 
 
-def username_of(request: pb.ResendSignUpCodeRequest | pb.ResetPasswordRequest) -> str:
-    """Return the key of the only field, `username`."""
+def login_of(request: pb.ResendSignUpCodeRequest | pb.ResetPasswordRequest, identities: Identities) -> Login:
+    """Return the only field, `username`."""
     fields = Fields()
-    username = fields.take(parse_username(request.username), _NOBODY)
+    login = fields.take(identities.parse(request.username), _NOBODY)
     fields.check()
-    return username.key
+    return login
 
 
-def confirm_sign_up(request: pb.ConfirmSignUpRequest) -> tuple[str, str]:
-    """Return the username's key and the code."""
+def confirm_sign_up(request: pb.ConfirmSignUpRequest, identities: Identities) -> tuple[Login, str]:
+    """Return the login and the code."""
     fields = Fields()
-    username = fields.take(parse_username(request.username), _NOBODY)
+    login = fields.take(identities.parse(request.username), _NOBODY)
     code = fields.take(parse_code(request.confirmation_code, field="confirmation_code"), "")
     fields.check()
-    return username.key, code
+    return login, code
 
 
-def sign_in(request: pb.SignInRequest, policy: PasswordPolicy) -> tuple[str, str]:
-    """Return the username's key and the password as it is compared."""
+def sign_in(request: pb.SignInRequest, identities: Identities, policy: PasswordPolicy) -> tuple[Login, str]:
+    """Return the login and the password as it is compared."""
     fields = Fields()
-    username = fields.take(parse_username(request.username), _NOBODY)
+    login = fields.take(identities.parse(request.username), _NOBODY)
     password = fields.take(policy.normalise(request.password, field="password"), "")
     fields.check()
-    return username.key, password
+    return login, password
 
 
 def confirm_sign_in(request: pb.ConfirmSignInRequest) -> tuple[str, Answer]:
@@ -113,15 +114,15 @@ def session_id_of(request: pb.RevokeSessionRequest) -> UUID:
     return session_id
 
 
-def confirm_reset_password(request: pb.ConfirmResetPasswordRequest) -> tuple[str, str]:
-    """Return the username's key and the code; the new password is the flow's to check."""
+def confirm_reset_password(request: pb.ConfirmResetPasswordRequest, identities: Identities) -> tuple[Login, str]:
+    """Return the login and the code; the new password is the flow's to check."""
     fields = Fields()
-    username = fields.take(parse_username(request.username), _NOBODY)
+    login = fields.take(identities.parse(request.username), _NOBODY)
     code = fields.take(parse_code(request.confirmation_code, field="confirmation_code"), "")
     if not request.new_password:
         fields.take(Violation("new_password", "REQUIRED", "must not be empty"), "")
     fields.check()
-    return username.key, code
+    return login, code
 
 
 def update_password(request: pb.UpdatePasswordRequest) -> None:

@@ -37,6 +37,11 @@ class User:
     updated_at: datetime | None
 
     @property
+    def login(self) -> str:
+        """Return the name that its user knows: the address, for an account that was signed up by it."""
+        return self.email if self.email and self.username == str(self.user_id) else self.username
+
+    @property
     def phone_number(self) -> str | None:
         """Return the phone number, which is one of the attributes."""
         return self.attributes.get("phone_number")
@@ -50,9 +55,10 @@ delete from users
 """
 
 INSERT = """
-insert into users (user_id, username, username_key, status, email, email_key, attributes, created_at, reserved_until)
-values ($1, $2, $3, $4, $5, $6, $7, $8, $9)
-on conflict (username_key) do nothing
+insert into users (user_id, username, username_key, status, email, email_key, attributes, created_at, reserved_until,
+                   sign_up_request)
+values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+on conflict do nothing
 """
 
 
@@ -68,13 +74,58 @@ async def insert(
     attributes: dict[str, str],
     now: datetime,
     reserved_until: datetime | None,
+    sign_up_request: bytes | None = None,
 ) -> bool:
-    """Insert an account unless its name is taken; a name whose reservation is over is released first."""
+    """Insert an account; a name whose reservation is over is released first.
+
+    False if the name is taken, or the sign-up is a repeat of one by `sign_up_request`.
+    """
     await executor.execute(RELEASE_USERNAME, username_key, now)
     tag = await executor.execute(
-        INSERT, user_id, username, username_key, status, email, email_key, attributes, now, reserved_until
+        INSERT,
+        user_id,
+        username,
+        username_key,
+        status,
+        email,
+        email_key,
+        attributes,
+        now,
+        reserved_until,
+        sign_up_request,
     )
     return affected(tag) == 1
+
+
+FIND_BY_SIGN_UP_REQUEST = """
+select user_id, username, username_key, status, email, email_key, email_verified_at, attributes, created_at,
+       reserved_until, disabled_at, totp_mfa, sms_mfa, email_mfa, preferred_mfa, phone_verified_at, pending_email,
+       pending_email_key, pending_phone_number, updated_at
+  from users
+ where sign_up_request = any($1::bytea[])
+"""
+
+
+async def find_by_sign_up_request(executor: Executor, *, digests: list[bytes]) -> User | None:
+    """Find the account that a sign-up made, by the digests of its request id."""
+    row = await executor.fetchrow(FIND_BY_SIGN_UP_REQUEST, digests)
+    return None if row is None else User(**row)
+
+
+FIND_KEY_BY_EMAIL = """
+select username_key
+  from users
+ where email_key = $1
+   and (email_verified_at is not null or (not $2::boolean and status = 'UNCONFIRMED'))
+ order by email_verified_at is null, created_at desc, user_id
+ limit 1
+"""
+
+
+async def find_key_by_email(executor: Executor, *, email_key: str, verified_only: bool) -> str | None:
+    """Find the name of the account that has verified an address, or else of the newest one that is to confirm it."""
+    key: str | None = await executor.fetchval(FIND_KEY_BY_EMAIL, email_key, verified_only)
+    return key
 
 
 RESERVE_USERNAME = """

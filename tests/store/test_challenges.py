@@ -76,6 +76,11 @@ async def test_session_is_alive_until_it_expires(sessions: Challenges) -> None:
         step="CONFIRM_SIGN_IN_WITH_TOTP_CODE",
         proved=["pwd"],
         totp_device_id=None,
+        code_digest=None,
+        superseded=[],
+        code_sent_at=None,
+        sealed_state=None,
+        expires_at=sessions.now + TTL,
     )
     assert await sessions.answer(at=last)
     assert await sessions.consume(at=last)
