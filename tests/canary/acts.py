@@ -16,6 +16,7 @@ PASSWORD = "Correct-horse-of-some-yard-7"
 NEW_PASSWORD = "Battery-staple-of-some-yard-8"
 NEWEST_PASSWORD = "Another-staple-of-some-yard-9"
 WRONG_PASSWORD = "Nobodys-password-in-any-yard-6"
+NUMBER = "+4915112345678"
 WRONG_CODES = ("314159", "265358")
 
 
@@ -91,12 +92,36 @@ class Act:
         first_code = pb.VerifyTotpRequest(session=begun.session, totp_code=await spare.code())
         await call("VerifyTotp", first_code, token=access_token)
 
+        await self.phone(access_token)
         refresh = pb.RefreshSessionRequest(refresh_token=refresh_token)
         fresh = (await call("RefreshSession", refresh)).tokens
         await self.stage.execute("update refresh_tokens set used_at = used_at - interval '1 hour'")
         await refused("REFRESH_TOKEN_REUSED", "RefreshSession", refresh)
         await refused("TOKEN_REVOKED", "GetCurrentUser", pb.GetCurrentUserRequest(), token=fresh.access_token)
         return spare
+
+    async def phone(self, token: str) -> None:
+        """Set a phone number and verify it, with a webhook that refuses what it quotes."""
+        call, refused, webhook = self.witness.call, self.witness.refused, self.stage.webhook
+        webhook.status = 400
+        await call(
+            "UpdateUserAttributes", pb.UpdateUserAttributesRequest(attributes={"phone_number": NUMBER}), token=token
+        )
+        await self.stage.until_outbox("state = 'DEAD' and last_error = 'refused: 400'")
+        await self.stage.sms_code(after=0)
+        webhook.status = 500
+        again = pb.SendUserAttributeVerificationCodeRequest(name="phone_number")
+        await call("SendUserAttributeVerificationCode", again, token=token)
+        await self.stage.until_outbox("last_error = 'not taken: 500'")
+        webhook.status = 204
+        code = await self.stage.sms_code(after=1)
+        await self.stage.until_outbox("state = 'SENT' and medium = 'SMS'")
+        guess, right = (
+            pb.ConfirmUserAttributeRequest(name="phone_number", confirmation_code=each)
+            for each in (a_wrong_code({code}), code)
+        )
+        await refused("CODE_MISMATCH", "ConfirmUserAttribute", guess, token=token)
+        await call("ConfirmUserAttribute", right, token=token)
 
     async def refusals(self) -> None:
         """Break the rules of every field, take what is taken, guess until it hurts."""

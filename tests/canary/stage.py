@@ -19,6 +19,7 @@ from authsvc.dev.mailbox import code_in
 from authsvc.dev.postgres import EmbeddedPostgres
 from tests.canary.scanner import Secrets
 from tests.mail.smtp_server import SmtpServer, make_tls
+from tests.mail.webhook import KEY, Webhook
 from tests.processes import COMMAND, ServerProcess, environment, free_port, serving
 from tests.waiting import until
 
@@ -60,6 +61,7 @@ class Stage:
 
     postgres: EmbeddedPostgres
     smtp: GossipingSmtpServer
+    webhook: Webhook
     server: ServerProcess
     secrets: Secrets
 
@@ -91,6 +93,13 @@ class Stage:
         self.secrets.add("code", codes()[after])
         return codes()[after]
 
+    async def sms_code(self, *, after: int) -> str:
+        """Wait for an SMS beyond those that came before, and remember its code."""
+        await self.webhook.wait_for(after + 1)
+        code = str(self.webhook.posted[after].message["code"])
+        self.secrets.add("code", code)
+        return code
+
     async def until_outbox(self, condition: str) -> None:
         """Return once there is a mail of which an SQL condition is true."""
         async with self.database() as connection:
@@ -115,10 +124,11 @@ async def set_up(folder: Path, master_key: MasterKey) -> AsyncIterator[Stage]:
     secrets.add("master key", master_key.line().partition(":")[2])
     secrets.add("SMTP password", SMTP_LOGIN[1])
     secrets.add("database password", DATABASE_PASSWORD)
+    secrets.add("webhook key", KEY)
     tls, ca_file = make_tls(folder)
     with EmbeddedPostgres(folder / "pg") as postgres:
         dsn = await _as_a_role_with_password(postgres)
-        async with GossipingSmtpServer(tls=tls, login=SMTP_LOGIN) as smtp:
+        async with GossipingSmtpServer(tls=tls, login=SMTP_LOGIN) as smtp, Webhook() as webhook:
             env = environment(
                 dsn,
                 master_key=master_key.line(),
@@ -132,6 +142,8 @@ async def set_up(folder: Path, master_key: MasterKey) -> AsyncIterator[Stage]:
                 MAIL_BACKOFF_MAX_SECONDS="10",
                 MAIL_POLL_INTERVAL_SECONDS="0.2",
                 CODES_SENDS_PER_HOUR="100",
+                SMS_WEBHOOK_URL=webhook.url,
+                SMS_WEBHOOK_SECRET=KEY,
                 LOG_LEVEL="debug",
                 SERVER_METRICS_PORT=str(free_port()),
                 SERVER_REFLECTION="true",
@@ -141,7 +153,7 @@ async def set_up(folder: Path, master_key: MasterKey) -> AsyncIterator[Stage]:
             )
             server = ServerProcess({**env, "PYTHONDEVMODE": "1"}, folder / "server.log")
             async with serving(server):
-                yield Stage(postgres, smtp, server, secrets)
+                yield Stage(postgres, smtp, webhook, server, secrets)
 
 
 async def _as_a_role_with_password(postgres: EmbeddedPostgres) -> str:

@@ -15,6 +15,8 @@ from tests.service import Failure, failure_of
 # Strings that anybody may see. All others are secrets, those of fields yet to come included.
 PUBLIC = frozenset(
     {"username", "user_id", "session_id", "friendly_name", "destination", "attribute_name", "amr", "client_ip"}
+    # Of an attribute.
+    | {"name"}
     | {"client_user_agent", "kty", "kid", "use", "alg", "crv", "x", "y"}
 )
 

@@ -87,7 +87,8 @@ class Webhook:
         if self.hangs_up:
             assert request.transport is not None
             request.transport.abort()
-        return web.Response(status=self.status, headers=self.headers, text="+4915112345678 481516")
+        # Some quote what they were told.
+        return web.Response(status=self.status, headers=self.headers, body=body)
 
 
 def _catch_all(answer: Any) -> web.Application:
