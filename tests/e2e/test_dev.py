@@ -142,6 +142,27 @@ def test_state_survives_an_end_and_a_kill(folder: Path) -> None:
     assert [path.name for path in folder.parent.iterdir()] == [folder.name]
 
 
+def test_sms_are_caught_and_printed(folder: Path) -> None:
+    """A code that goes to a phone is printed in a line with the number, and is right; no webhook has to be set."""
+    number, password = "+14155552671", f"{PASSWORD}-and-more"
+    own = {"AUTHSVC_SMS_WEBHOOK_URL": "http://elsewhere/", "AUTHSVC_SMS_WEBHOOK_SECRET": "theirs"}
+    off = {"AUTHSVC_ACCOUNTS_MFA": "OFF", "AUTHSVC_ACCOUNTS_CONFIRM_SIGN_UP": "false"}
+    with running(folder, **own, **off) as dev:
+        with grpc.insecure_channel(dev.address) as channel:
+            stub = AuthServiceStub(channel)
+            attributes = {"email": "ada@example.com", "phone_number": number}
+            stub.SignUp(pb.SignUpRequest(username="ada", password=password, attributes=attributes))
+            tokens = stub.SignIn(pb.SignInRequest(username="ada", password=password)).tokens
+            bearer = (("authorization", f"Bearer {tokens.access_token}"),)
+            send = pb.SendUserAttributeVerificationCodeRequest(name="phone_number")
+            stub.SendUserAttributeVerificationCode(send, metadata=bearer)
+            code = code_of(folder, number)
+            confirmation = pb.ConfirmUserAttributeRequest(name="phone_number", confirmation_code=code)
+            stub.ConfirmUserAttribute(confirmation, metadata=bearer)
+        assert dev.stop() == 0
+    assert f"SMS 000001 to {number}: Your verification code is {code} [code {code}]\n" in dev.lines
+
+
 def test_it_is_for_this_machine_and_its_user_alone(folder: Path) -> None:
     """Everything listens on loopback; the folder and the key are the user's alone, and `serve` refuses the key."""
     with running(folder) as dev:
