@@ -17,6 +17,7 @@ _COMMANDS = {
     "migrate": "Create the database schema, or bring it up to date.",
     "mail": "Show what the mails say; send one to try the SMTP server.",
     "keys": "Make master keys; reseal; rotate the keys that sign tokens.",
+    "audit": "Verify the audit trail, and read it.",
     "healthcheck": "Ask a server whether it serves.",
     "dev": "Run everything for development: Postgres, mail catcher and server.",
     "demo": "Walk through sign-up and sign-in with a second factor.",

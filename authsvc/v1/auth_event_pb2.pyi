@@ -36,7 +36,7 @@ class _AuthEventKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_AuthEve
     AUTH_EVENT_KIND_CONFIRM_SIGN_UP: _AuthEventKind.ValueType  # 3
     """ConfirmSignUp: the account was confirmed, or a wrong code was given."""
     AUTH_EVENT_KIND_SIGN_IN: _AuthEventKind.ValueType  # 4
-    """A sign-in was finished, or SignIn was called with a wrong password. details: `amr`, `proved`, `step`."""
+    """A sign-in was finished, or SignIn was called with a wrong password. details: `step`, `proved`."""
     AUTH_EVENT_KIND_CONTINUE_SIGN_IN: _AuthEventKind.ValueType  # 5
     """A sign-in got as far as a further step, or a wrong answer was given to one.
     details: `step`, `proved`, `answer`.
@@ -136,7 +136,7 @@ AUTH_EVENT_KIND_SEND_SIGN_UP_CODE: AuthEventKind.ValueType  # 2
 AUTH_EVENT_KIND_CONFIRM_SIGN_UP: AuthEventKind.ValueType  # 3
 """ConfirmSignUp: the account was confirmed, or a wrong code was given."""
 AUTH_EVENT_KIND_SIGN_IN: AuthEventKind.ValueType  # 4
-"""A sign-in was finished, or SignIn was called with a wrong password. details: `amr`, `proved`, `step`."""
+"""A sign-in was finished, or SignIn was called with a wrong password. details: `step`, `proved`."""
 AUTH_EVENT_KIND_CONTINUE_SIGN_IN: AuthEventKind.ValueType  # 5
 """A sign-in got as far as a further step, or a wrong answer was given to one.
 details: `step`, `proved`, `answer`.

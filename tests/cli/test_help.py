@@ -10,7 +10,11 @@ import pytest
 from authsvc.cli import _COMMANDS
 from tests.cli.command import authsvc, bare_environment
 
-FAMILIES = {"keys": ("generate", "rotate", "list", "reseal"), "mail": ("preview", "send-test")}
+FAMILIES = {
+    "audit": ("verify", "list"),
+    "keys": ("generate", "rotate", "list", "reseal"),
+    "mail": ("preview", "send-test"),
+}
 COMMANDS = [[name] for name in _COMMANDS] + [[name, each] for name, family in FAMILIES.items() for each in family]
 
 

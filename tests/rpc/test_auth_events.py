@@ -87,7 +87,7 @@ async def test_event_tells_who_when_from_where(run: Run) -> None:
     assert (latest.user_id, latest.username, latest.actor) == (made.user_id, "ada", "user")
     assert (latest.client_ip, latest.client_user_agent) == ("192.0.2.7", "Lynx/2.8")
     assert (latest.request_id, latest.session_id) == ("call-1", session.session_id)
-    assert latest.details["amr"] == "pwd"
+    assert dict(latest.details) == {"step": "DONE", "proved": "pwd"}
     assert line(latest) == "SIGN_IN"
 
 

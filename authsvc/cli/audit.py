@@ -1,0 +1,163 @@
+"""`authsvc audit`: verify the audit trail, and read it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from uuid import UUID
+
+import click
+
+from authsvc.cli import checkpoint_file
+from authsvc.cli.checkpoint_file import CheckpointError
+from authsvc.cli.failures import Failed, expected
+from authsvc.cli.settings import read_settings
+from authsvc.clock import SystemClock
+from authsvc.config import Settings
+from authsvc.core.audit_events import AuditEvents
+from authsvc.core.audit_verify import FAULTS, ChainReport, Mark
+from authsvc.core.audit_verify import verify as verify_trail
+from authsvc.core.names import Username, parse_username
+from authsvc.crypto.sealing import KeyRing, parse_master_keys
+from authsvc.errors import DatabaseUnavailable
+from authsvc.store import users
+from authsvc.store.audit import Event
+from authsvc.store.db import Database
+
+MOST_LISTED = 1_000
+
+
+@click.group
+def command() -> None:
+    """Verify the audit trail, and read it."""
+
+
+@command.command
+@click.option(
+    "--checkpoint",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Compare with the ends in this file, and write the present ones to it.",
+)
+def verify(checkpoint: Path | None) -> None:
+    """See that no event of the audit trail was altered, removed, inserted or moved.
+
+    Ends with code 1 if one was. Needs every master key that events were recorded under. That the newest events were cut
+    off with the help of an older copy of the database shows only against a checkpoint: keep that file on another
+    machine. It is made if it is not there, and moved on only when no fault is found.
+    """
+    settings = read_settings("database", "keys")
+    with expected(CheckpointError):
+        former = checkpoint_file.read(checkpoint) if checkpoint else {}
+    with expected(DatabaseUnavailable):
+        reports = asyncio.run(_verify(settings, former))
+    faults = sum(len(report.faults) for report in reports)
+    events = sum(report.events for report in reports)
+    if faults:
+        broken = sum(bool(report.faults) for report in reports)
+        raise Failed(f"FAIL: {faults} at fault, on {broken} of {len(reports)} chains")
+    if checkpoint:
+        with expected(CheckpointError):
+            checkpoint_file.write(checkpoint, {report.chain: report.end for report in reports})
+    click.echo(f"PASS: {events} events on {len(reports)} chains")
+
+
+@command.command("list")
+@click.option("--user", "who", metavar="NAME_OR_ID", help="Events of this user alone; the id of a deleted one too.")
+@click.option(
+    "--limit", type=click.IntRange(1, MOST_LISTED), default=50, show_default=True, help="List so many, latest first."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print an object on each line.")
+def list_(who: str | None, limit: int, as_json: bool) -> None:
+    """List the latest events of the audit trail."""
+    settings = read_settings("database", "keys")
+    with expected(DatabaseUnavailable):
+        events = asyncio.run(_list(settings, who, limit))
+    for event in events:
+        click.echo(json.dumps(_fields(event)) if as_json else _line(event))
+    if not events:
+        click.echo("no events", err=True)
+
+
+async def _verify(settings: Settings, former: Mapping[int, Mark]) -> list[ChainReport]:
+    reports = []
+    async with _opened(settings) as (database, ring):
+        async for report in verify_trail(database, ring, former):
+            _tell(report)
+            reports.append(report)
+    return reports
+
+
+async def _list(settings: Settings, who: str | None, limit: int) -> list[Event]:
+    async with _opened(settings) as (database, ring):
+        events = AuditEvents(database, ring, SystemClock())
+        if who is None:
+            return (await events.list_all(page_size=limit, token="")).events
+        return (await events.list_of_user(await _user_id(database, who), page_size=limit, token="")).events
+
+
+async def _user_id(database: Database, who: str) -> UUID:
+    try:
+        return UUID(who)
+    except ValueError:
+        name = parse_username(who)
+    found = await users.find_id(database, username_key=name.key) if isinstance(name, Username) else None
+    if found is None:
+        raise Failed(f"there is no user {who!r}")
+    return found
+
+
+@asynccontextmanager
+async def _opened(settings: Settings) -> AsyncIterator[tuple[Database, KeyRing]]:
+    ring = KeyRing(parse_master_keys(settings.keys.master.get_secret_value()))
+    # A chain's last event is looked for in every month: that may take longer than a server's statements.
+    database = await Database.open(settings.database, size=1, hurried=False)
+    try:
+        yield database, ring
+    finally:
+        await database.close()
+
+
+def _tell(report: ChainReport) -> None:
+    click.echo(f"chain {report.chain:2}: {report.events} events, up to {report.end.sequence}")
+    for fault in report.faults:
+        where = f"event {report.chain}-{fault.first}"
+        if fault.last != fault.first:
+            where += f" to {report.chain}-{fault.last}"
+        click.echo(f"  {fault.kind} at {where}: {FAULTS[fault.kind]}")
+    if not report.is_complete:
+        click.echo("  … and more: the rest of this chain was not verified")
+
+
+def _fields(event: Event) -> dict[str, object]:
+    return {
+        "event_id": f"{event.chain}-{event.sequence}",
+        "time": event.created_at.isoformat(timespec="milliseconds"),
+        "kind": event.kind,
+        "result": event.result,
+        "reason": event.reason,
+        "user_id": str(event.user_id) if event.user_id else None,
+        "username": event.username,
+        "actor": event.actor,
+        "session_id": str(event.session_id) if event.session_id else None,
+        "request_id": event.request_id,
+        "client_ip": event.client_ip,
+        "client_user_agent": event.client_user_agent,
+        "details": event.details,
+    }
+
+
+def _line(event: Event) -> str:
+    who = event.username or str(event.user_id or "-")
+    words = [
+        event.created_at.isoformat(timespec="seconds"),
+        event.kind,
+        event.reason or event.result,
+        who,
+        event.actor,
+        event.client_ip or "-",
+        event.request_id or "-",
+    ]
+    return "  ".join(words)
