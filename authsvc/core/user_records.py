@@ -10,7 +10,7 @@ from uuid import UUID
 from authsvc.config import AccountsSettings, CustomAttribute, MfaType
 from authsvc.core.attributes import Attributes, has_control_characters, parse_attributes
 from authsvc.core.groups import parse_group
-from authsvc.core.names import Username, parse_username
+from authsvc.core.names import Username, parse_email, parse_username
 from authsvc.core.totp import DEFAULT_NAME, secret_binding
 from authsvc.crypto.hash_fields import HashRefused
 from authsvc.crypto.password_hash import PasswordHasher
@@ -79,19 +79,24 @@ class RecordRules:
     def parse(self, record: UserRecord, now: datetime) -> NewUser | list[Violation]:
         """Return the account of a row, or every rule that the row breaks."""
         violations: list[Violation] = []
-        username = parse_username(record.username)
+        user_id = _user_id(record.user_id)
+        # As at a sign-up: whom an address names here is named by the id, and the address is one attribute.
+        by_email = self._settings.sign_in_by_email and "@" in record.username
+        username = Username(str(user_id), str(user_id)) if by_email else parse_username(record.username)
         if isinstance(username, Violation):
             violations.append(username)
             username = Username("", "")
-        attributes = parse_attributes(record.attributes, email_required=False, custom=self._custom, by_operator=True)
+        given = {"email": record.username, **record.attributes} if by_email else record.attributes
+        attributes = parse_attributes(given, email_required=False, custom=self._custom, by_operator=True)
         if isinstance(attributes, list):
             violations += attributes
             attributes = Attributes(None, {})
+        elif by_email and attributes.email != parse_email(record.username):
+            violations.append(Violation("username", "EMAIL", 'must be the same address as attributes["email"]'))
         elif record.email_verified and attributes.email is None:
             violations.append(Violation("email_verified", "ABSENT", "must be false without an e-mail address"))
         if record.phone_number_verified and "phone_number" not in record.attributes:
             violations.append(Violation("phone_number_verified", "ABSENT", "must be false without a phone number"))
-        user_id = _user_id(record.user_id)
         hash_ = self._hash(record.password_hash)
         groups = {parse_group(name, field="groups") for name in record.groups[: GROUPS + 1]}
         found = (user_id, hash_, *groups, *self._others(record, now))

@@ -312,6 +312,25 @@ async def test_custom_attributes_are_the_operators_to_write(run: Run, admin_keys
         assert dict(user.attributes) == {"custom:seats": "9"}
 
 
+async def test_address_for_a_username_is_taken_where_the_settings_allow_it(run: Run, admin_keys: AdminKeys) -> None:
+    """Where users sign in by address, a row may have one for its username; the id becomes the name, as at a sign-up."""
+    made = await admin_keys.create("importer", timedelta(days=1))
+    assert made is not None
+    rows = [
+        UserRecord(username="Ada@example.com", email_verified=True, password_hash=HASH),
+        record("grace@example.com", attributes={"email": "hopper@example.com"}),
+        record("ADA@example.com", attributes={}),
+    ]
+    async with run(accounts={"sign_in_by_email": True}) as service:
+        operator = Operator(service.channel, made[0])
+        done = await import_rows(operator, *rows)
+        assert told(done.problems) == [("username", "EMAIL", [2]), ('attributes["email"]', "EMAIL_EXISTS", [3])]
+        (user,) = await export(operator)
+        assert user.username == user.user_id
+        assert dict(user.attributes) == {"email": "Ada@example.com"}
+        assert step_of(await service.sign_in("ada@example.com")) == "CONTINUE_SIGN_IN_WITH_TOTP_SETUP"
+
+
 async def test_an_unconfirmed_account_has_time_to_be_confirmed(
     service: Service, operator: Operator, database: Database
 ) -> None:
