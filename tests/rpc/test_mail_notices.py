@@ -9,6 +9,7 @@ from authsvc.v1 import auth_service_pb2 as pb
 from authsvc.v1.mfa_type_pb2 import MFA_TYPE_EMAIL
 from tests.mail.reading import HtmlPage, paragraphs_of_text
 from tests.rpc.account_calls import add_authenticator, devices, prefer, remove_device
+from tests.rpc.attribute_calls import confirm_attribute, set_attributes
 from tests.rpc.calls import recovery_codes, settle, step_of, update
 from tests.rpc.conftest import Run
 from tests.service import PASSWORD, Account, Service, fails
@@ -154,6 +155,43 @@ async def test_wrong_recovery_code_is_not_told(service: Service, database: Datab
             pb.ConfirmSignInRequest(session=started.session, recovery_code="aaaa-bbbb-cccc-dddd")
         )
     assert await reader.new() == []
+
+
+async def test_new_address(service: Service, database: Database) -> None:
+    """The new address gets a code and reads what for; once it is confirmed the former one reads where mail goes now."""
+    account, reader = await service.enrolled("ada"), Reader(service, database)
+    await reader.new()
+    await set_attributes(service, account.tokens, email="new@example.org")
+    recipient, subject, (first, *rest) = await reader.one()
+    code = first.removeprefix("Your verification code is ")
+    assert (recipient, subject) == ("new@example.org", "Your verification code")
+    assert rest == [
+        "It confirms that this is the e-mail address of the account ada and is valid until 2030-01-16 12:00 UTC. Never "
+        "tell it to anyone, whoever asks.",
+        "If this account is not yours, ignore this mail: without the code your address is not used for it.",
+    ]
+    await confirm_attribute(service, account.tokens, "email", code)
+    recipient, subject, (first, if_not_you) = await reader.one()
+    assert (recipient, subject) == (account.email, "Your e-mail address was changed")
+    assert first == (
+        f"On {NOON} the e-mail address of the account ada was changed from this one to n***@e***. From now on mail about "
+        "the account goes there."
+    )
+    assert if_not_you.startswith(
+        "If it was you, there is nothing to do. If it was not, someone else can use your account"
+    )
+
+
+async def test_address_of_somebody_else(service: Service, database: Database) -> None:
+    """Who owns an address reads that somebody wants it for another account, which the mail does not name."""
+    await service.confirmed("ada")
+    eve, reader = await service.enrolled("eve"), Reader(service, database)
+    await reader.new()
+    await set_attributes(service, eve.tokens, email="ada@example.com")
+    recipient, subject, paragraphs = await reader.one()
+    assert (recipient, subject) == ("ada@example.com", "Somebody tried to use your address")
+    assert "or to add it to another account. It already belongs to your account ada" in paragraphs[0]
+    assert "eve" not in " ".join(paragraphs)
 
 
 async def test_language_of_the_account(run: Run, database: Database) -> None:
