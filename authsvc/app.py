@@ -138,6 +138,7 @@ class App:
             notices = Notices(ring)
             throttle = Throttle(counters, ring, settings.limits, settings.codes, clock)
             audit = Audit(database, ring, clock)
+            events = AuditEvents(database, ring, clock)
             signing_keys = SigningKeys(database, ring, settings.tokens, clock)
             sessions = Sessions(database, ring, signing_keys, notices, audit, settings.tokens, clock)
             codes = MailCodes(database, ring, throttle, notices, settings.codes, clock)
@@ -186,7 +187,7 @@ class App:
                 passwords=passwords,
                 policy=policy,
                 signing_keys=signing_keys,
-                events=AuditEvents(database, ring, clock),
+                events=events,
             )
             changes = Changes(database, audit, clock)
             admin_flows = AdminFlows(
@@ -212,6 +213,7 @@ class App:
                     database, RecordRules(hasher, ring, settings.accounts, settings.attributes.custom), audit, clock
                 ),
                 exports=Exports(database, ring, audit),
+                events=events,
             )
             carriers: dict[Medium, Carrier] = {Medium.EMAIL: MailCarrier(settings.mail, SmtpSender(settings.mail))}
             if settings.sms.webhook_url:

@@ -21,9 +21,9 @@ from authsvc.core.audit_events import AuditEvents
 from authsvc.core.audit_verify import FAULTS, ChainReport, Mark
 from authsvc.core.audit_verify import verify as verify_trail
 from authsvc.core.names import Username, parse_username
+from authsvc.core.user_list import UserRef
 from authsvc.crypto.sealing import KeyRing, parse_master_keys
-from authsvc.errors import DatabaseUnavailable
-from authsvc.store import users
+from authsvc.errors import DatabaseUnavailable, UserNotFound
 from authsvc.store.audit import Event
 from authsvc.store.db import Database
 
@@ -91,22 +91,22 @@ async def _verify(settings: Settings, former: Mapping[int, Mark]) -> list[ChainR
 
 
 async def _list(settings: Settings, who: str | None, limit: int) -> list[Event]:
+    ref = _ref(who) if who is not None else None
     async with _opened(settings) as (database, ring):
         events = AuditEvents(database, ring, SystemClock())
-        if who is None:
-            return (await events.list_all(page_size=limit, token="")).events
-        return (await events.list_of_user(await _user_id(database, who), page_size=limit, token="")).events
+        try:
+            page = await events.list_matching(ref, page_size=limit, token="")
+        except UserNotFound as error:
+            raise Failed(f"there is no user {who!r}") from error
+    return page.events
 
 
-async def _user_id(database: Database, who: str) -> UUID:
+def _ref(who: str) -> UserRef:
     try:
-        return UUID(who)
+        return UserRef(user_id=UUID(who))
     except ValueError:
         name = parse_username(who)
-    found = await users.find_id(database, username_key=name.key) if isinstance(name, Username) else None
-    if found is None:
-        raise Failed(f"there is no user {who!r}")
-    return found
+    return UserRef(username_key=name.key if isinstance(name, Username) else "")
 
 
 @asynccontextmanager

@@ -8,8 +8,10 @@ from uuid import UUID
 
 from authsvc.clock import Clock
 from authsvc.core.pages import PAGE_SIZE, page_token, position_of
+from authsvc.core.user_list import UserRef
 from authsvc.crypto.sealing import KeyRing
-from authsvc.store import audit
+from authsvc.errors import UserNotFound
+from authsvc.store import audit, users
 from authsvc.store.audit import Event
 from authsvc.store.db import Database
 
@@ -45,20 +47,21 @@ class AuditEvents:
         """
         return await self._list_of_user(user_id, self._clock.now() - RECENT, page_size, token)
 
-    async def list_of_user(self, user_id: UUID, *, page_size: int, token: str) -> EventPage:
-        """List all events of a user, 50 by default.
+    async def list_matching(self, ref: UserRef | None, *, page_size: int, token: str) -> EventPage:
+        """List all events of a user, who may be deleted where the id is given; or of everybody; 50 by default.
 
         Raises:
+            UserNotFound: there is no user of that name.
             InvalidFields: the page token is not one of this list.
         """
+        if ref is None:
+            return await self._list_all(page_size, token)
+        user_id = ref.user_id or await users.find_id(self._database, username_key=ref.username_key)
+        if user_id is None:
+            raise UserNotFound
         return await self._list_of_user(user_id, _BEGIN_OF_TIME, page_size, token)
 
-    async def list_all(self, *, page_size: int, token: str) -> EventPage:
-        """List the events of all users and of nobody, 50 by default.
-
-        Raises:
-            InvalidFields: the page token is not one of this list.
-        """
+    async def _list_all(self, page_size: int, token: str) -> EventPage:
         bound_to = "events of all"
         position = position_of(self._ring, token, bound_to=bound_to).split(" ") if token else []
         before = (

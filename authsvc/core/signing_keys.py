@@ -11,6 +11,8 @@ from uuid import UUID
 
 from authsvc.clock import Clock
 from authsvc.config import TokensSettings
+from authsvc.core.audit import Audit, AuditEvent, AuditKind
+from authsvc.core.caller import Caller
 from authsvc.crypto.jwt import ACCESS_TOKEN_TYPE, Algorithm, InvalidToken, PublicKey, SigningKey, key_id_of
 from authsvc.crypto.sealing import KeyRing, Purpose
 from authsvc.errors import Internal, TokenInvalid
@@ -92,6 +94,9 @@ class SigningKeys:
                 active_from=active_from,
                 others_expire_at=now if immediately else active_from + self._settings.access_ttl + PUBLICATION_MARGIN,
             )
+            details = {"kid": key.kid, "others_end": "AT_ONCE" if immediately else "LATER"}
+            event = AuditEvent(AuditKind.ROTATE_SIGNING_KEY, Caller(), actor="system", details=details)
+            await Audit(self._database, self._ring, self._clock).record(transaction, event)
         await self._refresh()
         return next(row for row in self._rows if row.kid == key.kid)
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from authsvc.core.account_admin import AccountAdmin
 from authsvc.core.attribute_admin import AttributeAdmin
+from authsvc.core.audit_events import AuditEvents
 from authsvc.core.exports import Exports
 from authsvc.core.groups import Groups
 from authsvc.core.imports import Imports
@@ -14,7 +15,7 @@ from authsvc.core.invitations import Invitations
 from authsvc.core.mail_queue import MailQueue
 from authsvc.core.operators import Operator, Operators
 from authsvc.core.user_list import UserList, UserRef
-from authsvc.rpc import admin_convert, admin_validation, convert, transfer
+from authsvc.rpc import admin_convert, admin_validation, convert, event_convert, transfer
 from authsvc.rpc.call import ADMIN_KEY, Context, certificate_names_of, current_call, request_id_of
 from authsvc.v1 import admin_service_pb2 as pb
 from authsvc.v1.admin_service_pb2_grpc import AdminServiceServicer
@@ -36,6 +37,7 @@ class AdminFlows:
     mail: MailQueue
     imports: Imports
     exports: Exports
+    events: AuditEvents
 
 
 class AdminServicer(AdminServiceServicer):
@@ -129,6 +131,13 @@ class AdminServicer(AdminServiceServicer):
         ref, page = admin_validation.user_and_page(request)
         found = await self._flows.accounts.list_sessions(ref, page_size=page.size, page_token=page.token)
         return admin_convert.session_page(found)
+
+    async def ListAuthEvents(
+        self, request: pb.AdminServiceListAuthEventsRequest, context: Context
+    ) -> pb.AdminServiceListAuthEventsResponse:
+        ref, page = admin_validation.events(request)
+        found = await self._flows.events.list_matching(ref, page_size=page.size, token=page.token)
+        return event_convert.all_events(found)
 
     async def CreateGroup(self, request: pb.CreateGroupRequest, context: Context) -> pb.CreateGroupResponse:
         name, description, precedence = admin_validation.new_group(request)

@@ -74,6 +74,15 @@ def user_and_page(request: pb.ListUserSessionsRequest) -> tuple[UserRef, Page]:
     return ref, page
 
 
+def events(request: pb.AdminServiceListAuthEventsRequest) -> tuple[UserRef | None, Page]:
+    """Return whose events a request asks for, None for everybody's, and the page."""
+    fields = Fields()
+    ref = _user(fields, request) if request.WhichOneof("user") else None
+    page = _page(fields, request)
+    fields.check()
+    return ref, page
+
+
 def page_of(request: _Pages) -> Page:
     """Return the page that a request asks for."""
     fields = Fields()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from authsvc.core.audit_events import EventPage
 from authsvc.rpc.convert import timestamp
 from authsvc.store.audit import Event
+from authsvc.v1 import admin_service_pb2 as admin_pb
 from authsvc.v1 import auth_service_pb2 as pb
 from authsvc.v1.auth_event_pb2 import (
     AUTH_EVENT_KIND_UNSPECIFIED,
@@ -22,6 +23,12 @@ def own_events(page: EventPage) -> pb.ListAuthEventsResponse:
     """Convert a page of a user's own events; users are not told the names of operators."""
     events = [auth_event(event, actor=event.actor.partition(":")[0]) for event in page.events]
     return pb.ListAuthEventsResponse(events=events, next_page_token=page.next_page_token)
+
+
+def all_events(page: EventPage) -> admin_pb.AdminServiceListAuthEventsResponse:
+    """Convert a page of events for operators."""
+    events = [auth_event(event, actor=event.actor) for event in page.events]
+    return admin_pb.AdminServiceListAuthEventsResponse(events=events, next_page_token=page.next_page_token)
 
 
 def auth_event(event: Event, *, actor: str) -> AuthEvent:

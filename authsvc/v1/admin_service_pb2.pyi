@@ -3,6 +3,7 @@
 isort:skip_file
 """
 
+from authsvc.v1 import auth_event_pb2 as _auth_event_pb2
 from authsvc.v1 import auth_service_pb2 as _auth_service_pb2
 from authsvc.v1 import code_delivery_pb2 as _code_delivery_pb2
 from authsvc.v1 import group_pb2 as _group_pb2
@@ -1428,3 +1429,67 @@ class RetryMailResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___RetryMailResponse: _TypeAlias = RetryMailResponse  # noqa: Y015
+
+@_typing.final
+class AdminServiceListAuthEventsRequest(_message.Message):
+    """Asks for a page of events."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    USERNAME_FIELD_NUMBER: _builtins.int
+    USER_ID_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    username: _builtins.str
+    """The username, in any letter case."""
+    user_id: _builtins.str
+    """UUID of the user, who may be deleted."""
+    page_size: _builtins.int
+    """1–100; 50 if 0."""
+    page_token: _builtins.str
+    """next_page_token of the page before; empty for the first."""
+    def __init__(
+        self,
+        *,
+        username: _builtins.str = ...,
+        user_id: _builtins.str = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["user", b"user", "user_id", b"user_id", "username", b"username"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token", "user", b"user", "user_id", b"user_id", "username", b"username"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_user: _TypeAlias = _typing.Literal["username", "user_id"]  # noqa: Y015
+    _WhichOneofArgType_user: _TypeAlias = _typing.Literal["user", b"user"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_user) -> _WhichOneofReturnType_user | None: ...
+
+Global___AdminServiceListAuthEventsRequest: _TypeAlias = AdminServiceListAuthEventsRequest  # noqa: Y015
+
+@_typing.final
+class AdminServiceListAuthEventsResponse(_message.Message):
+    """A page of events."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EVENTS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """Empty on the last page."""
+    @_builtins.property
+    def events(self) -> _containers.RepeatedCompositeFieldContainer[_auth_event_pb2.AuthEvent]:
+        """The events, latest first."""
+
+    def __init__(
+        self,
+        *,
+        events: _abc.Iterable[_auth_event_pb2.AuthEvent] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["events", b"events", "next_page_token", b"next_page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AdminServiceListAuthEventsResponse: _TypeAlias = AdminServiceListAuthEventsResponse  # noqa: Y015

@@ -125,6 +125,11 @@ class AdminServiceStub:
                 request_serializer=authsvc_dot_v1_dot_admin__service__pb2.ListUserSessionsRequest.SerializeToString,
                 response_deserializer=authsvc_dot_v1_dot_admin__service__pb2.ListUserSessionsResponse.FromString,
                 _registered_method=True)
+        self.ListAuthEvents = channel.unary_unary(
+                '/authsvc.v1.AdminService/ListAuthEvents',
+                request_serializer=authsvc_dot_v1_dot_admin__service__pb2.AdminServiceListAuthEventsRequest.SerializeToString,
+                response_deserializer=authsvc_dot_v1_dot_admin__service__pb2.AdminServiceListAuthEventsResponse.FromString,
+                _registered_method=True)
         self.CreateGroup = channel.unary_unary(
                 '/authsvc.v1.AdminService/CreateGroup',
                 request_serializer=authsvc_dot_v1_dot_admin__service__pb2.CreateGroupRequest.SerializeToString,
@@ -338,6 +343,16 @@ class AdminServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListAuthEvents(self, request, context):
+        """Lists the events of the audit trail, latest first, in pages: those of one user, or of all users, operators and names that
+        don't exist. Read-only.
+
+        The events of a deleted user are found by user_id, which is no USER_NOT_FOUND for any UUID.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def CreateGroup(self, request, context):
         """Makes a group.
 
@@ -520,6 +535,11 @@ def add_AdminServiceServicer_to_server(servicer, server):
                     servicer.ListUserSessions,
                     request_deserializer=authsvc_dot_v1_dot_admin__service__pb2.ListUserSessionsRequest.FromString,
                     response_serializer=authsvc_dot_v1_dot_admin__service__pb2.ListUserSessionsResponse.SerializeToString,
+            ),
+            'ListAuthEvents': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListAuthEvents,
+                    request_deserializer=authsvc_dot_v1_dot_admin__service__pb2.AdminServiceListAuthEventsRequest.FromString,
+                    response_serializer=authsvc_dot_v1_dot_admin__service__pb2.AdminServiceListAuthEventsResponse.SerializeToString,
             ),
             'CreateGroup': grpc.unary_unary_rpc_method_handler(
                     servicer.CreateGroup,
@@ -1001,6 +1021,33 @@ class AdminService:
             '/authsvc.v1.AdminService/ListUserSessions',
             authsvc_dot_v1_dot_admin__service__pb2.ListUserSessionsRequest.SerializeToString,
             authsvc_dot_v1_dot_admin__service__pb2.ListUserSessionsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListAuthEvents(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/authsvc.v1.AdminService/ListAuthEvents',
+            authsvc_dot_v1_dot_admin__service__pb2.AdminServiceListAuthEventsRequest.SerializeToString,
+            authsvc_dot_v1_dot_admin__service__pb2.AdminServiceListAuthEventsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -116,6 +116,12 @@ class AdminServiceStub:
     """Forgets the wrong passwords and codes of a user: what was locked or closed by them is open again. Idempotent."""
     ListUserSessions: _grpc.UnaryUnaryMultiCallable[_admin_service_pb2.ListUserSessionsRequest, _admin_service_pb2.ListUserSessionsResponse]
     """Lists a user's live sessions, latest sign-in first, in pages. Read-only."""
+    ListAuthEvents: _grpc.UnaryUnaryMultiCallable[_admin_service_pb2.AdminServiceListAuthEventsRequest, _admin_service_pb2.AdminServiceListAuthEventsResponse]
+    """Lists the events of the audit trail, latest first, in pages: those of one user, or of all users, operators and names that
+    don't exist. Read-only.
+
+    The events of a deleted user are found by user_id, which is no USER_NOT_FOUND for any UUID.
+    """
     CreateGroup: _grpc.UnaryUnaryMultiCallable[_admin_service_pb2.CreateGroupRequest, _admin_service_pb2.CreateGroupResponse]
     """Makes a group.
 
@@ -257,6 +263,12 @@ class AdminServiceAsyncStub(AdminServiceStub):
     """Forgets the wrong passwords and codes of a user: what was locked or closed by them is open again. Idempotent."""
     ListUserSessions: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.ListUserSessionsRequest, _admin_service_pb2.ListUserSessionsResponse]  # type: ignore[assignment]
     """Lists a user's live sessions, latest sign-in first, in pages. Read-only."""
+    ListAuthEvents: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.AdminServiceListAuthEventsRequest, _admin_service_pb2.AdminServiceListAuthEventsResponse]  # type: ignore[assignment]
+    """Lists the events of the audit trail, latest first, in pages: those of one user, or of all users, operators and names that
+    don't exist. Read-only.
+
+    The events of a deleted user are found by user_id, which is no USER_NOT_FOUND for any UUID.
+    """
     CreateGroup: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.CreateGroupRequest, _admin_service_pb2.CreateGroupResponse]  # type: ignore[assignment]
     """Makes a group.
 
@@ -485,6 +497,18 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_admin_service_pb2.ListUserSessionsResponse, _abc.Awaitable[_admin_service_pb2.ListUserSessionsResponse]]:
         """Lists a user's live sessions, latest sign-in first, in pages. Read-only."""
+
+    @_abc_1.abstractmethod
+    def ListAuthEvents(
+        self,
+        request: _admin_service_pb2.AdminServiceListAuthEventsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_admin_service_pb2.AdminServiceListAuthEventsResponse, _abc.Awaitable[_admin_service_pb2.AdminServiceListAuthEventsResponse]]:
+        """Lists the events of the audit trail, latest first, in pages: those of one user, or of all users, operators and names that
+        don't exist. Read-only.
+
+        The events of a deleted user are found by user_id, which is no USER_NOT_FOUND for any UUID.
+        """
 
     @_abc_1.abstractmethod
     def CreateGroup(

@@ -247,7 +247,8 @@ async def test_a_user_is_named_by_name_or_id(service: Service, operator: Operato
 NAMING_A_USER = [
     method
     for method in pb.DESCRIPTOR.services_by_name["AdminService"].methods
-    if "user" in method.input_type.oneofs_by_name
+    # Events outlive their users: see the tests of ListAuthEvents.
+    if "user" in method.input_type.oneofs_by_name and method.name != "ListAuthEvents"
 ]
 
 
