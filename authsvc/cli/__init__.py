@@ -8,9 +8,9 @@ import click
 
 from authsvc.cli.failures import Failed
 
-# Name, which is also the module below this package, and line of help. A module is imported when its command is called:
-# what one of them needs (gRPC, a terminal's colours) must not slow down the others, least of all a health check that
-# runs every few seconds.
+# Name, which with `_` for `-` is also the module below this package, and line of help. A module is imported when its
+# command is called: what one of them needs (gRPC, a terminal's colours) must not slow down the others, least of all a
+# health check that runs every few seconds.
 _COMMANDS = {
     "init": "Ask for the rules of sign-in, and write a settings file.",
     "serve": "Run the server.",
@@ -18,6 +18,8 @@ _COMMANDS = {
     "mail": "Show what the mails say; send one to try the SMTP server.",
     "keys": "Make master keys; reseal; rotate the keys that sign tokens.",
     "audit": "Verify the audit trail, and read it.",
+    "admin": "Manage users, groups and mail on a running server.",
+    "admin-keys": "Make, list and revoke the keys that open AdminService.",
     "healthcheck": "Ask a server whether it serves.",
     "dev": "Run everything for development: Postgres, mail catcher and server.",
     "demo": "Walk through sign-up and sign-in with a second factor.",
@@ -39,7 +41,7 @@ class _Commands(click.Group):
         if cmd_name not in _COMMANDS and cmd_name not in _HIDDEN:
             return None
         try:
-            command: click.Command = import_module(f"authsvc.cli.{cmd_name}").command
+            command: click.Command = import_module(f"authsvc.cli.{cmd_name.replace('-', '_')}").command
         except ModuleNotFoundError as error:
             if (error.name or "").partition(".")[0] not in _EXTRA_PACKAGES:
                 raise

@@ -35,7 +35,7 @@ def health_of(target: str, settings: ServerSettings, *, timeout_seconds: float) 
         WrongSettings: the settings turn TLS on, and the certificate can't be used.
     """
     try:
-        with _channel(target, settings) as channel:
+        with channel_to(target, settings) as channel:
             check = HealthStub(channel).Check  # type: ignore[attr-defined]  # set by the constructor, which mypy can't see
             response = check(HealthCheckRequest(service=SERVICE), timeout=timeout_seconds)
     except grpc.RpcError as error:
@@ -45,7 +45,12 @@ def health_of(target: str, settings: ServerSettings, *, timeout_seconds: float) 
     return HealthCheckResponse.ServingStatus.Name(response.status)
 
 
-def _channel(target: str, settings: ServerSettings) -> grpc.Channel:
+def channel_to(target: str, settings: ServerSettings) -> grpc.Channel:
+    """Return a channel to a server with these settings on this machine; with TLS where they turn it on.
+
+    Raises:
+        WrongSettings: the settings turn TLS on, and the certificate can't be used.
+    """
     if settings.tls_certificate_file is None or settings.tls_key_file is None:
         return grpc.insecure_channel(target)
     try:

@@ -12,6 +12,7 @@ import click
 from authsvc.cli import key_file
 from authsvc.cli.failures import Failed, expected
 from authsvc.cli.settings import read_settings
+from authsvc.cli.tables import print_table
 from authsvc.clock import SystemClock
 from authsvc.config import DatabaseSettings, Settings
 from authsvc.core.reseal import Resealed, reseal
@@ -105,7 +106,7 @@ def list_(as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(keys, indent=2))
     elif keys:
-        _print_table(keys)
+        print_table(keys)
     else:
         click.echo("no keys yet: the first server that starts makes one", err=True)
 
@@ -167,10 +168,3 @@ def _state(row: SigningKeyRow, rows: list[SigningKeyRow], now: datetime) -> str:
 
 def _time(time: datetime) -> str:
     return time.isoformat(timespec="seconds")
-
-
-def _print_table(keys: list[dict[str, str | None]]) -> None:
-    rows = [list(keys[0]), *([value or "-" for value in key.values()] for key in keys)]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())

@@ -231,12 +231,17 @@ class HooksSettings(Section):
 
 
 class AdminSettings(Section):
-    """Who may call AdminService, beside the holders of admin keys (`authsvc admin-keys`)."""
+    """Who may call AdminService, beside holders of admin keys (`authsvc admin-keys`); how `authsvc admin` calls it."""
 
     identities: Names = Field(
         (),
         description="Subject alternative names or common names of client certificates (mTLS); comma-separated.",
     )
+    address: str = Field(
+        "",
+        description="`host:port` of the server that `authsvc admin` calls; the one of these settings here if empty.",
+    )
+    key: SecretStr = Field(SecretStr(""), description="Admin key that `authsvc admin` shows; the server needs none.")
 
 
 class AuditSettings(Section):

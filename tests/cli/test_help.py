@@ -14,6 +14,8 @@ FAMILIES = {
     "audit": ("verify", "list"),
     "keys": ("generate", "rotate", "list", "reseal"),
     "mail": ("preview", "send-test"),
+    "admin-keys": ("create", "list", "revoke"),
+    "admin": ("create-user", "list-users", "add-user-to-group"),
 }
 COMMANDS = [[name] for name in _COMMANDS] + [[name, each] for name, family in FAMILIES.items() for each in family]
 
@@ -84,6 +86,7 @@ def python(program: str) -> subprocess.CompletedProcess[str]:
         (["--help"], ["grpc", "asyncpg", "rich", "pydantic", "cryptography"]),
         (["healthcheck", "--help"], ["asyncpg", "jinja2", "prometheus_client", "rich"]),
         (["migrate", "--help"], ["grpc", "jinja2", "rich"]),
+        (["admin", "--help"], ["grpc", "asyncpg", "jinja2", "rich"]),
         (["serve", "--help"], ["grpc", "asyncpg", "jinja2"]),
         (["init", "--help"], ["grpc", "asyncpg", "jinja2", "rich"]),
     ],

@@ -142,6 +142,7 @@ def test_secret_can_be_read_from_a_file(tmp_path: Path) -> None:
     """Each secret, and nothing else, has a `_FILE` form; the line break at the end of the file is not part of it."""
     secrets = {name for name, target in NAMES.items() if is_secret(*target)}
     assert secrets == {
+        "AUTHSVC_ADMIN_KEY",
         "AUTHSVC_DATABASE_URL",
         "AUTHSVC_KEYS_MASTER",
         "AUTHSVC_MAIL_SMTP_PASSWORD",

@@ -1,0 +1,99 @@
+"""Commands about groups."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from authsvc.cli.admin.options import about_user, confirmed, connected, paged
+
+if TYPE_CHECKING:
+    from authsvc.cli.admin.connection import Admin
+
+
+@click.command("create-group")
+@click.argument("name")
+@click.option("--description", default="", metavar="TEXT", help="What it is for.")
+@click.option("--precedence", type=click.IntRange(min=0), help="Its place in tokens: lower ones come first.")
+@connected
+def create_group(admin: Admin, name: str, description: str, precedence: int | None) -> None:
+    """Make a group."""
+    admin.show.group(admin.call("CreateGroup", name=name, description=description, precedence=precedence))
+
+
+@click.command("get-group")
+@click.argument("name")
+@connected
+def get_group(admin: Admin, name: str) -> None:
+    """Show one group."""
+    admin.show.group(admin.call("GetGroup", name=name))
+
+
+@click.command("list-groups")
+@paged
+@connected
+def list_groups(admin: Admin, everything: bool, page_size: int | None, page_token: str) -> None:
+    """List groups by name."""
+    admin.show.groups(
+        admin.pages("ListGroups", "groups", everything=everything, page_size=page_size, page_token=page_token)
+    )
+
+
+@click.command("delete-group")
+@click.argument("name")
+@connected
+@confirmed("Delete the group {name}?")
+def delete_group(admin: Admin, name: str) -> None:
+    """Delete a group; its users stay."""
+    admin.show.done(admin.call("DeleteGroup", name=name), "deleted")
+
+
+@click.command("add-user-to-group")
+@connected
+@about_user
+@click.argument("group")
+def add_user_to_group(admin: Admin, user: dict[str, str], group: str) -> None:
+    """Put a user into a group."""
+    admin.show.done(admin.call("AddUserToGroup", group=group, **user), "added")
+
+
+@click.command("remove-user-from-group")
+@connected
+@about_user
+@click.argument("group")
+def remove_user_from_group(admin: Admin, user: dict[str, str], group: str) -> None:
+    """Take a user out of a group."""
+    admin.show.done(admin.call("RemoveUserFromGroup", group=group, **user), "removed")
+
+
+@click.command("list-groups-for-user")
+@connected
+@about_user
+def list_groups_for_user(admin: Admin, user: dict[str, str]) -> None:
+    """List a user's groups in the order of tokens."""
+    admin.show.groups(admin.call("ListGroupsForUser", **user))
+
+
+@click.command("list-users-in-group")
+@click.argument("group")
+@paged
+@connected
+def list_users_in_group(admin: Admin, group: str, everything: bool, page_size: int | None, page_token: str) -> None:
+    """List the users in a group by user_id."""
+    found = admin.pages(
+        "ListUsersInGroup", "users", everything=everything, group=group, page_size=page_size, page_token=page_token
+    )
+    admin.show.users(found)
+
+
+COMMANDS = (
+    create_group,
+    get_group,
+    list_groups,
+    delete_group,
+    add_user_to_group,
+    remove_user_from_group,
+    list_groups_for_user,
+    list_users_in_group,
+)

@@ -1,0 +1,50 @@
+"""Rows for people: a table on a terminal, plain columns in a pipe."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+
+import click
+
+NOTHING = "-"
+
+Row = Mapping[str, str | None]
+
+
+def print_table(rows: Sequence[Row]) -> None:
+    """Print rows of the same columns, at least one, below the names of these."""
+    heading = list(rows[0])
+    cells = [[value or NOTHING for value in row.values()] for row in rows]
+    if sys.stdout.isatty():
+        _print_rich(heading, cells)
+    else:
+        _print_plain([heading, *cells])
+
+
+def print_fields(row: Row) -> None:
+    """Print one row, a line for each of its fields."""
+    width = max(map(len, row))
+    for name, value in row.items():
+        click.echo(f"{name.ljust(width)}  {value or NOTHING}")
+
+
+def _print_plain(rows: list[list[str]]) -> None:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+def _print_rich(heading: list[str], rows: list[list[str]]) -> None:
+    # Loaded where it is seen: it takes longer than most commands.
+    from rich.console import Console  # noqa: PLC0415  # see above
+    from rich.table import Table  # noqa: PLC0415  # see above
+    from rich.text import Text  # noqa: PLC0415  # see above
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in heading:
+        table.add_column(name, overflow="fold")
+    for row in rows:
+        # As text: what users call themselves is no markup.
+        table.add_row(*(Text(cell) for cell in row))
+    Console().print(table)
