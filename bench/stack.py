@@ -39,6 +39,7 @@ class Running:
     """Hold a server process and a channel to it."""
 
     pid: int
+    port: int
     channel: grpc.aio.Channel
     stub: AuthServiceAsyncStub
 
@@ -52,14 +53,14 @@ class Stack:
 
     @classmethod
     @asynccontextmanager
-    async def open(cls) -> AsyncIterator[Stack]:
+    async def open(cls, accounts: int = ACCOUNTS) -> AsyncIterator[Stack]:
         """Start Postgres in a folder that is removed afterwards, and put the accounts in."""
         with tempfile.TemporaryDirectory(prefix="authsvc-bench-") as folder:
             postgres = EmbeddedPostgres(Path(folder) / "postgres", durable=True)
             await asyncio.to_thread(postgres.start)
             try:
                 stack = cls(_environment(postgres.dsn()))
-                await stack._fill()
+                await stack._fill(accounts)
                 yield stack
             finally:
                 await asyncio.to_thread(postgres.stop)
@@ -81,19 +82,19 @@ class Stack:
             if not port:
                 raise SystemExit(f"the server ended with status {process.wait()} instead of listening")
             async with grpc.aio.insecure_channel(f"127.0.0.1:{int(port)}") as channel:
-                yield Running(process.pid, channel, AuthServiceStub(channel))
+                yield Running(process.pid, int(port), channel, AuthServiceStub(channel))
         finally:
             process.terminate()
             await asyncio.to_thread(process.communicate)
 
-    async def _fill(self) -> None:
+    async def _fill(self, accounts: int) -> None:
         database = await Database.open(self.settings.database, size=2)
         clock = SystemClock()
         await migrate(database, read_migrations(), clock)
         # One hash for all: verifying it costs the same, making 300 takes ten seconds.
         hash_ = make_hash(self.settings.passwords)
         async with database.transaction() as transaction:
-            for number in range(ACCOUNTS):
+            for number in range(accounts):
                 user_id = new_id()
                 await users.insert(
                     transaction,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from authsvc.cli.admin import accounts, groups, mail, users
+from authsvc.cli.admin import accounts, groups, mail, transfer, users
 
 
 @click.group
@@ -16,6 +16,6 @@ def command() -> None:
     """
 
 
-for _family in (users, accounts, groups, mail):
+for _family in (users, accounts, groups, mail, transfer):
     for _command in _family.COMMANDS:
         command.add_command(_command)

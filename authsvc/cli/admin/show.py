@@ -26,6 +26,11 @@ class Show:
     def __init__(self, *, as_json: bool) -> None:
         self._is_json = as_json
 
+    @property
+    def is_json(self) -> bool:
+        """Tell whether a program reads what is printed."""
+        return self._is_json
+
     def user(self, response: Any) -> None:
         """Print the user of a response."""
         if not self._as_json(response):

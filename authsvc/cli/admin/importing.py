@@ -1,0 +1,134 @@
+"""A file on its way to ImportUsers."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections.abc import Iterator
+from pathlib import Path
+
+import grpc
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+from authsvc.cli.admin.connection import TIMEOUT_SECONDS, Admin, reason_of
+from authsvc.cli.admin.user_files import Format, read_rows
+from authsvc.cli.admin.user_form import FormError
+from authsvc.cli.failures import Failed
+from authsvc.v1.admin_service_pb2_grpc import AdminServiceStub
+from authsvc.v1.import_users_pb2 import (
+    ImportBatch,
+    ImportOptions,
+    ImportRow,
+    ImportUsersRequest,
+    ImportUsersResponse,
+    UnreadableRow,
+)
+from authsvc.v1.user_record_pb2 import UserRecord
+
+# Below the largest message that a server takes unless it is told otherwise.
+BATCH_BYTES = 60_000
+BATCH_ROWS = 500
+_TOO_LARGE = UnreadableRow(rule="SIZE", description=f"must have at most {BATCH_BYTES} bytes")
+
+
+class Import:
+    """Send one file."""
+
+    def __init__(
+        self, admin: Admin, path: Path, kind: str, *, dry_run: bool, create_groups: bool, import_id: str | None
+    ) -> None:
+        self._admin = admin
+        self._path = path
+        self._kind = Format(kind)
+        with path.open("rb") as file:
+            self._digest = hashlib.file_digest(file, "sha256").hexdigest()
+        self._options = ImportOptions(
+            import_id=import_id or self._digest[:32],
+            source=f"sha256:{self._digest}",
+            dry_run=dry_run,
+            create_groups=create_groups,
+        )
+
+    def run(self, *, resume: bool) -> ImportUsersResponse:
+        """Send what was not sent before, and return the report.
+
+        Raises:
+            Failed: with the reason, and how far the import got.
+        """
+        next_row = 1
+        if not self._options.dry_run:
+            next_row = self._send(iter(()), timeout=TIMEOUT_SECONDS).next_row
+            if next_row > 1 and not resume:
+                raise Failed(
+                    f"{self._path}: the rows before {next_row} are imported: --resume goes on behind them, "
+                    "--import-id NAME begins anew"
+                )
+        try:
+            with self._path.open("rb") as content, _progress() as progress:
+                # utf-8-sig: spreadsheets begin a file with a byte order mark.
+                file = io.TextIOWrapper(content, encoding="utf-8-sig", errors="surrogateescape", newline="")
+                task = progress.add_task(self._path.name, total=self._path.stat().st_size, rows=0)
+                rows = read_rows(file, self._kind)
+
+                def batches() -> Iterator[ImportBatch]:
+                    for batch in self._batches(rows, next_row):
+                        yield batch
+                        progress.update(task, completed=content.tell(), rows=batch.first_row + len(batch.rows) - 1)
+
+                return self._send(batches(), timeout=None)
+        except FormError as error:
+            raise Failed(f"{self._path}: {error}") from error
+        except OSError as error:
+            raise Failed(f"{self._path}: {error.strerror}") from error
+
+    def _send(self, batches: Iterator[ImportBatch], *, timeout: float | None) -> ImportUsersResponse:
+        faults: list[OSError] = []
+
+        def messages() -> Iterator[ImportUsersRequest]:
+            yield ImportUsersRequest(options=self._options)
+            try:
+                for batch in batches:
+                    yield ImportUsersRequest(batch=batch)
+            except OSError as error:
+                # In a thread of gRPC's, where nobody could catch it.
+                faults.append(error)
+
+        send = AdminServiceStub(self._admin.channel).ImportUsers
+        try:
+            response: ImportUsersResponse = send(messages(), metadata=self._admin.metadata, timeout=timeout)
+        except grpc.RpcError as error:
+            again = "" if self._options.dry_run else "; --resume goes on where it stopped"
+            raise Failed(reason_of(error) + again) from error
+        if faults:
+            raise faults[0]
+        return response
+
+    def _batches(self, rows: Iterator[UserRecord | UnreadableRow], next_row: int) -> Iterator[ImportBatch]:
+        batch, size = ImportBatch(first_row=next_row), 0
+        for number, row in enumerate(rows, start=1):
+            if number < next_row:
+                continue
+            sent = ImportRow(unreadable=row) if isinstance(row, UnreadableRow) else ImportRow(user=row)
+            if sent.ByteSize() > BATCH_BYTES - 100:
+                sent = ImportRow(unreadable=_TOO_LARGE)
+            if batch.rows and (len(batch.rows) == BATCH_ROWS or size + sent.ByteSize() > BATCH_BYTES):
+                yield batch
+                batch, size = ImportBatch(first_row=number), 0
+            batch.rows.append(sent)
+            # With its tag and its length.
+            size += sent.ByteSize() + 4
+        if batch.rows:
+            yield batch
+
+
+def _progress() -> Progress:
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TaskProgressColumn(),
+        TextColumn("{task.fields[rows]} rows"),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+        disable=not Console(stderr=True).is_terminal,
+    )

@@ -1,0 +1,176 @@
+"""An account as an object of JSON: the names are those of the proto, what has its default is left out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from authsvc.v1.auth_service_pb2 import UserStatus
+from authsvc.v1.code_delivery_pb2 import DeliveryMedium
+from authsvc.v1.import_users_pb2 import UnreadableRow
+from authsvc.v1.mfa_type_pb2 import MfaType
+from authsvc.v1.user_record_pb2 import TotpRecord, UserRecord
+
+TEXTS = ("username", "user_id", "password_hash")
+FLAGS = ("disabled", "email_verified", "phone_number_verified", "totp_mfa", "sms_mfa", "email_mfa")
+TIMES = ("created_at", "updated_at", "password_expires_at")
+ENUMS = {
+    "status": (UserStatus, "USER_STATUS_"),
+    "preferred_mfa": (MfaType, "MFA_TYPE_"),
+    "password_recovered_by": (DeliveryMedium, "DELIVERY_MEDIUM_"),
+}
+# The order in which they are written.
+FIELDS = (
+    "username",
+    "user_id",
+    "status",
+    "disabled",
+    "attributes",
+    "email_verified",
+    "phone_number_verified",
+    "created_at",
+    "updated_at",
+    "totp_mfa",
+    "sms_mfa",
+    "email_mfa",
+    "preferred_mfa",
+    "groups",
+    "password_hash",
+    "password_expires_at",
+    "password_recovered_by",
+    "totp_devices",
+)
+
+
+class FormError(ValueError):
+    """Say which field of an object is not what it must be, without its value."""
+
+    def __init__(self, field: str, rule: str, description: str) -> None:
+        super().__init__(description)
+        self.row = UnreadableRow(field=field[:128], rule=rule, description=description)
+
+
+def to_record(form: Any) -> UserRecord:
+    """Read an account; null is the same as left out.
+
+    Raises:
+        FormError: a field is unknown or of another type; whether its value is good is the server's to say.
+    """
+    _require(isinstance(form, dict), "", "TYPE", "must be an object")
+    given: dict[str, Any] = {name: value for name, value in form.items() if value is not None}
+    for name in given:
+        _require(name in _READERS, name, "UNKNOWN_FIELD", "must be a field of an account")
+    return UserRecord(**{name: _READERS[name](name, value) for name, value in given.items()})
+
+
+def to_form(user: UserRecord) -> dict[str, Any]:
+    """Return an account as an object, its fields in one order and its attributes by name."""
+    form: dict[str, Any] = {name: value for name in TEXTS if (value := getattr(user, name))}
+    form |= {name: True for name in FLAGS if name != "totp_mfa" and getattr(user, name)}
+    if user.HasField("totp_mfa"):
+        form["totp_mfa"] = user.totp_mfa
+    form |= {name: _time(getattr(user, name)) for name in TIMES if user.HasField(name)}  # type: ignore[arg-type]  # the stub wants literals
+    for name, (enum, prefix) in ENUMS.items():
+        if value := getattr(user, name):
+            form[name] = enum.Name(value).removeprefix(prefix)
+    if user.attributes:
+        form["attributes"] = {name: user.attributes[name] for name in sorted(user.attributes)}
+    if user.groups:
+        form["groups"] = list(user.groups)
+    if user.totp_devices:
+        form["totp_devices"] = [_device(device) for device in user.totp_devices]
+    return {name: form[name] for name in FIELDS if name in form}
+
+
+def _device(device: TotpRecord) -> dict[str, str]:
+    form = {"secret": device.secret}
+    if device.friendly_name:
+        form["friendly_name"] = device.friendly_name
+    if device.HasField("verified_at"):
+        form["verified_at"] = _time(device.verified_at)
+    return form
+
+
+def _time(time: Timestamp) -> str:
+    return time.ToDatetime(UTC).isoformat().replace("+00:00", "Z")
+
+
+def _require(holds: bool, field: str, rule: str, description: str) -> None:
+    if not holds:
+        raise FormError(field, rule, description)
+
+
+def _read_text(name: str, value: Any) -> str:
+    _require(isinstance(value, str), name, "TYPE", "must be text")
+    return str(value)
+
+
+def _read_flag(name: str, value: Any) -> bool:
+    _require(isinstance(value, bool), name, "TYPE", "must be true or false")
+    return bool(value)
+
+
+def _read_time(name: str, value: Any) -> Timestamp:
+    time = Timestamp()
+    try:
+        read = datetime.fromisoformat(_read_text(name, value))
+        _require(read.tzinfo is not None, name, "TIME", "must tell its offset from UTC")
+        time.FromDatetime(read)
+    except FormError:
+        raise
+    except (ValueError, OverflowError) as error:
+        raise FormError(name, "TIME", "must be a time like 2019-05-17T08:30:00Z") from error
+    return time
+
+
+def _read_enum(name: str, value: Any) -> int:
+    enum, prefix = ENUMS[name]
+    try:
+        return int(enum.Value(prefix + _read_text(name, value)))
+    except FormError:
+        raise
+    except ValueError as error:
+        raise FormError(name, "UNKNOWN", "must be a known value") from error
+
+
+def _read_attributes(name: str, value: Any) -> dict[str, str]:
+    is_map = isinstance(value, dict) and all(isinstance(each, str) for each in value.values())
+    _require(is_map, name, "TYPE", "must be an object of texts")
+    return dict(value)
+
+
+def _read_groups(name: str, value: Any) -> list[str]:
+    is_list = isinstance(value, list) and all(isinstance(each, str) for each in value)
+    _require(is_list, name, "TYPE", "must be a list of texts")
+    return list(value)
+
+
+def _read_devices(name: str, value: Any) -> list[TotpRecord]:
+    _require(isinstance(value, list), name, "TYPE", "must be a list of objects")
+    return [_read_device(f"{name}[{index}]", each) for index, each in enumerate(value)]
+
+
+def _read_device(name: str, value: Any) -> TotpRecord:
+    _require(isinstance(value, Mapping), name, "TYPE", "must be an object")
+    given = {key: each for key, each in value.items() if each is not None}
+    known = given.keys() <= {"secret", "friendly_name", "verified_at"}
+    _require(known, name, "UNKNOWN_FIELD", "must have secret, friendly_name and verified_at only")
+    return TotpRecord(
+        secret=_read_text(f"{name}.secret", given.get("secret", "")),
+        friendly_name=_read_text(f"{name}.friendly_name", given.get("friendly_name", "")),
+        verified_at=_read_time(f"{name}.verified_at", given["verified_at"]) if "verified_at" in given else None,
+    )
+
+
+_READERS: dict[str, Callable[[str, Any], Any]] = {
+    **dict.fromkeys(TEXTS, _read_text),
+    **dict.fromkeys(FLAGS, _read_flag),
+    **dict.fromkeys(TIMES, _read_time),
+    **dict.fromkeys(ENUMS, _read_enum),
+    "attributes": _read_attributes,
+    "groups": _read_groups,
+    "totp_devices": _read_devices,
+}
