@@ -225,6 +225,7 @@ update users u
        select from users other
         where other.email_key = u.email_key
           and other.email_verified_at is not null
+          and other.user_id <> u.user_id
    )
 returning u.user_id
 """

@@ -13,7 +13,7 @@ from authsvc.v1 import admin_service_pb2 as pb
 from authsvc.v1 import auth_service_pb2 as auth
 from tests.admin.operator import TEMPORARY, Operator, events_of
 from tests.mail.reading import text_of
-from tests.rpc.calls import NEW_PASSWORD, settle, step_of
+from tests.rpc.calls import NEW_PASSWORD, confirm, settle, step_of
 from tests.rpc.conftest import Run
 from tests.service import PASSWORD, Service, fails
 
@@ -173,3 +173,12 @@ async def test_a_name_that_nobody_confirmed_in_time_is_free(service: Service, op
     assert made.attributes["email"] == "countess@example.com"
     async with fails("NOT_AUTHORIZED"):
         await service.sign_in(password=PASSWORD)
+
+
+async def test_vouching_for_an_address_leaves_its_code_good(service: Service, operator: Operator) -> None:
+    """Who signed up can still confirm with the code of the mail after an operator has verified the address."""
+    await service.sign_up("ada")
+    code = await service.code("ada@example.com")
+    await operator.update("ada", email_verified=True)
+    await confirm(service, "ada", code)
+    assert (await operator.get("ada")).status == auth.USER_STATUS_CONFIRMED
