@@ -103,6 +103,11 @@ class Settings(Section):
                 "attributes.custom: names are `custom:` and 1 to 64 letters, digits, `_`, `.` or `-`",
             ),
             (
+                self.accounts.sign_in_by_email and not self.accounts.confirm_sign_up,
+                "accounts.sign_in_by_email needs accounts.confirm_sign_up: an address that was never verified signs "
+                "nobody in",
+            ),
+            (
                 not all(
                     name in self.attributes.custom and self.attributes.custom[name].user_may_write
                     for name in self.accounts.required_attributes

@@ -95,14 +95,17 @@ class SignUpRequest(_message.Message):
     ATTRIBUTES_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     username: _builtins.str
-    """1–128 characters after RFC 8265 UsernameCaseMapped; letter case and width don't distinguish names. No `@`."""
+    """1–128 characters after RFC 8265 UsernameCaseMapped; letter case and width don't distinguish names. No `@`, unless the
+    settings let users sign in by e-mail: then it may be the account's own address, the `email` attribute may be left out, and
+    the account's username is its user_id.
+    """
     password: _builtins.str
     """RFC 8265 OpaqueString, 8–256 characters where MFA is required, else 15–256; not a common one, without the username and
     without words of the e-mail address, of three characters and more.
     """
     request_id: _builtins.str
     """Optional, 16–64 characters of `A-Z a-z 0-9 . _ -`, best a UUID made for this sign-up: a retry with the same one and the
-    same username gets the same answer, and no second mail.
+    same username gets the same answer, and no second mail. With another username it is INVALID_FIELDS.
     """
     @_builtins.property
     def attributes(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
@@ -166,7 +169,7 @@ class ConfirmSignUpRequest(_message.Message):
     USERNAME_FIELD_NUMBER: _builtins.int
     CONFIRMATION_CODE_FIELD_NUMBER: _builtins.int
     username: _builtins.str
-    """The username, in any letter case."""
+    """The username, in any letter case; or the e-mail address, where the settings let users sign in by it."""
     confirmation_code: _builtins.str
     """The code of the latest mail; 6 digits."""
     def __init__(
@@ -215,7 +218,7 @@ class ResendSignUpCodeRequest(_message.Message):
 
     USERNAME_FIELD_NUMBER: _builtins.int
     username: _builtins.str
-    """The username, in any letter case."""
+    """The username, in any letter case; or the e-mail address, where the settings let users sign in by it."""
     def __init__(
         self,
         *,
@@ -262,7 +265,7 @@ class SignInRequest(_message.Message):
     USERNAME_FIELD_NUMBER: _builtins.int
     PASSWORD_FIELD_NUMBER: _builtins.int
     username: _builtins.str
-    """The username, in any letter case."""
+    """The username, in any letter case; or the e-mail address, where the settings let users sign in by it."""
     password: _builtins.str
     """The password."""
     def __init__(
@@ -915,7 +918,7 @@ class ResetPasswordRequest(_message.Message):
 
     USERNAME_FIELD_NUMBER: _builtins.int
     username: _builtins.str
-    """The username, in any letter case."""
+    """The username, in any letter case; or the e-mail address, where the settings let users sign in by it."""
     def __init__(
         self,
         *,
@@ -963,7 +966,7 @@ class ConfirmResetPasswordRequest(_message.Message):
     CONFIRMATION_CODE_FIELD_NUMBER: _builtins.int
     NEW_PASSWORD_FIELD_NUMBER: _builtins.int
     username: _builtins.str
-    """The username, in any letter case."""
+    """The username, in any letter case; or the e-mail address, where the settings let users sign in by it."""
     confirmation_code: _builtins.str
     """The latest code; 8 digits."""
     new_password: _builtins.str

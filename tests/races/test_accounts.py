@@ -136,3 +136,22 @@ async def test_reset_codes_asked_for_and_used(arena: Arena, name: str) -> None:
             asked = tasks.create_task(at_once([asking.stub.ResetPassword(ask) for _ in range(4)]))
         assert set(reasons(used.result())) <= {"CODE_EXPIRED"}
         assert reasons(asked.result()) == []
+
+
+async def test_one_request_asked_for_at_once(arena: Arena, name: str) -> None:
+    """One sign-up is asked for twenty times at once with its request id: one account, one mail, one answer to all."""
+
+    async def ask(client: Client, _number: int) -> str:
+        attributes = {"email": f"{name}@example.com"}
+        request = pb.SignUpRequest(
+            username=name, password=PASSWORD, attributes=attributes, request_id=f"request-of-{name}"
+        )
+        made = await client.stub.SignUp(request)
+        return f"{made.user_id} {made.next_step}"
+
+    outcomes = await arena.race(ROUNDS, ask)
+    assert not reasons(outcomes)
+    assert len(set(succeeded(outcomes))) == 1
+    assert await arena.subjects(name) == ["Your verification code"]
+    async with arena.database() as connection:
+        assert await connection.fetchval("select count(*) from users where username_key = $1", name) == 1

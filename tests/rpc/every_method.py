@@ -24,6 +24,9 @@ ADMIN_SERVICE = admin_service_pb2.DESCRIPTOR.services_by_name["AdminService"]
 # Reasons that no request can be the cause of.
 OUR_FAULTS = {"INTERNAL", "DATABASE_UNAVAILABLE", "CONFLICT", "OVERLOADED", "DEADLINE_EXCEEDED"}
 
+# Methods that end the bearer's own session.
+ENDING = ("SignOut", "DeleteUser")
+
 Metadata = Sequence[tuple[str, str]]
 
 
@@ -67,8 +70,8 @@ class Method:
 
 
 def methods() -> list[Method]:
-    """Return every method; that which ends the bearer's own session comes last."""
-    return sorted((Method(each) for each in SERVICE.methods), key=lambda method: str(method) == "SignOut")
+    """Return every method; those that end the bearer's own session come last."""
+    return sorted((Method(each) for each in SERVICE.methods), key=lambda method: str(method) in ENDING)
 
 
 def admin_methods() -> list[Method]:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import jwt
 
+from authsvc.store.db import Database
 from authsvc.v1 import auth_service_pb2 as pb
+from tests.rpc.attribute_calls import confirm_attribute, remove_attributes, set_attributes
 from tests.rpc.calls import NEW_PASSWORD, confirm, resend, reset, step_of, wrong
 from tests.rpc.conftest import Run
 from tests.service import PASSWORD, Service, fails
@@ -125,3 +127,62 @@ async def test_addresses_are_no_usernames_unless_the_settings_say_so(service: Se
     async with fails("INVALID_FIELDS") as failures:
         await service.sign_in(ADDRESS)
     assert failures[0].violations == [("username", "AT_SIGN")]
+
+
+async def test_tries_by_both_names_are_counted_together(run: Run) -> None:
+    """Who guesses by username and by address has no more tries than by one of them."""
+    async with run(accounts=BY_EMAIL) as service:
+        await service.confirmed("ada")
+        for login in ("ada", ADDRESS, "ada", ADDRESS, "ada"):
+            async with fails("NOT_AUTHORIZED"):
+                await service.sign_in(login, password="Not-the-password-7")
+        for login in ("ada", ADDRESS):
+            async with fails("LIMIT_EXCEEDED"):
+                await service.sign_in(login)
+
+
+async def test_unknown_address_is_locked_like_a_known_one(run: Run) -> None:
+    """The fifth wrong password locks an address, whether an account has it or not."""
+    async with run(accounts=BY_EMAIL) as service:
+        for _ in range(5):
+            async with fails("NOT_AUTHORIZED"):
+                await service.sign_in(ADDRESS)
+        async with fails("LIMIT_EXCEEDED"):
+            await service.sign_in("ADA@example.com")
+
+
+async def test_new_address_is_the_new_name(run: Run) -> None:
+    """After a change of the address its user signs in by the new one, and no more by the former."""
+    async with run(accounts=BY_EMAIL) as service:
+        await sign_up_by_email(service)
+        await confirm(service, ADDRESS, await service.code(ADDRESS))
+        tokens = (await service.sign_in(ADDRESS)).tokens
+        before = service.catcher.last_number()
+        await set_attributes(service, tokens, email="new@example.com")
+        async with fails("NOT_AUTHORIZED"):
+            await service.sign_in("new@example.com")
+        await confirm_attribute(service, tokens, "email", await service.code("new@example.com", after=before))
+        assert step_of(await service.sign_in("new@example.com")) == "DONE"
+        async with fails("NOT_AUTHORIZED"):
+            await service.sign_in(ADDRESS)
+
+
+async def test_address_that_is_the_name_stays(run: Run) -> None:
+    """Who signs in by an address can't remove it, even where no address is required."""
+    async with run(accounts=BY_EMAIL) as service:
+        await sign_up_by_email(service)
+        await confirm(service, ADDRESS, await service.code(ADDRESS))
+    async with run(accounts={**BY_EMAIL, "confirm_sign_up": False}) as service:
+        tokens = (await service.sign_in(ADDRESS)).tokens
+        async with fails("INVALID_FIELDS") as failures:
+            await remove_attributes(service, tokens, "email")
+        assert failures[0].violations == [("names[0]", "SIGN_IN_NAME")]
+
+
+async def test_sign_up_by_an_address_is_repeated(run: Run, database: Database) -> None:
+    """A repeat with the same request id and address gets the same answer and makes no second account."""
+    async with run(accounts=BY_EMAIL) as service:
+        request = pb.SignUpRequest(username=ADDRESS, password=PASSWORD, request_id="a-request-of-adas")
+        first = await service.stub.SignUp(request)
+        assert await service.stub.SignUp(request) == first
+        assert await database.fetchval("select count(*) from users") == 1
