@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from authsvc.clock import Clock
-from authsvc.config import MfaMode, MfaType, Settings
+from authsvc.config import MfaType, Settings
 from authsvc.core import factors
 from authsvc.core.audit import AuditKind
 from authsvc.core.custom_challenge import ChallengeState
@@ -80,7 +80,6 @@ class Answers:
         self._new_passwords = new_passwords
         self._notices = notices
         self._allowed = frozenset(settings.accounts.mfa_types)
-        self._mfa = settings.accounts.mfa
         self._max_wrong = settings.challenges.max_wrong
         self._clock = clock
 
@@ -218,7 +217,7 @@ class Answers:
         # Another sign-in may have set a factor up since: a password alone must not add a second.
         state = await factor_rows.find_state(executor, user_id=user.user_id)
         enrolled = factors.enrolled(user, has_authenticator=state.authenticators > 0)
-        if self._mfa is not MfaMode.REQUIRED or enrolled & self._allowed:
+        if enrolled & self._allowed:
             raise SessionExpired
 
     async def _consume(self, executor: Executor, challenge: Challenge, now: datetime) -> None:

@@ -106,9 +106,14 @@ async def test_an_operator_keeps_users_and_groups(terminal: Terminal) -> None:
         ["disable-user", "ada", "--yes"], ["enable-user", "ada"], ["confirm-sign-up", "ada"],
         ["sign-out-user", "ada"], ["reset-user-mfa", "ada", "--yes"], ["unlock-user", "ada"],
         ["list-user-sessions", "ada"], ["reset-user-password", "ada", "--yes"], ["get-group", "editors"],
-        ["list-groups"], ["delete-group", "editors", "--yes"], ["list-mail", "--state", "dead"],
+        ["list-groups"], ["list-auth-events", "ada"], ["list-auth-events"],
+        ["delete-group", "editors", "--yes"], ["list-mail", "--state", "dead"],
     ):  # fmt: skip
         await terminal.run(*arguments)
+    await terminal.run("delete-user", "ada", "--yes")
+    (latest, *_) = (await terminal.json("list-auth-events", "--id", user_id))["events"]
+    assert (latest["kind"], latest["actor"]) == ("AUTH_EVENT_KIND_ADMIN_DELETE_USER", "operator:ops")
+    await terminal.run("get-user", "ada", code=1)
 
 
 async def test_lists_go_on_page_by_page(terminal: Terminal) -> None:

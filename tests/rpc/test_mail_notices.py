@@ -174,7 +174,8 @@ async def test_new_address(service: Service, database: Database) -> None:
     recipient, subject, (first, if_not_you) = await reader.one()
     assert (recipient, subject) == (account.email, "Your e-mail address was changed")
     assert first == (
-        f"On {NOON} the e-mail address of the account ada was changed from this one to n***@e***. From now on mail about "
+        f"On {NOON} the e-mail address of the account ada was changed from this one to n***@e***. "
+        "From now on mail about "
         "the account goes there."
     )
     assert if_not_you.startswith(

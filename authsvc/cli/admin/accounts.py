@@ -96,6 +96,28 @@ def list_user_sessions(
     admin.show.sessions(found)
 
 
+@click.command("list-auth-events")
+@click.argument("user", required=False)
+@click.option("--id", "by_id", is_flag=True, help="USER is a user_id, and may be deleted.")
+@paged
+@connected
+def list_auth_events(
+    admin: Admin, user: str | None, by_id: bool, everything: bool, page_size: int | None, page_token: str
+) -> None:
+    """List what happened to a user's account, or to all, latest first."""
+    if by_id and user is None:
+        raise click.UsageError("--id needs USER")
+    found = admin.pages(
+        "ListAuthEvents",
+        "events",
+        everything=everything,
+        page_size=page_size,
+        page_token=page_token,
+        **({"user_id" if by_id else "username": user} if user else {}),
+    )
+    admin.show.events(found)
+
+
 COMMANDS = (
     set_user_password,
     reset_user_password,
@@ -106,4 +128,5 @@ COMMANDS = (
     reset_user_mfa,
     unlock_user,
     list_user_sessions,
+    list_auth_events,
 )

@@ -11,8 +11,10 @@ from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from authsvc.cli.tables import Row, print_fields, print_table
+from authsvc.v1.auth_event_pb2 import AuthEvent, AuthEventKind, AuthEventResult
 from authsvc.v1.auth_service_pb2 import UserStatus
 from authsvc.v1.code_delivery_pb2 import CodeDelivery
+from authsvc.v1.error_reason_pb2 import ErrorReason
 from authsvc.v1.group_pb2 import Group
 from authsvc.v1.mail_pb2 import Mail, MailState
 from authsvc.v1.mfa_type_pb2 import MfaType
@@ -63,6 +65,10 @@ class Show:
     def sessions(self, response: Any) -> None:
         """Print a list of sessions."""
         self._list(response, response.sessions, _session)
+
+    def events(self, response: Any) -> None:
+        """Print a list of events."""
+        self._list(response, response.events, _event)
 
     def mail(self, response: Any) -> None:
         """Print a list of mail."""
@@ -130,6 +136,20 @@ def _session(session: Session) -> Row:
     }
 
 
+def _event(event: AuthEvent) -> Row:
+    details = " ".join(f"{name}={value}" for name, value in sorted(event.details.items()))
+    return {
+        "created": _time(event.created_at),
+        "kind": _name(AuthEventKind, event.kind, "AUTH_EVENT_KIND_"),
+        "result": AuthEventResult.Name(event.result).removeprefix("AUTH_EVENT_RESULT_"),
+        "reason": _name(ErrorReason, event.reason, "ERROR_REASON_") if event.reason else None,
+        "username": event.username or event.user_id,
+        "actor": event.actor,
+        "client_ip": event.client_ip,
+        "details": _printable(details),
+    }
+
+
 def _mail(mail: Mail) -> Row:
     return {
         "mail_id": mail.mail_id,
@@ -140,6 +160,11 @@ def _mail(mail: Mail) -> Row:
         "attempts": str(mail.attempts),
         "last_error": _printable(mail.last_error),
     }
+
+
+def _name(kind: Any, number: int, prefix: str) -> str:
+    # A newer server has values that this client does not know.
+    return str(kind.Name(number)).removeprefix(prefix) if number in kind.values() else str(number)
 
 
 def _printable(text: str) -> str:
