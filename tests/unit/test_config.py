@@ -244,45 +244,6 @@ def test_all_faults_are_told_at_once(tmp_path: Path) -> None:
     ]
 
 
-@pytest.mark.parametrize(
-    ("environ", "rule"),
-    [
-        (
-            {"AUTHSVC_SERVER_TLS_KEY_FILE": "key.pem"},
-            "server.tls_certificate_file and server.tls_key_file must be given together",
-        ),
-        (
-            {"AUTHSVC_SERVER_TLS_CLIENT_CA_FILE": "ca.pem"},
-            "server.tls_client_ca_file needs server.tls_certificate_file",
-        ),
-        (
-            {"AUTHSVC_PASSWORDS_MAX_LENGTH": "64", "AUTHSVC_PASSWORDS_MIN_LENGTH": "65"},
-            "passwords.max_length must not be below passwords.min_length and passwords.min_length_with_mfa",
-        ),
-        ({"AUTHSVC_MAIL_CODE_MESSAGE": "Your code"}, "mail.code_message must contain {####}"),
-        ({"AUTHSVC_MAIL_CODE_SUBJECT": " "}, "mail.code_subject must not be blank"),
-        (
-            {"AUTHSVC_MAIL_SEND_TIMEOUT_SECONDS": "61"},
-            "mail.lease must be at least twice mail.send_timeout, or mails are sent twice",
-        ),
-        (
-            {"AUTHSVC_HOOKS_CHALLENGE_TLS_KEY_FILE": "key.pem"},
-            "hooks.challenge_tls_certificate_file and hooks.challenge_tls_key_file must be given together",
-        ),
-        (
-            {
-                "AUTHSVC_HOOKS_CHALLENGE_TLS_CERTIFICATE_FILE": "a.pem",
-                "AUTHSVC_HOOKS_CHALLENGE_TLS_KEY_FILE": "key.pem",
-            },
-            "hooks.challenge_tls_certificate_file needs hooks.challenge_tls_ca_file",
-        ),
-    ],
-)
-def test_settings_that_contradict_each_other_are_a_fault(environ: dict[str, str], rule: str) -> None:
-    """Each rule between settings is told in words."""
-    assert faults(environ) == [f"settings: {rule}"]
-
-
 @pytest.mark.parametrize("target", ["", "hook:50061", "hook.example:1", "192.0.2.1:50061", "[2001:db8::1]:50061"])
 def test_a_hook_is_at_a_host_and_a_port(target: str) -> None:
     """The target of the challenge hook is a host with a port, or nothing."""
@@ -296,12 +257,6 @@ def test_a_hook_is_at_nothing_else(target: str) -> None:
     """What is no host with a port is told at the start, not at the first sign-in."""
     (fault,) = faults({"AUTHSVC_HOOKS_CHALLENGE_TARGET": target})
     assert fault.startswith("AUTHSVC_HOOKS_CHALLENGE_TARGET: ")
-
-
-def test_contradictions_are_told_all_at_once() -> None:
-    """Two broken rules are two lines."""
-    environ = {"AUTHSVC_MAIL_CODE_MESSAGE": "Your code", "AUTHSVC_SERVER_TLS_KEY_FILE": "key.pem"}
-    assert len(faults(environ)) == 2
 
 
 def test_secret_is_neither_in_faults_nor_in_reprs(tmp_path: Path) -> None:
