@@ -24,6 +24,7 @@ from authsvc.dev.postgres import EmbeddedPostgres
 from authsvc.store.db import Database
 from authsvc.store.migrate import migrate, read_migrations
 from authsvc.v1 import auth_service_pb2 as pb
+from authsvc.v1.mfa_preference_pb2 import MFA_PREFERENCE_ENABLED
 from tests.client import Client, at_once
 from tests.processes import COMMAND, ServerProcess, environment, free_port, serving
 from tests.service import PASSWORD, Failure
@@ -58,6 +59,24 @@ async def call_everything(server: ServerProcess, metadata: list[tuple[str, str]]
             pb.UpdatePasswordRequest(previous_password=PASSWORD, proposed_password=f"{PASSWORD}-new"),
             metadata=metadata,
         ),
+        stub.ResendSignInCode(pb.ResendSignInCodeRequest(session=HANDLE)),
+        stub.FetchMfaPreference(pb.FetchMfaPreferenceRequest(), metadata=metadata),
+        stub.UpdateMfaPreference(pb.UpdateMfaPreferenceRequest(totp=MFA_PREFERENCE_ENABLED), metadata=metadata),
+        stub.ListTotpDevices(pb.ListTotpDevicesRequest(), metadata=metadata),
+        stub.RemoveTotpDevice(pb.RemoveTotpDeviceRequest(device_id=str(uuid.uuid4())), metadata=metadata),
+        stub.GenerateRecoveryCodes(pb.GenerateRecoveryCodesRequest(), metadata=metadata),
+        stub.FetchUserAttributes(pb.FetchUserAttributesRequest(), metadata=metadata),
+        stub.UpdateUserAttributes(pb.UpdateUserAttributesRequest(attributes={"name": "Eve"}), metadata=metadata),
+        stub.DeleteUserAttributes(pb.DeleteUserAttributesRequest(names=["name"]), metadata=metadata),
+        stub.SendUserAttributeVerificationCode(
+            pb.SendUserAttributeVerificationCodeRequest(name="email"), metadata=metadata
+        ),
+        stub.ConfirmUserAttribute(
+            pb.ConfirmUserAttributeRequest(name="email", confirmation_code="123456"), metadata=metadata
+        ),
+        stub.Reauthenticate(pb.ReauthenticateRequest(password=PASSWORD), metadata=metadata),
+        stub.DeleteUser(pb.DeleteUserRequest(), metadata=metadata),
+        stub.ListAuthEvents(pb.ListAuthEventsRequest(), metadata=metadata),
     ]
     assert len(calls) == len(pb.DESCRIPTOR.services_by_name["AuthService"].methods)
     return await at_once(calls)
