@@ -63,7 +63,8 @@ class Passwords:
         await self._codes.spend_send(CodePurpose.RESET_PASSWORD, username_key)
         now = self._clock.now()
         async with self._database.transaction() as transaction:
-            user = await users.find(transaction, username_key=username_key)
+            # A change of the address comes before as a whole, or ends this code: none must live on at a former address.
+            user = await users.lock_name(transaction, username_key=username_key)
             medium = await self._recovery_medium(transaction, user)
             await self._codes.issue(
                 transaction,

@@ -216,6 +216,22 @@ async def lock(executor: Executor, *, user_id: UUID) -> User | None:
     return None if row is None else User(**row)
 
 
+LOCK_NAME = """
+select user_id, username, username_key, status, email, email_key, email_verified_at, attributes, created_at,
+       reserved_until, disabled_at, totp_mfa, sms_mfa, email_mfa, preferred_mfa, phone_verified_at, pending_email,
+       pending_email_key, pending_phone_number, updated_at
+  from users
+ where username_key = $1
+   for update
+"""
+
+
+async def lock_name(executor: Executor, *, username_key: str) -> User | None:
+    """Find an account by the key of its name, and hold its row like `lock`."""
+    row = await executor.fetchrow(LOCK_NAME, username_key)
+    return None if row is None else User(**row)
+
+
 CONFIRM = """
 update users u
    set status = 'CONFIRMED', email_verified_at = $2, reserved_until = null

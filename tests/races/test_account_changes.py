@@ -18,6 +18,11 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 WAYS = 50
 # So many tries at one code are compared at all.
 COMPARED = int(LOOSE["CODES_MAX_WRONG"])
+# Makes whoever issues such a code wait until it is known whether there is one.
+RESET_CODE = """
+insert into codes (username_key, purpose, digest, created_at, expires_at)
+values ($1, 'RESET_PASSWORD', '', timestamptz 'epoch', timestamptz 'epoch')
+"""
 USERS = "select from users where username_key = any($1::text[]) for update"
 
 
@@ -54,6 +59,22 @@ async def test_code_of_a_new_address(arena: Arena, name: str) -> None:
     assert Counter(reasons(outcomes)) == {"CODE_EXPIRED": WAYS - 1}
     assert await addresses(arena, user) == [email_of(f"{name}new")]
     assert (await arena.subjects(name)).count("Your e-mail address was changed") == 1
+
+
+async def test_reset_code_against_a_change_of_the_address(arena: Arena, name: str) -> None:
+    """A reset code is on its way to the address that is being replaced: it is over with the change."""
+    user = await arena.client.enrolled(name)
+    code = await ask_for(arena, user, f"{name}new")
+    resetting, changing = arena.clients
+    async with asyncio.TaskGroup() as tasks, gate(arena.dsn, RESET_CODE, name) as closed:
+        tasks.create_task(at_once([resetting.stub.ResetPassword(pb.ResetPasswordRequest(username=name))]))
+        await closed.wait_for(1)
+        tasks.create_task(confirm(changing, user, code))
+        await closed.wait_for(2)
+    assert await addresses(arena, user) == [email_of(f"{name}new")]
+    async with arena.database() as connection:
+        left = "select count(*) from codes where username_key = $1 and purpose = 'RESET_PASSWORD'"
+        assert await connection.fetchval(left, name) == 0
 
 
 async def test_one_address_for_two(arena: Arena, name: str) -> None:
