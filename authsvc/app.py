@@ -205,7 +205,7 @@ class App:
                     deletion,
                     settings.accounts,
                 ),
-                attributes=AttributeAdmin(notices, changes, settings),
+                attributes=AttributeAdmin(codes, notices, changes, settings),
                 users=UserList(database, ring),
                 groups=Groups(database, ring, audit, clock),
                 mail=MailQueue(database, ring, audit, clock),

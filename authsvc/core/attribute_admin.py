@@ -9,13 +9,14 @@ from datetime import datetime
 from authsvc.config import Settings
 from authsvc.core.attributes import STANDARD, parse_attributes
 from authsvc.core.audit import AuditKind
-from authsvc.core.changes import Changes
+from authsvc.core.changes import Change, Changes
+from authsvc.core.mail_codes import CodePurpose, MailCodes
 from authsvc.core.names import mask_email
 from authsvc.core.notices import MailKind, Notices
 from authsvc.core.operators import Operator
 from authsvc.core.user_list import UserRef
 from authsvc.errors import EmailExists, InvalidFields, Violation
-from authsvc.store import user_admin
+from authsvc.store import challenges, user_admin
 
 EMAIL = "email"
 PHONE_NUMBER = "phone_number"
@@ -37,7 +38,8 @@ class AttributeChange:
 class AttributeAdmin:
     """Change attributes for operators."""
 
-    def __init__(self, notices: Notices, changes: Changes, settings: Settings) -> None:
+    def __init__(self, codes: MailCodes, notices: Notices, changes: Changes, settings: Settings) -> None:
+        self._codes = codes
         self._notices = notices
         self._changes = changes
         self._settings = settings.accounts
@@ -85,9 +87,21 @@ class AttributeAdmin:
                 now=now,
             ):
                 raise EmailExists
+            await self._end_what_was_sent(held, has_email=email_key == user.email_key, has_number=same_number)
             if email_key != user.email_key:
                 masked = mask_email(email) if email else ""
                 await self._notices.tell(held.executor, MailKind.EMAIL_CHANGED, user, now=now, new_email=masked)
+
+    async def _end_what_was_sent(self, held: Change, *, has_email: bool, has_number: bool) -> None:
+        """End codes on their way to what is the account's no longer: whoever reads them may be why it was changed."""
+        if has_email and has_number:
+            return
+        purposes = [CodePurpose.RESET_PASSWORD]
+        purposes += [] if has_email else [CodePurpose.SIGN_UP, CodePurpose.VERIFY_EMAIL]
+        purposes += [] if has_number else [CodePurpose.VERIFY_PHONE]
+        await self._codes.drop(held.executor, held.user.username_key, *purposes)
+        # Among half-done sign-ins are those that wait for a code.
+        await challenges.delete_of_user(held.executor, user_id=held.user.user_id)
 
     def _violations_of_removal(self, change: AttributeChange) -> list[Violation]:
         found = []
