@@ -200,6 +200,7 @@ async def test_new_password(arena: Arena, name: str) -> None:
             await arena.client.sign_in(name, password)
 
 
+@pytest.mark.serial  # two more servers, whose connections would add to those of the other races
 async def test_custom_answer(puzzling: Arena, name: str) -> None:
     """The right answer to a custom challenge, given many times at once, leads on once: in each round."""
     await puzzling.client.confirmed(name)
@@ -220,6 +221,7 @@ async def test_custom_answer(puzzling: Arena, name: str) -> None:
         assert await connection.fetchval(query, name) == 1
 
 
+@pytest.mark.serial  # two more servers, whose connections would add to those of the other races
 async def test_wrong_custom_answers(puzzling: Arena, name: str) -> None:
     """Of many wrong answers at once each is counted before the hook hears it, and no more are heard than may be."""
     await puzzling.client.confirmed(name)
