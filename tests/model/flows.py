@@ -177,14 +177,15 @@ class Model(SignIns):
         self.forget(account, PASSWORD)
 
     def require_reset(self, account: Account) -> ResetCode | None:
-        """ResetUserPassword: the code that is mailed to a verified address, None if none is."""
+        """ResetUserPassword: the code that is sent, None if none is."""
         if account.status not in ("CONFIRMED", "RESET_REQUIRED"):
             raise Refused("INVALID_FIELDS")
         account.status = "RESET_REQUIRED"
         account.end_all()
-        if not account.email_verified or account.is_disabled:
+        medium = self.recovery_medium(account)
+        if medium is None or account.is_disabled:
             return None
-        self._replace_reset(account, ResetCode(EMAIL, self.now + RESET_LIFE))
+        self._replace_reset(account, ResetCode(medium, self.now + RESET_LIFE))
         return account.reset
 
     def reset_mfa(self, account: Account) -> None:

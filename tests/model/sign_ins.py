@@ -159,13 +159,16 @@ class SignIns(Rules):
     def reset_password(self, account: Account) -> ResetCode | None:
         """ResetPassword: the code that is sent, None if none is. Answered alike for every name."""
         self.spend_send(account, RESET_CODE)
-        verified = {EMAIL: account.email_verified, SMS: bool(account.phone) and account.phone_verified}
-        asked = account.enrolled & self.kinds
-        # Not over a medium that is all there is to prove beside the password.
-        medium = next((each for each, is_verified in verified.items() if is_verified and asked != {each}), None)
+        medium = self.recovery_medium(account)
         is_sent = medium is not None and account.username in self.accounts and not account.is_disabled
         self._replace_reset(account, ResetCode(medium or EMAIL, self.now + RESET_LIFE))
         return account.reset if is_sent else None
+
+    def recovery_medium(self, account: Account) -> str | None:
+        """Return over what a password is recovered: not over all that there is to prove beside it."""
+        verified = {EMAIL: account.email_verified, SMS: bool(account.phone) and account.phone_verified}
+        asked = account.enrolled & self.kinds
+        return next((each for each, is_verified in verified.items() if is_verified and asked != {each}), None)
 
     def _replace_reset(self, account: Account, new: ResetCode) -> None:
         former = account.reset
