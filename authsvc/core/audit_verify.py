@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from dataclasses import dataclass, field
 
 from authsvc.core.audit_chain import event_digest, head_parts, personal_digest, pruned_parts
@@ -89,7 +89,7 @@ class _Walk:
 
 async def verify(
     database: Database, ring: KeyRing, checkpoint: Mapping[int, Mark] | None = None
-) -> AsyncIterator[ChainReport]:
+) -> AsyncGenerator[ChainReport, None]:
     """Walk all chains, a batch of events in memory at a time, and yield what came of each.
 
     Recording and pruning go on meanwhile: a chain is verified as far as it went when its walk began.

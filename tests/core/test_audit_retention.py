@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
+from authsvc.config import Settings
 from authsvc.core.audit import AuditKind
 from authsvc.core.audit_retention import AuditRetention
+from authsvc.core.audit_verify import verify
 from authsvc.crypto.sealing import KeyRing
 from authsvc.store.db import Database
 from tests.clock import TICK, FakeClock
@@ -188,3 +192,41 @@ async def test_two_prune_at_once(
     assert sum(each or 0 for each in pruned) == 3
     assert await tables(database) == ["2030_06", "2030_07", "2030_08"]
     assert await trail.faults() == []
+
+
+class Interrupted(Database):
+    """Let something else happen before the first rows are read."""
+
+    meanwhile: Callable[[], Awaitable[object]] | None = None
+
+    async def fetch(self, query: str, *args: object) -> list[Any]:
+        """Return all rows."""
+        if self.meanwhile is not None:
+            meanwhile, self.meanwhile = self.meanwhile, None
+            await meanwhile()
+        return await super().fetch(query, *args)
+
+
+async def test_pruning_during_the_walk_is_no_fault(
+    retention: AuditRetention, trail: Trail, settings: Settings, clock: FakeClock
+) -> None:
+    """A chain that is pruned between the look at its row and that at its events is walked again; a gap stays a gap."""
+    await trail.record(AuditKind.SIGN_IN)
+    go_to(clock, 2030, 4)
+    await trail.record(AuditKind.SIGN_IN, AuditKind.SIGN_OUT)
+    go_to(clock, 2030, 5)
+    number = await trail.chain()
+    database = await Interrupted.open(settings.database, size=1)
+    assert isinstance(database, Interrupted)
+    try:
+        reports = verify(database, trail.ring)
+        for _ in range(number):
+            await anext(reports)
+        database.meanwhile = lambda: retention.prune(clock.now())
+        report = await anext(reports)
+        assert (report.events, report.faults) == (2, ())
+        await trail.database.execute("delete from audit_events where sequence = 2")
+        assert await trail.faults() == ["REMOVED 2-2"]
+    finally:
+        await reports.aclose()
+        await database.close()
