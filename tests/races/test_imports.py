@@ -2,26 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable
-from contextlib import AsyncExitStack, asynccontextmanager
-from datetime import timedelta
+from collections.abc import Awaitable
 from typing import Any
 
-import grpc
 import pytest
 
-from authsvc.clock import SystemClock
-from authsvc.config import load
-from authsvc.core.audit import Audit
-from authsvc.core.operators import AdminKeys
-from authsvc.crypto.sealing import KeyRing, parse_master_keys
-from authsvc.store.db import Database
 from authsvc.v1.import_users_pb2 import ImportUsersRequest, ImportUsersResponse
-from tests.admin.operator import Operator
 from tests.admin.transfers import batch, options, record, send
 from tests.client import at_once, reasons, succeeded
 from tests.races.conftest import Arena
 from tests.races.gate import gate
+from tests.races.operators import operators
 from tests.service import PASSWORD
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -29,24 +20,6 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 WAYS = 16
 ROWS = 60
 HASH = "$pbkdf2-sha256$i=10$c2FsdA$" + "A" * 43
-
-
-@asynccontextmanager
-async def operators(arena: Arena, name: str) -> AsyncIterator[tuple[Operator, Operator]]:
-    """Lend an operator of each server."""
-    environment = arena.servers[0].environment
-    ring = KeyRing(parse_master_keys(environment["AUTHSVC_KEYS_MASTER"]))
-    database = await Database.open(load(environment).database, size=1)
-    clock = SystemClock()
-    made = await AdminKeys(database, ring, Audit(database, ring, clock), clock).create(name, timedelta(hours=1))
-    await database.close()
-    assert made is not None
-    async with AsyncExitStack() as stack:
-        channels = [
-            await stack.enter_async_context(grpc.aio.insecure_channel(f"127.0.0.1:{server.port}"))
-            for server in arena.servers
-        ]
-        yield Operator(channels[0], made[0]), Operator(channels[1], made[0])
 
 
 async def test_one_import_run_many_times_at_once(arena: Arena, name: str) -> None:
