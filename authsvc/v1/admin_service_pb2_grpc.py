@@ -250,9 +250,9 @@ class AdminServiceServicer:
     def UpdateUserAttributes(self, request, context):
         """Sets and removes attributes of a user; all of it or nothing. Idempotent.
 
-        They are in use at once, without a code. Every declared attribute may be written, also those that users may not write. A new
-        `email` or `phone_number` is unverified unless the request says otherwise, and drops a pending one; a verified address that is
-        replaced is told by mail.
+        They are in use at once, without a code. Every declared attribute may be written, also those that users may not write.
+        A new `email` or `phone_number` is unverified unless the request says otherwise, and drops a pending one; codes on their
+        way to the former one, and half-done sign-ins, end. A verified address that is replaced is told by mail.
         Errors: EMAIL_EXISTS.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

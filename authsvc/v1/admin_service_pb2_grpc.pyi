@@ -73,9 +73,9 @@ class AdminServiceStub:
     UpdateUserAttributes: _grpc.UnaryUnaryMultiCallable[_admin_service_pb2.AdminServiceUpdateUserAttributesRequest, _admin_service_pb2.AdminServiceUpdateUserAttributesResponse]
     """Sets and removes attributes of a user; all of it or nothing. Idempotent.
 
-    They are in use at once, without a code. Every declared attribute may be written, also those that users may not write. A new
-    `email` or `phone_number` is unverified unless the request says otherwise, and drops a pending one; a verified address that is
-    replaced is told by mail.
+    They are in use at once, without a code. Every declared attribute may be written, also those that users may not write.
+    A new `email` or `phone_number` is unverified unless the request says otherwise, and drops a pending one; codes on their
+    way to the former one, and half-done sign-ins, end. A verified address that is replaced is told by mail.
     Errors: EMAIL_EXISTS.
     """
     SetUserPassword: _grpc.UnaryUnaryMultiCallable[_admin_service_pb2.SetUserPasswordRequest, _admin_service_pb2.SetUserPasswordResponse]
@@ -220,9 +220,9 @@ class AdminServiceAsyncStub(AdminServiceStub):
     UpdateUserAttributes: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.AdminServiceUpdateUserAttributesRequest, _admin_service_pb2.AdminServiceUpdateUserAttributesResponse]  # type: ignore[assignment]
     """Sets and removes attributes of a user; all of it or nothing. Idempotent.
 
-    They are in use at once, without a code. Every declared attribute may be written, also those that users may not write. A new
-    `email` or `phone_number` is unverified unless the request says otherwise, and drops a pending one; a verified address that is
-    replaced is told by mail.
+    They are in use at once, without a code. Every declared attribute may be written, also those that users may not write.
+    A new `email` or `phone_number` is unverified unless the request says otherwise, and drops a pending one; codes on their
+    way to the former one, and half-done sign-ins, end. A verified address that is replaced is told by mail.
     Errors: EMAIL_EXISTS.
     """
     SetUserPassword: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.SetUserPasswordRequest, _admin_service_pb2.SetUserPasswordResponse]  # type: ignore[assignment]
@@ -394,9 +394,9 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_admin_service_pb2.AdminServiceUpdateUserAttributesResponse, _abc.Awaitable[_admin_service_pb2.AdminServiceUpdateUserAttributesResponse]]:
         """Sets and removes attributes of a user; all of it or nothing. Idempotent.
 
-        They are in use at once, without a code. Every declared attribute may be written, also those that users may not write. A new
-        `email` or `phone_number` is unverified unless the request says otherwise, and drops a pending one; a verified address that is
-        replaced is told by mail.
+        They are in use at once, without a code. Every declared attribute may be written, also those that users may not write.
+        A new `email` or `phone_number` is unverified unless the request says otherwise, and drops a pending one; codes on their
+        way to the former one, and half-done sign-ins, end. A verified address that is replaced is told by mail.
         Errors: EMAIL_EXISTS.
         """
 
