@@ -74,8 +74,9 @@ begin
     ) then
         return false;
     end if;
-    -- Against recording too: what was on its way to the default partition would not fit there any more.
-    lock table only audit_events in share row exclusive mode;
+    -- Against recording too: what was on its way to the default partition would not fit there any more. And against
+    -- reading: who had chosen the partitions to read would look for the moved events where they were.
+    lock table only audit_events in access exclusive mode;
     -- Again, for who waited; not by to_regclass, whose cache does not know yet what the wait was for.
     if exists (
         select from pg_inherits i join pg_class c on c.oid = i.inhrelid

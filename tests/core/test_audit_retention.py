@@ -17,6 +17,7 @@ from authsvc.crypto.sealing import KeyRing
 from authsvc.store.db import Database
 from tests.clock import TICK, FakeClock
 from tests.core.trail import Trail
+from tests.waiting import until
 
 DAY = timedelta(days=1)
 RETENTION = 60 * DAY
@@ -230,3 +231,19 @@ async def test_pruning_during_the_walk_is_no_fault(
     finally:
         await reports.aclose()
         await database.close()
+
+
+async def test_reading_while_a_month_is_made_misses_no_event(
+    trail: Trail, database: Database, clock: FakeClock
+) -> None:
+    """Who reads while events move from the default partition to their month waits, and then sees all of them."""
+    await trail.record(AuditKind.SIGN_IN, AuditKind.SIGN_OUT)
+    async with database.transaction() as transaction:
+        assert await transaction.fetchval("select audit_make_month($1)", clock.now())
+        reading = asyncio.create_task(database.fetchval("select count(*) from audit_events"))
+
+        async def waits() -> bool:
+            return bool(await database.fetchval("select exists (select from pg_locks where not granted)"))
+
+        await until(waits)
+    assert await reading == 2
