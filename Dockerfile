@@ -41,7 +41,7 @@ RUN groupadd --gid 10001 authsvc \
     && install --directory --owner authsvc --group authsvc --mode 0700 /var/lib/authsvc
 # The base image has no bytecode of the standard library; it would be compiled at every start, at four times the start-up
 # time. Asking for help makes what each command imports, and shows that all of it is here.
-RUN for command in serve migrate healthcheck keys catcher demo; do \
+RUN for command in serve migrate healthcheck keys admin admin-keys audit mail init catcher demo; do \
         authsvc "$command" --help >/dev/null || exit 1; \
     done \
     && pip uninstall --quiet --yes --root-user-action ignore setuptools wheel pip
