@@ -98,6 +98,8 @@ def test_length_is_that_of_the_normalised_name() -> None:
 def test_name_with_an_at_sign_is_refused() -> None:
     """A username can't be taken for an address."""
     assert rule_of(parse_username("ada@example.com")) == "AT_SIGN"
+    # Full width, which normalising makes an @ of.
+    assert rule_of(parse_username("ada＠example.com")) == "AT_SIGN"
 
 
 def test_violation_is_about_the_field_that_was_named_and_repeats_no_value() -> None:
