@@ -227,8 +227,9 @@ class SignUp:
         if not is_same and user.username_key != account.username.key:
             violation = Violation("request_id", "USED", "must be a new one: it was used for another sign-up")
             raise InvalidFields(violations=(violation,))
-        needs_code = self._settings.confirm_sign_up and user.email is not None
-        delivery = self._codes.delivery(user.username_key, user.email) if needs_code else None
+        # The address of the sign-up, not the one that the account may have by now: whoever retries is told nothing new.
+        needs_code = self._settings.confirm_sign_up and email is not None
+        delivery = self._codes.delivery(user.username_key, email.address) if needs_code and email else None
         return SignUpOutcome(user.user_id, delivery)
 
     async def _send_code(

@@ -7,7 +7,9 @@ from datetime import timedelta
 
 from authsvc.store.db import Database
 from authsvc.v1 import auth_service_pb2 as pb
+from tests.rpc.attribute_calls import confirm_attribute, set_attributes
 from tests.rpc.calls import confirm
+from tests.rpc.conftest import Run
 from tests.service import PASSWORD, Service, fails
 
 REQUEST_ID = "7f0c3f0e-9f1d-4b54-8a5e-2d6f0a1b9c33"
@@ -43,6 +45,17 @@ async def test_retry_gets_the_same_answer_and_no_second_mail(service: Service) -
     await confirm(service, "ada", code)
     assert await sign_up(service) == first
     assert await mails(service) == 1
+
+
+async def test_retry_is_not_told_a_later_address(run: Run) -> None:
+    """The answer is still the first one, where the account has another address by now."""
+    async with run(accounts={"mfa": "OFF"}) as service:
+        first = await sign_up(service)
+        await confirm(service, "ada", await service.code("ada@example.com"))
+        tokens = (await service.sign_in()).tokens
+        await set_attributes(service, tokens, email="lovelace@example.org")
+        await confirm_attribute(service, tokens, "email", await service.code("lovelace@example.org"))
+        assert await sign_up(service) == first
 
 
 async def test_retry_with_another_password_changes_nothing(service: Service) -> None:
