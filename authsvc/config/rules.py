@@ -116,7 +116,11 @@ class CodesSettings(Section):
     )
     max_wrong: int = Field(5, ge=1, le=20, description="Wrong tries that burn a code.")
     sends_to_address_per_hour: int = Field(
-        10, ge=1, le=1000, description="Sign-up mails to one address in an hour, whoever signs up; more are not sent."
+        10,
+        ge=1,
+        le=1000,
+        description="Codes sent in an hour to one address or phone number that is not verified, for all accounts "
+        "together; more are not sent.",
     )
     sends_per_hour: int = Field(5, ge=1, le=100, description="Codes of one kind sent to one account in an hour.")
 

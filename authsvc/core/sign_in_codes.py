@@ -78,11 +78,20 @@ class SignInCodes:
         now: datetime,
         expires_at: datetime,
     ) -> None:
-        """Enqueue the message, in the transaction that stores the code; it replaces one that still waits."""
+        """Enqueue the message, in the transaction that stores the code; it replaces one that still waits.
+
+        An address or number that is yet to be verified may be anybody's: after its codes of this hour, whichever
+        accounts they were for, nothing is sent. That is no error, as `spend_address` says.
+        """
+        is_verified, key = {
+            MfaType.SMS: (user.phone_verified_at is not None, user.phone_number),
+            MfaType.EMAIL: (user.email_verified_at is not None, user.email_key),
+        }[medium]
+        may_send = is_verified or await self._throttle.spend_address(key)
         await self._notices.enqueue(
             executor,
             MailKind.SIGN_IN_CODE,
-            addressed(user, address_of(user, Medium(medium)), code=new.code),
+            addressed(user, address_of(user, Medium(medium)), code=new.code) if may_send else None,
             medium=Medium(medium),
             now=now,
             expires_at=expires_at,

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 from authsvc.dev.mailbox import code_in
 from authsvc.store.db import Database
 from authsvc.v1 import auth_service_pb2 as pb
 from authsvc.v1.code_delivery_pb2 import DELIVERY_MEDIUM_EMAIL
 from authsvc.v1.mfa_type_pb2 import MFA_TYPE_EMAIL, MFA_TYPE_TOTP
-from tests.rpc.calls import NEW_PASSWORD, reset, step_of
+from tests.rpc.attribute_calls import NUMBER
+from tests.rpc.calls import NEW_PASSWORD, confirm, recipients, reset, settle, step_of
 from tests.rpc.conftest import Run
-from tests.service import Service, fails
+from tests.service import PASSWORD, Service, fails
 
 ADDRESS = "ada@example.com"
 BOTH = {"mfa_types": ("TOTP", "EMAIL")}
@@ -118,3 +121,32 @@ async def test_account_that_can_set_nothing_up_is_told_so(run: Run) -> None:
         for _ in range(7):
             async with fails("MFA_NOT_ENROLLED"):
                 await service.sign_in()
+
+
+async def test_a_number_that_nobody_verified_is_sent_a_few_codes_an_hour(run: Run, database: Database) -> None:
+    """However many accounts are made with somebody's number: further ones are answered alike, and it is left alone."""
+    cooldown = timedelta(seconds=30)
+    async with run(accounts={"mfa_types": ("SMS",)}, codes={"sends_to_address_per_hour": 2}) as service:
+
+        async def sign_in(username: str) -> pb.SignInResponse:
+            before = service.catcher.last_number()
+            attributes = {"email": f"{username}@example.com", "phone_number": NUMBER}
+            await service.stub.SignUp(pb.SignUpRequest(username=username, password=PASSWORD, attributes=attributes))
+            await confirm(service, username, await service.code(f"{username}@example.com", after=before))
+            return await service.sign_in(username)
+
+        async def sent() -> int:
+            return recipients(await settle(service, database)).count(NUMBER)
+
+        first, _, third = [await sign_in(username) for username in ("ada", "bob", "eve")]
+        assert third.next_step == first.next_step
+        assert await sent() == 2
+        service.clock.advance(cooldown)
+        await service.stub.ResendSignInCode(pb.ResendSignInCodeRequest(session=third.session))
+        assert await sent() == 2
+        code = await service.sms_code(NUMBER)
+        done = await service.stub.ConfirmSignIn(pb.ConfirmSignInRequest(session=first.session, sms_code=code))
+        assert step_of(done) == "DONE"
+        # To its owner a verified number is sent what its own limit allows.
+        assert step_of(await service.sign_in("ada")) == "CONFIRM_SIGN_IN_WITH_SMS_CODE"
+        assert await sent() == 3
