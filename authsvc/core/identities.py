@@ -9,6 +9,9 @@ from authsvc.errors import Violation
 from authsvc.store import users
 from authsvc.store.db import Database
 
+# Of the sign-ups that are to confirm one address, so many can be confirmed by it.
+MOST_SIGN_UPS = 10
+
 
 @dataclass(frozen=True, slots=True)
 class Login:
@@ -41,5 +44,20 @@ class Identities:
         """
         if not login.is_email:
             return login.key
-        found = await users.find_key_by_email(self._database, email_key=login.key, verified_only=verified_only)
-        return found or login.key
+        return (await self._find(login, verified_only=verified_only, limit=1))[0]
+
+    async def resolve_sign_ups(self, login: Login) -> list[str]:
+        """Return the keys of the names of all accounts that a login may mean where a sign-up is confirmed.
+
+        The first is the one that `resolve` returns. Of several sign-ups by one address any may be its owner's: a
+        stranger's later one must not make the owner's code a wrong one.
+        """
+        if not login.is_email:
+            return [login.key]
+        return await self._find(login, verified_only=False, limit=MOST_SIGN_UPS)
+
+    async def _find(self, login: Login, *, verified_only: bool, limit: int) -> list[str]:
+        found = await users.find_keys_by_email(
+            self._database, email_key=login.key, verified_only=verified_only, limit=limit
+        )
+        return found or [login.key]

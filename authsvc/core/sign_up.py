@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
@@ -22,7 +22,16 @@ from authsvc.core.throttle import Action, Factor, Throttle
 from authsvc.crypto.password_hash import PasswordHasher
 from authsvc.crypto.sealing import KeyRing, Purpose
 from authsvc.crypto.tokens import new_id
-from authsvc.errors import CodeExpired, InvalidFields, InvalidPassword, UsernameExists, Violation
+from authsvc.errors import (
+    CodeExpired,
+    CodeMismatch,
+    DomainError,
+    InvalidFields,
+    InvalidPassword,
+    LimitExceeded,
+    UsernameExists,
+    Violation,
+)
 from authsvc.store import passwords, users
 from authsvc.store.db import Database, Executor
 
@@ -133,8 +142,11 @@ class SignUp:
         delivery = self._codes.delivery(key, email.address) if needs_code and email else None
         return SignUpOutcome(user_id, delivery)
 
-    async def confirm(self, username_key: str, code: str, caller: Caller) -> None:
-        """Confirm an account and its e-mail address.
+    async def confirm(self, username_keys: Sequence[str], code: str, caller: Caller, *, by_email: bool = False) -> None:
+        """Confirm the account whose code it is, and its e-mail address.
+
+        `by_email`: the names are those of the sign-ups by one address. If there are several, whoever reads its mail
+        can't tell whose code came, and so whose password they would make good: the account needs a new one.
 
         Raises:
             CodeMismatch: the code is wrong.
@@ -142,12 +154,12 @@ class SignUp:
             LimitExceeded: too many tries from this source or for this name.
         """
         await self._throttle.spend_call(Action.SIGN_UP, caller)
-        async with self._audit.failures(AuditKind.CONFIRM_SIGN_UP, caller, username_key=username_key):
-            await self._codes.try_code(CodePurpose.SIGN_UP, username_key, code)
+        async with self._audit.failures(AuditKind.CONFIRM_SIGN_UP, caller, username_key=username_keys[0]):
+            username_key = await self._try_codes(username_keys, code)
             now = self._clock.now()
             async with self._database.transaction() as transaction:
                 # The account's row before the code's, as everywhere: a code resent meanwhile must wait, not deadlock.
-                user_id = await users.confirm(transaction, username_key=username_key, now=now)
+                user_id = await users.confirm(transaction, username_key=username_key, now=now, by_email=by_email)
                 if user_id is None:
                     raise CodeExpired
                 await self._codes.consume(transaction, CodePurpose.SIGN_UP, username_key, code, now=now)
@@ -184,6 +196,22 @@ class SignUp:
             event = AuditEvent(AuditKind.SEND_SIGN_UP_CODE, caller, user.user_id if user else None)
             await self._audit.record(transaction, event)
         return self._codes.delivery(username_key, user.email if user else None)
+
+    async def _try_codes(self, username_keys: Sequence[str], code: str) -> str:
+        """Count a try at the code of each name, until it is right; return whose it is.
+
+        Raises:
+            CodeMismatch, CodeExpired, LimitExceeded: it is nobody's; what the first name is told.
+        """
+        refusals: list[DomainError] = []
+        for username_key in username_keys:
+            try:
+                await self._codes.try_code(CodePurpose.SIGN_UP, username_key, code)
+            except (CodeMismatch, CodeExpired, LimitExceeded) as refusal:
+                refusals.append(refusal)
+            else:
+                return username_key
+        raise refusals[0]
 
     async def _complete(
         self, executor: Executor, user_id: UUID, account: NewAccount, hash_: str, *, needs_code: bool, now: datetime

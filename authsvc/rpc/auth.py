@@ -27,8 +27,8 @@ class AuthServicer(AccountServicer):
 
     async def ConfirmSignUp(self, request: pb.ConfirmSignUpRequest, context: Context) -> pb.ConfirmSignUpResponse:
         login, code = validation.confirm_sign_up(request, self._flows.identities)
-        username_key = await self._flows.identities.resolve(login)
-        await self._flows.sign_up.confirm(username_key, code, current_call.get().caller)
+        keys = await self._flows.identities.resolve_sign_ups(login)
+        await self._flows.sign_up.confirm(keys, code, current_call.get().caller, by_email=login.is_email)
         return pb.ConfirmSignUpResponse(next_step=convert.sign_up_step(None))
 
     async def ResendSignUpCode(

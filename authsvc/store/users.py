@@ -112,20 +112,19 @@ async def find_by_sign_up_request(executor: Executor, *, digests: list[bytes]) -
     return None if row is None else User(**row)
 
 
-FIND_KEY_BY_EMAIL = """
+FIND_KEYS_BY_EMAIL = """
 select username_key
   from users
  where email_key = $1
    and (email_verified_at is not null or (not $2::boolean and status = 'UNCONFIRMED'))
  order by email_verified_at is null, created_at desc, user_id
- limit 1
+ limit $3
 """
 
 
-async def find_key_by_email(executor: Executor, *, email_key: str, verified_only: bool) -> str | None:
-    """Find the name of the account that has verified an address, or else of the newest one that is to confirm it."""
-    key: str | None = await executor.fetchval(FIND_KEY_BY_EMAIL, email_key, verified_only)
-    return key
+async def find_keys_by_email(executor: Executor, *, email_key: str, verified_only: bool, limit: int) -> list[str]:
+    """Find the names of the account that has verified an address, and of those that are to confirm it, newest first."""
+    return [row["username_key"] for row in await executor.fetch(FIND_KEYS_BY_EMAIL, email_key, verified_only, limit)]
 
 
 RESERVE_USERNAME = """
@@ -234,7 +233,17 @@ async def lock_name(executor: Executor, *, username_key: str) -> User | None:
 
 CONFIRM = """
 update users u
-   set status = 'CONFIRMED', email_verified_at = $2, reserved_until = null
+   set status = case
+           when $3::boolean and exists (
+               select from users rival
+                where rival.email_key = u.email_key
+                  and rival.status = 'UNCONFIRMED'
+                  and rival.user_id <> u.user_id
+           ) then 'RESET_REQUIRED'
+           else 'CONFIRMED'
+       end,
+       email_verified_at = $2,
+       reserved_until = null
  where u.username_key = $1
    and u.status = 'UNCONFIRMED'
    and not exists (
@@ -247,13 +256,15 @@ returning u.user_id
 """
 
 
-async def confirm(executor: Executor, *, username_key: str, now: datetime) -> UUID | None:
+async def confirm(executor: Executor, *, username_key: str, now: datetime, by_email: bool = False) -> UUID | None:
     """Confirm an account and its address; None if it is confirmed already, or another account has the address.
+
+    With `by_email` the account needs a new password if others are to confirm the same address.
 
     The transaction is lost if another account gets the address at this very moment.
     """
     try:
-        user_id: UUID | None = await executor.fetchval(CONFIRM, username_key, now)
+        user_id: UUID | None = await executor.fetchval(CONFIRM, username_key, now, by_email)
     except asyncpg.UniqueViolationError:
         return None
     return user_id

@@ -235,7 +235,9 @@ class AuthServiceServicer:
     def ConfirmSignUp(self, request, context):
         """Confirms an account and its e-mail address with the code of the sign-up mail (6 digits, 24 hours, five wrong tries).
 
-        The code is single-use. A name that does not exist is answered like one that does.
+        The code is single-use. A name that does not exist is answered like one that does. Where users sign in by e-mail and
+        several unconfirmed accounts have the address that is given, the one is confirmed whose code it is. Its next sign-in asks
+        for RESET_PASSWORD: its password may be a stranger's. By user_id the account of that one sign-up is confirmed as it is.
         Errors: CODE_MISMATCH, CODE_EXPIRED, LIMIT_EXCEEDED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

@@ -57,7 +57,9 @@ class AuthServiceStub:
     ConfirmSignUp: _grpc.UnaryUnaryMultiCallable[_auth_service_pb2.ConfirmSignUpRequest, _auth_service_pb2.ConfirmSignUpResponse]
     """Confirms an account and its e-mail address with the code of the sign-up mail (6 digits, 24 hours, five wrong tries).
 
-    The code is single-use. A name that does not exist is answered like one that does.
+    The code is single-use. A name that does not exist is answered like one that does. Where users sign in by e-mail and
+    several unconfirmed accounts have the address that is given, the one is confirmed whose code it is. Its next sign-in asks
+    for RESET_PASSWORD: its password may be a stranger's. By user_id the account of that one sign-up is confirmed as it is.
     Errors: CODE_MISMATCH, CODE_EXPIRED, LIMIT_EXCEEDED.
     """
     ResendSignUpCode: _grpc.UnaryUnaryMultiCallable[_auth_service_pb2.ResendSignUpCodeRequest, _auth_service_pb2.ResendSignUpCodeResponse]
@@ -256,7 +258,9 @@ class AuthServiceAsyncStub(AuthServiceStub):
     ConfirmSignUp: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.ConfirmSignUpRequest, _auth_service_pb2.ConfirmSignUpResponse]  # type: ignore[assignment]
     """Confirms an account and its e-mail address with the code of the sign-up mail (6 digits, 24 hours, five wrong tries).
 
-    The code is single-use. A name that does not exist is answered like one that does.
+    The code is single-use. A name that does not exist is answered like one that does. Where users sign in by e-mail and
+    several unconfirmed accounts have the address that is given, the one is confirmed whose code it is. Its next sign-in asks
+    for RESET_PASSWORD: its password may be a stranger's. By user_id the account of that one sign-up is confirmed as it is.
     Errors: CODE_MISMATCH, CODE_EXPIRED, LIMIT_EXCEEDED.
     """
     ResendSignUpCode: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.ResendSignUpCodeRequest, _auth_service_pb2.ResendSignUpCodeResponse]  # type: ignore[assignment]
@@ -464,7 +468,9 @@ class AuthServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_auth_service_pb2.ConfirmSignUpResponse, _abc.Awaitable[_auth_service_pb2.ConfirmSignUpResponse]]:
         """Confirms an account and its e-mail address with the code of the sign-up mail (6 digits, 24 hours, five wrong tries).
 
-        The code is single-use. A name that does not exist is answered like one that does.
+        The code is single-use. A name that does not exist is answered like one that does. Where users sign in by e-mail and
+        several unconfirmed accounts have the address that is given, the one is confirmed whose code it is. Its next sign-in asks
+        for RESET_PASSWORD: its password may be a stranger's. By user_id the account of that one sign-up is confirmed as it is.
         Errors: CODE_MISMATCH, CODE_EXPIRED, LIMIT_EXCEEDED.
         """
 

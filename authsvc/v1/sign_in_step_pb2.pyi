@@ -34,7 +34,9 @@ class _SignInStepEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_SignInStep
     SIGN_IN_STEP_CONFIRM_SIGN_UP: _SignInStep.ValueType  # 2
     """The password was right, the account is not confirmed: ConfirmSignUp, then SignIn again. No session."""
     SIGN_IN_STEP_RESET_PASSWORD: _SignInStep.ValueType  # 3
-    """The password was right, an operator asked for a reset: ResetPassword. No session."""
+    """The password was right, an operator asked for a reset, or the address was confirmed while several sign-ups waited for it:
+    ResetPassword. No session.
+    """
     SIGN_IN_STEP_CONFIRM_SIGN_IN_WITH_NEW_PASSWORD: _SignInStep.ValueType  # 4
     """The temporary password was right: answer with new_password (and the attributes in missing_attributes)."""
     SIGN_IN_STEP_CONTINUE_SIGN_IN_WITH_MFA_SETUP_SELECTION: _SignInStep.ValueType  # 5
@@ -68,7 +70,9 @@ SIGN_IN_STEP_DONE: SignInStep.ValueType  # 1
 SIGN_IN_STEP_CONFIRM_SIGN_UP: SignInStep.ValueType  # 2
 """The password was right, the account is not confirmed: ConfirmSignUp, then SignIn again. No session."""
 SIGN_IN_STEP_RESET_PASSWORD: SignInStep.ValueType  # 3
-"""The password was right, an operator asked for a reset: ResetPassword. No session."""
+"""The password was right, an operator asked for a reset, or the address was confirmed while several sign-ups waited for it:
+ResetPassword. No session.
+"""
 SIGN_IN_STEP_CONFIRM_SIGN_IN_WITH_NEW_PASSWORD: SignInStep.ValueType  # 4
 """The temporary password was right: answer with new_password (and the attributes in missing_attributes)."""
 SIGN_IN_STEP_CONTINUE_SIGN_IN_WITH_MFA_SETUP_SELECTION: SignInStep.ValueType  # 5

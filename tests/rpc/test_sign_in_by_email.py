@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import jwt
 
 from authsvc.store.db import Database
 from authsvc.v1 import auth_service_pb2 as pb
 from tests.rpc.attribute_calls import confirm_attribute, remove_attributes, set_attributes
-from tests.rpc.calls import NEW_PASSWORD, confirm, resend, reset, step_of, wrong
+from tests.rpc.calls import NEW_PASSWORD, confirm, confirm_reset, resend, reset, step_of, wrong
 from tests.rpc.conftest import Run
 from tests.service import PASSWORD, Service, fails
 
@@ -106,6 +108,64 @@ async def test_newer_sign_up_by_the_same_address_does_not_take_it(run: Run) -> N
             await service.sign_in(ADDRESS, password=NEW_PASSWORD)
         async with fails("CODE_EXPIRED"):
             await confirm(service, ADDRESS, wrong(code))
+
+
+async def contested(service: Service) -> tuple[tuple[str, pb.SignUpResponse], tuple[str, pb.SignUpResponse]]:
+    """Sign up by an address, then by the same one as a stranger; return code and answer of each."""
+    made = []
+    for password in (PASSWORD, NEW_PASSWORD):
+        before = service.catcher.last_number()
+        answer = await service.stub.SignUp(pb.SignUpRequest(username=ADDRESS, password=password))
+        made.append((await service.code(ADDRESS, after=before), answer))
+        service.clock.advance(timedelta(minutes=1))
+    return made[0], made[1]
+
+
+async def test_code_of_an_earlier_sign_up_by_the_same_address_is_right(run: Run) -> None:
+    """A stranger's later sign-up does not stand before its owner's, whose account is the one that is confirmed."""
+    async with run(accounts=BY_EMAIL) as service:
+        (code, made), (later_code, later) = await contested(service)
+        await confirm(service, ADDRESS, code)
+        assert step_of(await service.sign_in(made.user_id)) == "RESET_PASSWORD"
+        async with fails("CODE_EXPIRED"):
+            await confirm(service, later.user_id, later_code)
+
+
+async def test_code_of_a_strangers_sign_up_makes_no_strangers_password_good(run: Run) -> None:
+    """Who confirms an address by the latest mail keeps out whoever signed up by it: a new password is needed."""
+    async with run(accounts=BY_EMAIL) as service:
+        _, (code, _) = await contested(service)
+        await confirm(service, ADDRESS, code)
+        assert step_of(await service.sign_in(ADDRESS, password=NEW_PASSWORD)) == "RESET_PASSWORD"
+        before = service.catcher.last_number()
+        await reset(service, ADDRESS)
+        chosen = "Harbour-6-lanterns-drift"
+        await confirm_reset(service, ADDRESS, await service.code(ADDRESS, after=before), chosen)
+        assert step_of(await service.sign_in(ADDRESS, password=chosen)) == "DONE"
+
+
+async def test_sign_up_confirmed_by_its_id_keeps_its_password(run: Run) -> None:
+    """By the id in its answer one sign-up is confirmed, whoever else signed up by the address."""
+    async with run(accounts=BY_EMAIL) as service:
+        (code, made), (later_code, _) = await contested(service)
+        async with fails("CODE_MISMATCH"):
+            await confirm(service, made.user_id, later_code)
+        await confirm(service, made.user_id, code)
+        assert step_of(await service.sign_in(ADDRESS)) == "DONE"
+
+
+async def test_wrong_codes_by_an_address_burn_all_its_codes(run: Run) -> None:
+    """Five tries are five tries at each code: more sign-ups by an address give a guesser no more of them."""
+    async with run(accounts=BY_EMAIL) as service:
+        (code, _), (later_code, later) = await contested(service)
+        for _ in range(5):
+            async with fails("CODE_MISMATCH"):
+                await confirm(service, ADDRESS, "000000" if "000000" not in (code, later_code) else "000001")
+            service.clock.advance(timedelta(minutes=15))
+        for login, right in ((ADDRESS, code), (ADDRESS, later_code), (later.user_id, later_code)):
+            async with fails("CODE_EXPIRED"):
+                await confirm(service, login, right)
+            service.clock.advance(timedelta(minutes=15))
 
 
 async def test_address_and_attribute_must_be_the_same(run: Run) -> None:
