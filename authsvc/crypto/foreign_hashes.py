@@ -29,6 +29,7 @@ from authsvc.crypto.hash_fields import (
     parameters,
     raw_bytes,
     require,
+    require_length,
 )
 
 # Longer than any hash within the bounds below.
@@ -36,6 +37,8 @@ TEXT_CHARACTERS = 1024
 MOST_MEMORY_KIB = 256 * 1024
 # Argon2: memory times passes. scrypt: N times r times p.
 MOST_ARGON2_WORK = 1024 * 1024
+# Argon2: passes times lanes. Each pass has every lane's thread started four times, whatever little memory it fills.
+MOST_ARGON2_STARTS = 1024
 MOST_SCRYPT_WORK = 2**21
 MOST_BCRYPT_COST = 14
 MOST_ITERATIONS = 2_500_000
@@ -86,6 +89,7 @@ class Argon2Hash:
             require(memory <= MOST_MEMORY_KIB, f"must have m of at most {MOST_MEMORY_KIB}")
             require(memory * passes <= MOST_ARGON2_WORK, f"must have m·t of at most {MOST_ARGON2_WORK}")
             require(lanes <= MOST_LANES, f"must have p of at most {MOST_LANES}")
+            require(passes * lanes <= MOST_ARGON2_STARTS, f"must have t·p of at most {MOST_ARGON2_STARTS}")
         # RFC 9106 §3.1: the reference code refuses less.
         require(memory >= 8 * lanes, "must have m of at least 8·p")
         raw_bytes(rest[1], "salt", 8, 64)
@@ -236,6 +240,7 @@ class Pbkdf2Hash:
 
     FORM: ClassVar[str] = "$pbkdf2-sha256$i=…$salt$hash"
     _DIGESTS: ClassVar[dict[str, int]] = {"sha1": 20, "sha256": 32, "sha512": 64}
+    _SALT_BYTES: ClassVar[tuple[int, int]] = (1, 64)
     _DJANGO: ClassVar[re.Pattern[str]] = re.compile(r"pbkdf2_(sha1|sha256)\$([0-9]+)\$([!-#%-~]+)\$([^$]+)")
 
     digest: str
@@ -252,6 +257,7 @@ class Pbkdf2Hash:
         """
         if django := cls._DJANGO.fullmatch(text):
             digest, iterations, salt, hash_ = django.groups()
+            require_length(salt.encode(), "salt", *cls._SALT_BYTES)
             return cls._bounded(digest, iterations, salt.encode(), hash_)
         kind, *rest = text.split("$")[1:]
         # passlib leaves the name of SHA-1 out.
@@ -267,7 +273,7 @@ class Pbkdf2Hash:
             cost, *length = parameters(cost, names, cls.FORM)
             if length and length != [str(len(raw_bytes(hash_, "hash", 16, 64)))]:
                 raise malformed(cls.FORM)
-        return cls._bounded(digest, cost, raw_bytes(salt, "salt", 1, 64), hash_)
+        return cls._bounded(digest, cost, raw_bytes(salt, "salt", *cls._SALT_BYTES), hash_)
 
     @classmethod
     def _bounded(cls, digest: str, iterations: str, salt: bytes, hash_: str) -> Self:
@@ -316,6 +322,8 @@ def scrypt_cost(log_n: str, r: str, p: str) -> tuple[int, int, int]:
         HashRefused: malformed or out of bounds.
     """
     cost = number(log_n, "log2 N", 1, 20), number(r, "r", 1, 32), number(p, "p", 1, MOST_LANES)
+    # RFC 7914 §2: no scrypt computes more.
+    require(cost[0] < 16 * cost[1], "must have log2 N below 16·r")
     require(2 ** cost[0] * cost[1] // 8 <= MOST_MEMORY_KIB, f"must need at most {MOST_MEMORY_KIB} KiB")
     require(2 ** cost[0] * cost[1] * cost[2] <= MOST_SCRYPT_WORK, f"must have N·r·p of at most {MOST_SCRYPT_WORK}")
     return cost

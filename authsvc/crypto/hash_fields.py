@@ -69,9 +69,18 @@ def raw_bytes(text: str, name: str, lowest: int, highest: int) -> bytes:
     # Bits that no byte has could tell two texts of one hash apart.
     if base64_text(value) != bare or len(text) - len(bare) > 2:
         raise HashRefused("MALFORMED", f"must have base64 as {name}")
+    require_length(value, name, lowest, highest)
+    return value
+
+
+def require_length(value: bytes, name: str, lowest: int, highest: int) -> None:
+    """Refuse too few or too many bytes.
+
+    Raises:
+        HashRefused: they are.
+    """
     if not lowest <= len(value) <= highest:
         raise HashRefused("LENGTH", f"must have {name} of {lowest} to {highest} bytes")
-    return value
 
 
 def base64_text(value: bytes) -> str:

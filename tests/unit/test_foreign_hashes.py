@@ -172,6 +172,7 @@ H16, H32, S = b64(bytes(16)), b64(bytes(32)), b64(SALT)
         (f"$argon2id$v=19$m=262144,t=5,p=1${S}${H32}", "COST"),
         (f"$argon2id$v=19$m=64,t=100000,p=1${S}${H32}", "COST"),
         (f"$argon2id$v=19$m=1024,t=1,p=17${S}${H32}", "COST"),
+        (f"$argon2id$v=19$m=128,t=65,p=16${S}${H32}", "COST"),
         (f"$argon2id$v=19$m=15,t=1,p=2${S}${H32}", "COST"),
         (f"$argon2id$v=19$m=64,t=0,p=1${S}${H32}", "COST"),
         (f"$argon2id$v=19$m=64,t=1,p=1${b64(b'short')}${H32}", "LENGTH"),
@@ -179,6 +180,7 @@ H16, H32, S = b64(bytes(16)), b64(bytes(32)), b64(SALT)
         (f"$scrypt$ln=14,r=8${S}${H32}", "MALFORMED"),
         (f"$scrypt$ln=0,r=8,p=1${S}${H32}", "COST"),
         (f"$scrypt$ln=21,r=1,p=1${S}${H32}", "COST"),
+        (f"$scrypt$ln=16,r=1,p=1${S}${H32}", "COST"),
         (f"$scrypt$ln=18,r=9,p=1${S}${H32}", "COST"),
         (f"$scrypt$ln=17,r=8,p=3${S}${H32}", "COST"),
         (f"$scrypt$ln=1,r=33,p=1${S}${H32}", "COST"),
@@ -188,6 +190,7 @@ H16, H32, S = b64(bytes(16)), b64(bytes(32)), b64(SALT)
         (f"$scrypt$ln=14,r=8,p=1$not base64!${H32}", "MALFORMED"),
         (FIREBASE.replace("v=1", "v=2"), "MALFORMED"),
         (FIREBASE.replace("n=14", "n=30"), "COST"),
+        (FIREBASE.replace("n=14,r=8", "n=16,r=1"), "COST"),
         (FIREBASE.replace(FIREBASE_HASH, H32), "LENGTH"),
         (FIREBASE.replace("ss=Bw==,", ""), "MALFORMED"),
         (f"$pbkdf2-md5$i=1${S}${H16}", "MALFORMED"),
@@ -200,6 +203,7 @@ H16, H32, S = b64(bytes(16)), b64(bytes(32)), b64(SALT)
         (f"$pbkdf2-sha256$i=1$${H32}", "LENGTH"),
         (f"pbkdf2_sha256$1$sa$lt${H32}", "MALFORMED"),
         (f"pbkdf2_sha512$1$salt${H32}", "MALFORMED"),
+        (f"pbkdf2_sha256$1${'s' * 65}${H32}", "LENGTH"),
     ],
 )
 def test_hash_out_of_form_or_bounds_is_refused(text: str, rule: str) -> None:
@@ -208,6 +212,25 @@ def test_hash_out_of_form_or_bounds_is_refused(text: str, rule: str) -> None:
         parse_hash(text)
     assert refused.value.rule == rule
     assert not text or text not in refused.value.description
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"$argon2id$v=19$m=128,t=64,p=16${S}${H32}",
+        f"$argon2id$v=19$m=262144,t=4,p=16${S}${H32}",
+        "$2b$14$GhvMmNVjRW29ulnudl.LbuAnUtN/LRfe1JsBm1Xu6LE3059z5Tr8m",
+        f"$scrypt$ln=15,r=1,p=1${S}${H32}",
+        f"$scrypt$ln=18,r=8,p=1${S}${H32}",
+        f"$scrypt$ln=1,r=32,p=16${S}${H32}",
+        FIREBASE.replace("n=14,r=8", "n=15,r=1"),
+        f"$pbkdf2-sha512$i=2500000${S}${b64(bytes(64))}",
+        f"pbkdf2_sha256$1${'s' * 64}${H32}",
+    ],
+)
+def test_hash_at_the_bounds_is_verified(text: str) -> None:
+    """What is let in can be verified later, from the text in which it is stored."""
+    assert not parse_hash(parse_hash(text).text).verify(b"wrong")
 
 
 @given(
