@@ -1,8 +1,9 @@
 """Which second factors an account has, is asked for and may set up: the rules of distinct kinds stand here alone.
 
 The factors of one sign-in are of distinct kinds. A password that was set with a code sent to an address stands for that
-address: until a distinct factor is proved beside it, a code over the same medium proves nothing further. So a password
-is recovered only over a medium that leaves a factor of another kind to be asked for, if there is one at all.
+address: until a distinct factor is proved beside it, a code over the same medium proves nothing further. So it is with
+the password that an invitation told, and with the one that its reader chose instead. A password is recovered only over
+a medium that leaves a factor of another kind to be asked for, if there is one at all.
 """
 
 from __future__ import annotations

@@ -23,6 +23,7 @@ from authsvc.crypto.tokens import new_id
 from authsvc.errors import EmailExists, InvalidFields, InvalidPassword, UsernameExists, UserNotFound, Violation
 from authsvc.store import user_admin, users
 from authsvc.store.db import Database, Executor
+from authsvc.store.outbox import Medium
 from authsvc.store.users import User
 
 
@@ -95,7 +96,12 @@ class Invitations:
             user = await self._insert(transaction, account, invitation, now)
             expires_at = now + self._settings.temporary_password_ttl
             await user_admin.put_password(
-                transaction, user_id=user.user_id, hash_=hash_, now=now, expires_at=expires_at
+                transaction,
+                user_id=user.user_id,
+                hash_=hash_,
+                now=now,
+                expires_at=expires_at,
+                sent_over=Medium.EMAIL if invitation.is_mailed else None,
             )
             # What was guessed at the name before belongs to whoever had it.
             await self._throttle.forget(transaction, user.username_key, *Factor)
@@ -124,7 +130,12 @@ class Invitations:
             email = _invited(user)
             expires_at = now + self._settings.temporary_password_ttl
             await user_admin.put_password(
-                transaction, user_id=user.user_id, hash_=hash_, now=now, expires_at=expires_at
+                transaction,
+                user_id=user.user_id,
+                hash_=hash_,
+                now=now,
+                expires_at=expires_at,
+                sent_over=Medium.EMAIL,
             )
             await self._throttle.forget(transaction, user.username_key, Factor.PASSWORD)
             await self._notices.invite(transaction, user, password, now=now, expires_at=expires_at)

@@ -94,7 +94,8 @@ class NewPasswords:
             now=now,
         ):
             raise SessionExpired
-        await passwords.replace(executor, user_id=user.user_id, hash_=change.hash, now=now)
+        # Whoever read the temporary one in the mailbox, or recovered it there, chose this one: see core.factors.
+        await passwords.choose(executor, user_id=user.user_id, hash_=change.hash, now=now)
         # Whoever else knew the temporary password.
         await challenges.delete_of_user(executor, user_id=user.user_id)
         await self._notices.tell(executor, MailKind.PASSWORD_CHANGED, user, now=now)

@@ -46,8 +46,20 @@ on conflict (user_id) do update
 async def replace(
     executor: Executor, *, user_id: UUID, hash_: str, now: datetime, recovered_by: str | None = None
 ) -> None:
-    """Replace the password for good, if there was one; `recovered_by` is the medium whose code set it."""
+    """Replace the password for good, if there was one; `recovered_by` is the medium over which it was recovered."""
     await executor.execute(REPLACE, user_id, hash_, now, recovered_by)
+
+
+CHOOSE = """
+update passwords
+   set hash = $2, changed_at = $3, expires_at = null
+ where user_id = $1
+"""
+
+
+async def choose(executor: Executor, *, user_id: UUID, hash_: str, now: datetime) -> None:
+    """Replace a temporary password for good; over what medium it came, if over one, stays noted."""
+    await executor.execute(CHOOSE, user_id, hash_, now)
 
 
 SETTLE = """

@@ -31,18 +31,30 @@ async def set_verified(
 
 
 PUT_PASSWORD = """
-insert into passwords (user_id, hash, changed_at, expires_at)
-values ($1, $2, $3, $4)
+insert into passwords (user_id, hash, changed_at, expires_at, recovered_by)
+values ($1, $2, $3, $4, $5)
 on conflict (user_id) do update
-   set hash = excluded.hash, changed_at = excluded.changed_at, expires_at = excluded.expires_at, recovered_by = null
+   set hash = excluded.hash,
+       changed_at = excluded.changed_at,
+       expires_at = excluded.expires_at,
+       recovered_by = excluded.recovered_by
 """
 
 
 async def put_password(
-    executor: Executor, *, user_id: UUID, hash_: str, now: datetime, expires_at: datetime | None
+    executor: Executor,
+    *,
+    user_id: UUID,
+    hash_: str,
+    now: datetime,
+    expires_at: datetime | None,
+    sent_over: str | None = None,
 ) -> None:
-    """Give an account a password, whether it has one or not; a temporary one ends at `expires_at`."""
-    await executor.execute(PUT_PASSWORD, user_id, hash_, now, expires_at)
+    """Give an account a password, whether it has one or not; a temporary one ends at `expires_at`.
+
+    `sent_over` is the medium that tells it to the user: like a recovered one, it proves no more than that.
+    """
+    await executor.execute(PUT_PASSWORD, user_id, hash_, now, expires_at, sent_over)
 
 
 SET_STATUS = """

@@ -214,6 +214,8 @@ class AdminServiceServicer:
 
         An invitation with the temporary password is mailed to `email`, which may be unverified, unless suppress_invitation is set. A
         temporary password ends after 7 days; ResendInvitation makes another. A username whose sign-up was not confirmed in time is free.
+        A password that was mailed stands for the mailbox, and so does the one chosen in its place: a code by e-mail is no second
+        factor beside it until another one was proved.
         Not idempotent: a repeat is USERNAME_EXISTS.
         Errors: USERNAME_EXISTS, EMAIL_EXISTS, INVALID_PASSWORD, OVERLOADED.
         """

@@ -96,8 +96,8 @@ class UserRecord(_message.Message):
     its bounds. It is made anew with Argon2id at the first sign-in. Exported only with include_secrets.
     """
     password_recovered_by: _code_delivery_pb2.DeliveryMedium.ValueType
-    """The medium whose code set the password, if no other factor was proved since: a code over the same medium is no
-    second factor then.
+    """The medium whose code set the password, or over which a temporary one was sent, if no other factor was proved since: a code
+    over the same medium is no second factor then.
     """
     @_builtins.property
     def attributes(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:

@@ -13,7 +13,7 @@ from authsvc.v1 import admin_service_pb2 as pb
 from authsvc.v1 import auth_service_pb2 as auth
 from tests.admin.operator import TEMPORARY, Operator, events_of
 from tests.mail.reading import text_of
-from tests.rpc.calls import NEW_PASSWORD, confirm, settle, step_of
+from tests.rpc.calls import NEW_PASSWORD, confirm, reset, settle, step_of
 from tests.rpc.conftest import Run
 from tests.service import PASSWORD, Service, fails
 
@@ -182,3 +182,50 @@ async def test_vouching_for_an_address_leaves_its_code_good(service: Service, op
     await operator.update("ada", email_verified=True)
     await confirm(service, "ada", code)
     assert (await operator.get("ada")).status == auth.USER_STATUS_CONFIRMED
+
+
+@pytest.mark.parametrize("is_mailed", [True, False])
+async def test_mailed_password_is_not_proved_by_mail(run: Run, key: str, is_mailed: bool) -> None:
+    """Who reads the mailbox has an invited user's password, so a code to it is no second factor; else it is one."""
+    async with run(accounts={"mfa_types": ("TOTP", "EMAIL")}) as service:
+        operator = Operator(service.channel, key)
+        await operator.create(email_verified=True, temporary_password=TEMPORARY, suppress_invitation=not is_mailed)
+        chosen = await choose(service, (await service.sign_in(password=TEMPORARY)).session)
+        setup = "CONTINUE_SIGN_IN_WITH_" + ("TOTP_SETUP" if is_mailed else "MFA_SETUP_SELECTION")
+        assert step_of(chosen) == setup
+        # Whoever chose the password may be the reader of the mailbox: it is the same in a later sign-in.
+        assert step_of(await service.sign_in(password=NEW_PASSWORD)) == setup
+
+
+async def test_further_invitation_does_not_open_an_account_that_mail_protects(
+    run: Run, key: str, database: Database
+) -> None:
+    """A password mailed to the mailbox that is the only second factor is proved by no code to the same mailbox."""
+    async with run(accounts={"mfa_types": ("TOTP", "EMAIL")}) as service:
+        operator = Operator(service.channel, key)
+        made = await operator.create(email_verified=True, temporary_password=TEMPORARY, suppress_invitation=True)
+        await database.execute("update users set email_mfa = true where user_id = $1::text::uuid", made.user_id)
+        await operator.call("ResendInvitation", pb.ResendInvitationRequest(username="ada"))
+        started = await service.sign_in(password=await temporary_password(service))
+        assert step_of(await choose(service, started.session)) == "RESET_PASSWORD"
+
+
+async def test_recovered_password_stays_so_when_another_is_chosen(run: Run, key: str) -> None:
+    """A temporary password that was reset by mail leads to the choice of another, which mail does not prove either."""
+    async with run(accounts={"mfa_types": ("TOTP", "EMAIL")}) as service:
+        await service.confirmed("ada")
+        operator = Operator(service.channel, key)
+        await operator.call(
+            "SetUserPassword", pb.SetUserPasswordRequest(username="ada", password=TEMPORARY, temporary=True)
+        )
+        before = service.catcher.last_number()
+        await reset(service, "ada")
+        code = await service.code("ada@example.com", after=before)
+        recovered = "Recovered-9-by-the-mailbox"
+        await service.stub.ConfirmResetPassword(
+            auth.ConfirmResetPasswordRequest(username="ada", confirmation_code=code, new_password=recovered)
+        )
+        started = await service.sign_in(password=recovered)
+        assert step_of(started) == "CONFIRM_SIGN_IN_WITH_NEW_PASSWORD"
+        assert step_of(await choose(service, started.session)) == "CONTINUE_SIGN_IN_WITH_TOTP_SETUP"
+        assert step_of(await service.sign_in(password=NEW_PASSWORD)) == "CONTINUE_SIGN_IN_WITH_TOTP_SETUP"

@@ -149,7 +149,8 @@ class SignIns(Rules):
     def _new_password(self, account: Account, challenge: Challenge, password: str) -> tuple[bool, None]:
         if password == account.password:
             raise Refused("INVALID_PASSWORD")
-        account.password, account.password_ends, account.recovered_by = password, None, None
+        # How the temporary one was come by stays as it is.
+        account.password, account.password_ends = password, None
         account.status = "CONFIRMED"
         account.challenges = []
         return False, None
