@@ -21,7 +21,7 @@ from authsvc.core.user_list import UserRef, find, lock
 from authsvc.crypto.password_hash import PasswordHasher
 from authsvc.crypto.tokens import new_id
 from authsvc.errors import EmailExists, InvalidFields, InvalidPassword, UsernameExists, UserNotFound, Violation
-from authsvc.store import user_admin, users
+from authsvc.store import challenges, user_admin, users
 from authsvc.store.db import Database, Executor
 from authsvc.store.outbox import Medium
 from authsvc.store.users import User
@@ -115,7 +115,7 @@ class Invitations:
 
         Raises:
             UserNotFound: there is no such user.
-            InvalidFields: the user has set a password, or has no address.
+            InvalidFields: the user has set a password, has no address, or is disabled.
             Overloaded: too many hashes wait.
         """
         user = await find(self._database, ref)
@@ -137,6 +137,8 @@ class Invitations:
                 expires_at=expires_at,
                 sent_over=Medium.EMAIL,
             )
+            # Whoever came in by the former password may be why there is another.
+            await challenges.delete_of_user(transaction, user_id=user.user_id)
             await self._throttle.forget(transaction, user.username_key, Factor.PASSWORD)
             await self._notices.invite(transaction, user, password, now=now, expires_at=expires_at)
             await self._record(transaction, AuditKind.ADMIN_RESEND_INVITATION, user, operator)
@@ -221,4 +223,6 @@ def _invited(user: User) -> str:
         raise InvalidFields(violations=(violation,))
     if user.email is None:
         raise InvalidFields(violations=(Violation("user", "NO_EMAIL", "must have an e-mail address"),))
+    if user.disabled_at is not None:
+        raise InvalidFields(violations=(Violation("user", "DISABLED", "must be enabled: others are sent no mail"),))
     return user.email

@@ -224,9 +224,10 @@ class AdminServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ResendInvitation(self, request, context):
-        """Mails an invitation with a new temporary password, which replaces the former one, to a user who has not signed in yet.
+        """Mails an invitation with a new temporary password, which replaces the former one, to a user who has not signed in yet. Ends
+        sign-ins that began with the former one.
 
-        INVALID_FIELDS unless the user is FORCE_CHANGE_PASSWORD and has an e-mail address.
+        INVALID_FIELDS unless the user is FORCE_CHANGE_PASSWORD and enabled, and has an e-mail address.
         Errors: OVERLOADED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

@@ -60,9 +60,10 @@ class AdminServiceStub:
     Errors: USERNAME_EXISTS, EMAIL_EXISTS, INVALID_PASSWORD, OVERLOADED.
     """
     ResendInvitation: _grpc.UnaryUnaryMultiCallable[_admin_service_pb2.ResendInvitationRequest, _admin_service_pb2.ResendInvitationResponse]
-    """Mails an invitation with a new temporary password, which replaces the former one, to a user who has not signed in yet.
+    """Mails an invitation with a new temporary password, which replaces the former one, to a user who has not signed in yet. Ends
+    sign-ins that began with the former one.
 
-    INVALID_FIELDS unless the user is FORCE_CHANGE_PASSWORD and has an e-mail address.
+    INVALID_FIELDS unless the user is FORCE_CHANGE_PASSWORD and enabled, and has an e-mail address.
     Errors: OVERLOADED.
     """
     GetUser: _grpc.UnaryUnaryMultiCallable[_admin_service_pb2.GetUserRequest, _admin_service_pb2.GetUserResponse]
@@ -209,9 +210,10 @@ class AdminServiceAsyncStub(AdminServiceStub):
     Errors: USERNAME_EXISTS, EMAIL_EXISTS, INVALID_PASSWORD, OVERLOADED.
     """
     ResendInvitation: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.ResendInvitationRequest, _admin_service_pb2.ResendInvitationResponse]  # type: ignore[assignment]
-    """Mails an invitation with a new temporary password, which replaces the former one, to a user who has not signed in yet.
+    """Mails an invitation with a new temporary password, which replaces the former one, to a user who has not signed in yet. Ends
+    sign-ins that began with the former one.
 
-    INVALID_FIELDS unless the user is FORCE_CHANGE_PASSWORD and has an e-mail address.
+    INVALID_FIELDS unless the user is FORCE_CHANGE_PASSWORD and enabled, and has an e-mail address.
     Errors: OVERLOADED.
     """
     GetUser: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.GetUserRequest, _admin_service_pb2.GetUserResponse]  # type: ignore[assignment]
@@ -367,9 +369,10 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _admin_service_pb2.ResendInvitationRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_admin_service_pb2.ResendInvitationResponse, _abc.Awaitable[_admin_service_pb2.ResendInvitationResponse]]:
-        """Mails an invitation with a new temporary password, which replaces the former one, to a user who has not signed in yet.
+        """Mails an invitation with a new temporary password, which replaces the former one, to a user who has not signed in yet. Ends
+        sign-ins that began with the former one.
 
-        INVALID_FIELDS unless the user is FORCE_CHANGE_PASSWORD and has an e-mail address.
+        INVALID_FIELDS unless the user is FORCE_CHANGE_PASSWORD and enabled, and has an e-mail address.
         Errors: OVERLOADED.
         """
 

@@ -70,24 +70,34 @@ async def test_invitation_is_not_sent_if_the_operator_says_so(
 
 
 async def test_a_further_invitation_replaces_the_former_password(service: Service, operator: Operator) -> None:
-    """ResendInvitation mails another password for another seven days; the former one is wrong from then on."""
+    """ResendInvitation mails another password for another seven days; the former one is wrong from then on.
+
+    A sign-in that began with it has ended too.
+    """
     await operator.create()
     first = await temporary_password(service)
-    service.clock.advance(timedelta(days=8))
+    begun = await service.sign_in(password=first)
     sent = await operator.call("ResendInvitation", pb.ResendInvitationRequest(username="ada"))
     assert sent.code_delivery.destination == "a***@e***"
     second = await temporary_password(service, after=1)
     assert second != first
     async with fails("NOT_AUTHORIZED"):
         await service.sign_in(password=first)
-    assert step_of(await service.sign_in(password=second)) == "CONFIRM_SIGN_IN_WITH_NEW_PASSWORD"
+    async with fails("SESSION_EXPIRED"):
+        await choose(service, begun.session)
+    service.clock.advance(service.settings.accounts.temporary_password_ttl)
+    await operator.call("ResendInvitation", pb.ResendInvitationRequest(username="ada"))
+    third = await temporary_password(service, after=2)
+    assert step_of(await service.sign_in(password=third)) == "CONFIRM_SIGN_IN_WITH_NEW_PASSWORD"
 
 
 async def test_only_who_waits_is_invited_again(service: Service, operator: Operator) -> None:
-    """A user with a password of their own, without an address, or who is not there gets no further invitation."""
+    """Nobody with a password of their own, without an address, disabled or not there gets a further invitation."""
     await service.confirmed("ada")
     await operator.create("bob", attributes={}, temporary_password=TEMPORARY, suppress_invitation=True)
-    for username, rule in (("ada", "STATUS"), ("bob", "NO_EMAIL")):
+    await operator.create("carol", temporary_password=TEMPORARY, suppress_invitation=True)
+    await operator.call("DisableUser", pb.DisableUserRequest(username="carol"))
+    for username, rule in (("ada", "STATUS"), ("bob", "NO_EMAIL"), ("carol", "DISABLED")):
         async with fails("INVALID_FIELDS") as failures:
             await operator.call("ResendInvitation", pb.ResendInvitationRequest(username=username))
         assert failures[0].violations == [("user", rule)]
