@@ -93,13 +93,16 @@ class AttributeAdmin:
                 await self._notices.tell(held.executor, MailKind.EMAIL_CHANGED, user, now=now, new_email=masked)
 
     async def _end_what_was_sent(self, held: Change, *, has_email: bool, has_number: bool) -> None:
-        """End codes on their way to what is the account's no longer: whoever reads them may be why it was changed."""
+        """End what was sent to what is the account's no longer: whoever reads it may be why it was changed."""
         if has_email and has_number:
             return
         purposes = [CodePurpose.RESET_PASSWORD]
         purposes += [] if has_email else [CodePurpose.SIGN_UP, CodePurpose.VERIFY_EMAIL]
         purposes += [] if has_number else [CodePurpose.VERIFY_PHONE]
         await self._codes.drop(held.executor, held.user.username_key, *purposes)
+        if not has_email:
+            await user_admin.end_mailed_password(held.executor, user_id=held.user.user_id, now=held.now)
+            await self._notices.withdraw_invitation(held.executor, held.user, now=held.now)
         # Among half-done sign-ins are those that wait for a code.
         await challenges.delete_of_user(held.executor, user_id=held.user.user_id)
 

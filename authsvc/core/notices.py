@@ -173,5 +173,13 @@ class Notices:
                 replace(parameters, temporary_password=temporary_password),
                 now=now,
                 expires_at=expires_at,
-                supersede_key=f"{MailKind.INVITATION} {user.username_key}",
+                supersede_key=_invitation_of(user),
             )
+
+    async def withdraw_invitation(self, executor: Executor, user: User, *, now: datetime) -> None:
+        """Drop an invitation that still waits."""
+        await outbox.supersede(executor, supersede_key=_invitation_of(user), now=now)
+
+
+def _invitation_of(user: User) -> str:
+    return f"{MailKind.INVITATION} {user.username_key}"

@@ -57,6 +57,20 @@ async def put_password(
     await executor.execute(PUT_PASSWORD, user_id, hash_, now, expires_at, sent_over)
 
 
+END_MAILED_PASSWORD = """
+update passwords
+   set expires_at = $2
+ where user_id = $1
+   and expires_at > $2
+   and recovered_by = 'EMAIL'
+"""
+
+
+async def end_mailed_password(executor: Executor, *, user_id: UUID, now: datetime) -> None:
+    """End the temporary password of an account, if it was mailed."""
+    await executor.execute(END_MAILED_PASSWORD, user_id, now)
+
+
 SET_STATUS = """
 update users
    set status = $2, reserved_until = null, updated_at = $3

@@ -255,7 +255,8 @@ class AdminServiceServicer:
 
         They are in use at once, without a code. Every declared attribute may be written, also those that users may not write.
         A new `email` or `phone_number` is unverified unless the request says otherwise, and drops a pending one; codes on their
-        way to the former one, and half-done sign-ins, end. A verified address that is replaced is told by mail.
+        way to the former one, and half-done sign-ins, end, and so does a temporary password that was mailed to the former address.
+        A verified address that is replaced is told by mail.
         Errors: EMAIL_EXISTS.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

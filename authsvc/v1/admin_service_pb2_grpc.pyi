@@ -78,7 +78,8 @@ class AdminServiceStub:
 
     They are in use at once, without a code. Every declared attribute may be written, also those that users may not write.
     A new `email` or `phone_number` is unverified unless the request says otherwise, and drops a pending one; codes on their
-    way to the former one, and half-done sign-ins, end. A verified address that is replaced is told by mail.
+    way to the former one, and half-done sign-ins, end, and so does a temporary password that was mailed to the former address.
+    A verified address that is replaced is told by mail.
     Errors: EMAIL_EXISTS.
     """
     SetUserPassword: _grpc.UnaryUnaryMultiCallable[_admin_service_pb2.SetUserPasswordRequest, _admin_service_pb2.SetUserPasswordResponse]
@@ -228,7 +229,8 @@ class AdminServiceAsyncStub(AdminServiceStub):
 
     They are in use at once, without a code. Every declared attribute may be written, also those that users may not write.
     A new `email` or `phone_number` is unverified unless the request says otherwise, and drops a pending one; codes on their
-    way to the former one, and half-done sign-ins, end. A verified address that is replaced is told by mail.
+    way to the former one, and half-done sign-ins, end, and so does a temporary password that was mailed to the former address.
+    A verified address that is replaced is told by mail.
     Errors: EMAIL_EXISTS.
     """
     SetUserPassword: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.SetUserPasswordRequest, _admin_service_pb2.SetUserPasswordResponse]  # type: ignore[assignment]
@@ -405,7 +407,8 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
 
         They are in use at once, without a code. Every declared attribute may be written, also those that users may not write.
         A new `email` or `phone_number` is unverified unless the request says otherwise, and drops a pending one; codes on their
-        way to the former one, and half-done sign-ins, end. A verified address that is replaced is told by mail.
+        way to the former one, and half-done sign-ins, end, and so does a temporary password that was mailed to the former address.
+        A verified address that is replaced is told by mail.
         Errors: EMAIL_EXISTS.
         """
 

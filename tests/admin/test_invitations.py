@@ -91,6 +91,36 @@ async def test_a_further_invitation_replaces_the_former_password(service: Servic
     assert step_of(await service.sign_in(password=third)) == "CONFIRM_SIGN_IN_WITH_NEW_PASSWORD"
 
 
+async def test_invitation_to_a_wrong_address_opens_nothing_once_that_is_corrected(
+    service: Service, operator: Operator, database: Database
+) -> None:
+    """The password that was mailed to an address ends with that address; the next goes to the new one."""
+    await operator.create()
+    password = await temporary_password(service)
+    await operator.update(attributes={"name": "Ada"})
+    assert step_of(await service.sign_in(password=password)) == "CONFIRM_SIGN_IN_WITH_NEW_PASSWORD"
+    await settle(service, database)
+    # As after a failed try.
+    await database.execute(
+        "update outbox set state = 'QUEUED', finished_at = null, sealed_parameters = '\\x00',"
+        " not_before = not_before + interval '1 hour' where kind = 'INVITATION'"
+    )
+    await operator.update(attributes={"email": "right@example.com"})
+    assert await database.fetchval("select state from outbox where kind = 'INVITATION'") == "DROPPED"
+    async with fails("NOT_AUTHORIZED"):
+        await service.sign_in(password=password)
+    await operator.call("ResendInvitation", pb.ResendInvitationRequest(username="ada"))
+    right = await temporary_password(service, "right@example.com")
+    assert step_of(await service.sign_in(password=right)) == "CONFIRM_SIGN_IN_WITH_NEW_PASSWORD"
+
+
+async def test_password_that_was_told_otherwise_outlives_an_address(service: Service, operator: Operator) -> None:
+    """A temporary password that no mail told is good after the address is corrected."""
+    await operator.create(temporary_password=TEMPORARY, suppress_invitation=True)
+    await operator.update(attributes={"email": "right@example.com"})
+    assert step_of(await service.sign_in(password=TEMPORARY)) == "CONFIRM_SIGN_IN_WITH_NEW_PASSWORD"
+
+
 async def test_only_who_waits_is_invited_again(service: Service, operator: Operator) -> None:
     """Nobody with a password of their own, without an address, disabled or not there gets a further invitation."""
     await service.confirmed("ada")
