@@ -34,26 +34,29 @@ def faults_of_files(settings: Settings) -> list[str]:
     }
     faults: dict[str, str] = {}
 
-    def check(name: str, look: Callable[[Path], object], wrong: str = "") -> None:
-        if name not in paths or name in faults:
-            return
-        try:
-            look(paths[name])
-        # Errors of SSL are OSErrors and ValueErrors as well.
-        except (ssl.SSLError, UnicodeDecodeError):
-            faults[name] = wrong
-        except OSError as error:
-            faults[name] = f"cannot be read: {error.strerror}"
+    def note(name: str, fault_of: Callable[[Path], str]) -> None:
+        if name in paths and name not in faults and (fault := fault_of(paths[name])):
+            faults[name] = fault
 
     for name in paths:
-        check(name, Path.read_bytes)
-    check("AUTHSVC_PASSWORDS_BLOCKLIST_FILE", lambda path: path.read_text(encoding="utf-8"), "is not UTF-8 text")
+        note(name, lambda path: _fault_of(path, Path.read_bytes))
+    note("AUTHSVC_PASSWORDS_BLOCKLIST_FILE", lambda path: _fault_of(path, _read_text, "is not UTF-8 text"))
     for name in _AUTHORITIES:
-        check(name, lambda path: ssl.create_default_context(cafile=path), _NO_CERTIFICATE)
+        note(name, fault_of_authorities)
     for certificate, key in _PAIRS:
         if key in paths and key not in faults:
-            check(certificate, partial(_load_pair, key=paths[key]), _NO_PAIR.format(key))
+            note(certificate, partial(fault_of_pair, key=paths[key], key_name=key))
     return [f"{name}: {paths[name]}: {fault}" for name, fault in faults.items()] + faults_of_templates(settings)
+
+
+def fault_of_authorities(path: Path) -> str:
+    """Return what is wrong with a file of certificates to check others with; empty if nothing is."""
+    return _fault_of(path, lambda path: ssl.create_default_context(cafile=path), _NO_CERTIFICATE)
+
+
+def fault_of_pair(certificate: Path, key: Path, key_name: str) -> str:
+    """Return what is wrong with a certificate for a key; empty if nothing is."""
+    return _fault_of(certificate, partial(_load_pair, key=key), _NO_PAIR.format(key_name))
 
 
 def faults_of_templates(settings: Settings) -> list[str]:
@@ -68,6 +71,21 @@ def faults_of_templates(settings: Settings) -> list[str]:
     except TemplatesError as error:
         return [f"{TEMPLATES_FOLDER}: {line}" for line in str(error).splitlines()]
     return []
+
+
+def _fault_of(path: Path, look: Callable[[Path], object], wrong: str = "") -> str:
+    try:
+        look(path)
+    # Errors of SSL are OSErrors and ValueErrors as well.
+    except (ssl.SSLError, UnicodeDecodeError):
+        return wrong
+    except OSError as error:
+        return f"cannot be read: {error.strerror}"
+    return ""
+
+
+def _read_text(path: Path) -> str:
+    return path.read_text(encoding="utf-8")
 
 
 def _load_pair(certificate: Path, key: Path) -> None:

@@ -16,6 +16,7 @@ import pytest
 from authsvc.cli.admin import command
 from authsvc.crypto.sealing import MasterKey
 from authsvc.v1.admin_service_pb2 import DESCRIPTOR
+from tests.cli.certificates import issue
 from tests.cli.command import authsvc, bare_environment
 from tests.processes import COMMAND, ServerProcess, environment, serving
 
@@ -184,10 +185,29 @@ async def test_keys_are_made_listed_and_revoked(terminal: Terminal) -> None:
         (["--address", "127.0.0.1:1"], 1, "UNAVAILABLE"),
         (["--address", "127.0.0.1:1", "--certificate-file", __file__], 2, "go together"),
         (["--key-file", "/nonexistent"], 2, "does not exist"),
+        (["--key-file", __file__], 1, "Error: the admin key is none"),
+        (["--ca-file", __file__], 1, f"Error: --ca-file: {__file__}: holds no certificate in PEM form"),
+        (["--username-prefix", "\udcff"], 2, "Error: what is given must be UTF-8 text"),
     ],
 )
 def test_a_server_that_cannot_be_asked_is_told(arguments: list[str], code: int, told: str) -> None:
     """A key is not sent in clear to another machine unasked, and no answer is an error in one line."""
-    done = authsvc("admin", "list-users", *arguments, settings={"AUTHSVC_ADMIN_KEY": "x"})
+    settings = {"AUTHSVC_ADMIN_KEY": "x", "AUTHSVC_SERVER_PORT": "1"}
+    done = authsvc("admin", "list-users", *arguments, settings=settings)
     assert done.returncode == code
     assert told in done.stderr
+    # Below the usage, if that is what was wrong.
+    assert len(done.stderr[done.stderr.index("Error: ") :].splitlines()) == 1
+
+
+def test_a_certificate_of_another_key_is_told(tmp_path: Path) -> None:
+    """A client certificate and a key that don't go together are told as that, not as a server that is away."""
+    one, other = issue(tmp_path / "one"), issue(tmp_path / "other")
+    files = ("--ca-file", str(one.certificate_file), "--certificate-file", str(one.certificate_file))
+    done = authsvc(
+        "admin", "list-users", "--address", "127.0.0.1:1", *files, "--certificate-key-file", str(other.key_file)
+    )
+    assert done.returncode == 1
+    assert done.stderr.startswith(
+        f"Error: --certificate-file: {one.certificate_file}: does not go with --certificate-key-file"
+    )

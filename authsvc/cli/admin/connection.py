@@ -17,6 +17,7 @@ from authsvc.cli.admin.options import Target
 from authsvc.cli.admin.show import Show
 from authsvc.cli.client import address_of, channel_to
 from authsvc.cli.failures import Failed, WrongSettings
+from authsvc.cli.setting_files import fault_of_authorities, fault_of_pair
 from authsvc.cli.settings import read_settings
 from authsvc.config import Settings
 from authsvc.v1.admin_service_pb2 import DESCRIPTOR
@@ -71,7 +72,7 @@ def open_admin(target: Target, *, as_json: bool) -> Iterator[Admin]:
     """Open a channel to the server, and find the key to show it.
 
     Raises:
-        Failed: the key would travel in clear, or a file can't be read.
+        Failed: the key would travel in clear, or a file holds something else.
         WrongSettings: it is not said where the server is.
     """
     if (target.certificate_file is None) != (target.certificate_key_file is None):
@@ -79,9 +80,14 @@ def open_admin(target: Target, *, as_json: bool) -> Iterator[Admin]:
     if target.certificate_file is not None and target.ca_file is None:
         raise click.UsageError("--certificate-file needs --ca-file")
     settings = read_settings()
-    key = target.key_file.read_text(encoding="utf-8") if target.key_file else settings.admin.key.get_secret_value()
+    key = target.key_file.read_bytes().decode("latin-1") if target.key_file else settings.admin.key.get_secret_value()
+    key = key.strip()
+    # What gRPC sends as text; of anything else it says no more than that it is invalid.
+    if not (key.isascii() and key.isprintable()):
+        raise Failed("the admin key is none: a key has only letters, digits, `_` and `-`")
+    _look_into(target)
     with _channel(target, settings) as channel:
-        yield Admin(channel, key.strip(), as_json=as_json)
+        yield Admin(channel, key, as_json=as_json)
 
 
 def reason_of(error: grpc.RpcError) -> str:
@@ -100,6 +106,16 @@ def reason_of(error: grpc.RpcError) -> str:
         detail.Unpack(bad)
     broken = "; ".join(f"{each.field} {each.description}".strip() for each in bad.field_violations)
     return f"{reason}: {status.message}" + (f": {broken}" if broken else "")
+
+
+def _look_into(target: Target) -> None:
+    """Raise Failed for a file of TLS that is none: gRPC would only say that there is no connection."""
+    if target.ca_file and (fault := fault_of_authorities(target.ca_file)):
+        raise Failed(f"--ca-file: {target.ca_file}: {fault}")
+    if target.certificate_file and target.certificate_key_file:
+        fault = fault_of_pair(target.certificate_file, target.certificate_key_file, "--certificate-key-file")
+        if fault:
+            raise Failed(f"--certificate-file: {target.certificate_file}: {fault}")
 
 
 def _channel(target: Target, settings: Settings) -> grpc.Channel:

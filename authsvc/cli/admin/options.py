@@ -53,8 +53,11 @@ def connected(function: Command) -> Command:
         from authsvc.cli.admin.connection import open_admin  # noqa: PLC0415  # see above
 
         target = Target(**{name: options.pop(name) for name in Target.__dataclass_fields__})
-        with open_admin(target, as_json=as_json) as admin:
-            function(admin, *arguments, **options)
+        try:
+            with open_admin(target, as_json=as_json) as admin:
+                function(admin, *arguments, **options)
+        except UnicodeError as error:
+            raise click.UsageError("what is given must be UTF-8 text") from error
 
     for option in reversed(_OPTIONS):
         run = option(run)
