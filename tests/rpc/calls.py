@@ -7,6 +7,7 @@ from email.message import EmailMessage
 
 from authsvc.store.db import Database
 from authsvc.v1 import auth_service_pb2 as pb
+from authsvc.v1.mfa_type_pb2 import MfaType
 from authsvc.v1.sign_in_step_pb2 import SignInStep
 from authsvc.v1.tokens_pb2 import Tokens
 from tests.service import Account, Service, bearer
@@ -46,6 +47,17 @@ async def resend(service: Service, username: str) -> str:
 async def answer(service: Service, session: str, totp_code: str) -> pb.ConfirmSignInResponse:
     """Answer a step with the code of an authenticator."""
     return await service.stub.ConfirmSignIn(pb.ConfirmSignInRequest(session=session, totp_code=totp_code))
+
+
+async def choose(service: Service, session: str, kind: MfaType.ValueType) -> pb.ConfirmSignInResponse:
+    """Answer a selection step."""
+    return await service.stub.ConfirmSignIn(pb.ConfirmSignInRequest(session=session, mfa_type=kind))
+
+
+async def answer_mail(service: Service, session: str, address: str, *, after: int) -> pb.ConfirmSignInResponse:
+    """Answer a step with the code of the first such mail to `address` after the given number of mails."""
+    code = await service.code(address, after=after)
+    return await service.stub.ConfirmSignIn(pb.ConfirmSignInRequest(session=session, email_code=code))
 
 
 async def reset(service: Service, username: str) -> str:

@@ -10,23 +10,12 @@ from authsvc.v1 import auth_service_pb2 as pb
 from authsvc.v1.code_delivery_pb2 import DELIVERY_MEDIUM_EMAIL
 from authsvc.v1.mfa_type_pb2 import MFA_TYPE_EMAIL, MFA_TYPE_TOTP
 from tests.rpc.attribute_calls import NUMBER
-from tests.rpc.calls import NEW_PASSWORD, confirm, recipients, reset, settle, step_of
+from tests.rpc.calls import NEW_PASSWORD, answer_mail, choose, confirm, recipients, reset, settle, step_of
 from tests.rpc.conftest import Run
 from tests.service import PASSWORD, Service, fails
 
 ADDRESS = "ada@example.com"
 BOTH = {"mfa_types": ("TOTP", "EMAIL")}
-
-
-async def choose(service: Service, session: str, kind: int) -> pb.ConfirmSignInResponse:
-    """Answer a selection step."""
-    return await service.stub.ConfirmSignIn(pb.ConfirmSignInRequest(session=session, mfa_type=kind))  # type: ignore[arg-type]  # any number, for hostile ones
-
-
-async def answer_mail(service: Service, session: str, *, after: int) -> pb.ConfirmSignInResponse:
-    """Answer a step with the code of a mail."""
-    code = await service.code(ADDRESS, after=after)
-    return await service.stub.ConfirmSignIn(pb.ConfirmSignInRequest(session=session, email_code=code))
 
 
 async def set_up_mail(service: Service) -> pb.ConfirmSignInResponse:
@@ -36,7 +25,7 @@ async def set_up_mail(service: Service) -> pb.ConfirmSignInResponse:
     before = service.catcher.last_number()
     chosen = await choose(service, started.session, MFA_TYPE_EMAIL)
     assert step_of(chosen) == "CONFIRM_SIGN_IN_WITH_EMAIL_CODE"
-    return await answer_mail(service, chosen.session, after=before)
+    return await answer_mail(service, chosen.session, ADDRESS, after=before)
 
 
 async def test_what_is_set_up_is_chosen_and_then_asked_for(run: Run) -> None:
@@ -56,13 +45,13 @@ async def test_what_is_set_up_is_chosen_and_then_asked_for(run: Run) -> None:
             DELIVERY_MEDIUM_EMAIL,
             "email",
         )
-        done = await answer_mail(service, chosen.session, after=before)
+        done = await answer_mail(service, chosen.session, ADDRESS, after=before)
         assert step_of(done) == "DONE"
 
         before = service.catcher.last_number()
         again = await service.sign_in()
         assert step_of(again) == "CONFIRM_SIGN_IN_WITH_EMAIL_CODE"
-        signed_in = await answer_mail(service, again.session, after=before)
+        signed_in = await answer_mail(service, again.session, ADDRESS, after=before)
         session = await service.stub.FetchAuthSession(
             pb.FetchAuthSessionRequest(), metadata=[("authorization", f"Bearer {signed_in.tokens.access_token}")]
         )

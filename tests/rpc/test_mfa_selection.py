@@ -11,7 +11,7 @@ from authsvc.store.db import Database
 from authsvc.v1 import auth_service_pb2 as pb
 from authsvc.v1.mfa_type_pb2 import MFA_TYPE_EMAIL, MFA_TYPE_SMS, MFA_TYPE_TOTP, MFA_TYPE_UNSPECIFIED, MfaType
 from tests.clock import TICK
-from tests.rpc.calls import answer, step_of
+from tests.rpc.calls import answer, answer_mail, choose, step_of
 from tests.rpc.conftest import Run
 from tests.service import Account, Service, fails
 
@@ -46,11 +46,6 @@ async def both(service: Service, database: Database, username: str = "ada") -> A
     return Account(username, f"{username}@example.com", made.user_id, secret, done.tokens)
 
 
-async def choose(service: Service, session: str, kind: MfaType.ValueType) -> pb.ConfirmSignInResponse:
-    """Answer a selection step."""
-    return await service.stub.ConfirmSignIn(pb.ConfirmSignInRequest(session=session, mfa_type=kind))
-
-
 async def test_either_can_be_chosen(service: Service, account: Account) -> None:
     """Who has several second factors and prefers none chooses at each sign-in, and proves what was chosen."""
     started = await service.sign_in()
@@ -64,8 +59,7 @@ async def test_either_can_be_chosen(service: Service, account: Account) -> None:
     before = service.catcher.last_number()
     chosen = await choose(service, started.session, MFA_TYPE_EMAIL)
     assert step_of(chosen) == BY_EMAIL
-    code = await service.code(account.email, after=before)
-    done = await service.stub.ConfirmSignIn(pb.ConfirmSignInRequest(session=chosen.session, email_code=code))
+    done = await answer_mail(service, chosen.session, account.email, after=before)
     assert step_of(done) == "DONE"
 
 
