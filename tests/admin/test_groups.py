@@ -86,6 +86,22 @@ async def test_a_group_is_kept_as_it_was_made(operator: Operator) -> None:
         await make(operator, "e\u0301quipe")
 
 
+async def test_groups_are_listed_by_name_page_by_page(operator: Operator) -> None:
+    """Groups come by the code points of their names; pages go on behind the last name, whatever is made or deleted."""
+    for name in ("b", "a", "Z", "é", "c"):
+        await make(operator, name)
+    first = await operator.call("ListGroups", pb.ListGroupsRequest(page_size=2))
+    assert [group.name for group in first.groups] == ["Z", "a"]
+
+    await operator.call("DeleteGroup", pb.DeleteGroupRequest(name="a"))
+    await make(operator, "aa")
+    await make(operator, "A")
+    rest = await operator.call("ListGroups", pb.ListGroupsRequest(page_size=5, page_token=first.next_page_token))
+    assert ([group.name for group in rest.groups], rest.next_page_token) == (["aa", "b", "c", "é"], "")
+    everything = await operator.call("ListGroups", pb.ListGroupsRequest())
+    assert [group.name for group in everything.groups] == ["A", "Z", "aa", "b", "c", "é"]
+
+
 async def test_a_group_that_is_not_there_is_told(service: Service, operator: Operator) -> None:
     """Every method that names a group tells that there is none."""
     await service.confirmed("ada")
