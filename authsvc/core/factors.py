@@ -8,10 +8,43 @@ a medium that leaves a factor of another kind to be asked for, if there is one a
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from authsvc.config import MfaType
+from authsvc.store import factors
+from authsvc.store.db import Executor
 from authsvc.store.users import User
 
 NONE: frozenset[MfaType] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Kinds:
+    """Hold what the rules below say of an account.
+
+    `enrolled` is regardless of the settings, `in_use` what of it they allow. `askable` counts beside the password, and
+    `settable` can be set up beside it.
+    """
+
+    enrolled: frozenset[MfaType]
+    in_use: frozenset[MfaType]
+    askable: frozenset[MfaType]
+    settable: frozenset[MfaType]
+    recovered_by: MfaType | None
+
+
+async def find_kinds(executor: Executor, user: User, allowed: frozenset[MfaType]) -> Kinds:
+    """Find how an account stands; in a transaction that holds its row, it stays so."""
+    state = await factors.find_state(executor, user_id=user.user_id)
+    recovered_by = MfaType(state.recovered_by) if state.recovered_by else None
+    has = enrolled(user, has_authenticator=state.authenticators > 0)
+    return Kinds(
+        enrolled=has,
+        in_use=has & allowed,
+        askable=askable(has, allowed, recovered_by),
+        settable=settable(user, allowed, recovered_by),
+        recovered_by=recovered_by,
+    )
 
 
 def enrolled(user: User, *, has_authenticator: bool) -> frozenset[MfaType]:

@@ -9,8 +9,8 @@ from uuid import UUID
 
 from authsvc.clock import Clock
 from authsvc.config import AccountsSettings, MfaMode, MfaType
-from authsvc.core import factors
 from authsvc.core.audit import Audit, AuditKind
+from authsvc.core.factors import find_kinds
 from authsvc.core.notices import MailKind, MfaChange, Notices
 from authsvc.core.sessions import Bearer, Sessions, event_of
 from authsvc.errors import InvalidFields, MfaNotEnrolled, MfaRequired, TokenRevoked, Violation
@@ -67,7 +67,7 @@ class Mfa:
         user = await users.find_by_id(self._database, user_id=bearer.standing.user_id)
         if user is None:
             raise TokenRevoked
-        enabled = await self._askable(self._database, user)
+        enabled = await self._in_use(self._database, user)
         return MfaState(
             enabled=tuple(kind for kind in MfaType if kind in enabled),
             preferred=MfaType(user.preferred_mfa) if user.preferred_mfa in enabled else None,
@@ -89,7 +89,7 @@ class Mfa:
         async with self._database.transaction() as transaction:
             user = await self._sessions.hold(transaction, bearer)
             changed = _changed(user, changes)
-            before, after = await self._askable(transaction, user), await self._askable(transaction, changed)
+            before, after = await self._in_use(transaction, user), await self._in_use(transaction, changed)
             if not _enabled_by(changes) <= after:
                 raise MfaNotEnrolled
             self._require_rest(before, after)
@@ -125,10 +125,10 @@ class Mfa:
         now = self._clock.now()
         async with self._database.transaction() as transaction:
             user = await self._sessions.hold(transaction, bearer)
-            before = await self._askable(transaction, user)
+            before = await self._in_use(transaction, user)
             if not await totp_devices.delete_active(transaction, device_id=device_id, user_id=user.user_id):
                 return
-            self._require_rest(before, await self._askable(transaction, user))
+            self._require_rest(before, await self._in_use(transaction, user))
             await passwords.settle(transaction, user_id=user.user_id)
             await self._notices.tell(
                 transaction, MailKind.MFA_CHANGED, user, now=now, change=MfaChange.AUTHENTICATOR_REMOVED
@@ -153,9 +153,8 @@ class Mfa:
         if self._is_required and before and not after:
             raise MfaRequired
 
-    async def _askable(self, executor: Executor, user: User) -> frozenset[MfaType]:
-        authenticators = await totp_devices.count_active(executor, user_id=user.user_id)
-        return factors.enrolled(user, has_authenticator=authenticators > 0) & self._allowed
+    async def _in_use(self, executor: Executor, user: User) -> frozenset[MfaType]:
+        return (await find_kinds(executor, user, self._allowed)).in_use
 
 
 def _enabled_by(changes: Mapping[MfaType, Preference]) -> frozenset[MfaType]:

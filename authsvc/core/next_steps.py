@@ -10,6 +10,7 @@ from authsvc.core import factors
 from authsvc.core.audit import Audit, AuditEvent, AuditKind
 from authsvc.core.caller import Caller
 from authsvc.core.custom_challenge import ChallengeState, CustomChallenge
+from authsvc.core.factors import Kinds
 from authsvc.core.mail_codes import CodeDelivery, delivery_of
 from authsvc.core.new_passwords import NewPasswords
 from authsvc.core.sessions import NewSession, Sessions
@@ -31,7 +32,6 @@ from authsvc.crypto.sealing import KeyRing, Purpose
 from authsvc.crypto.tokens import new_handle
 from authsvc.errors import LimitExceeded, MfaNotEnrolled
 from authsvc.store import challenges, passwords
-from authsvc.store import factors as factor_rows
 from authsvc.store.db import Executor
 from authsvc.store.outbox import Medium
 from authsvc.store.users import User
@@ -112,13 +112,14 @@ class NextSteps:
             MfaNotEnrolled: a second factor is required, and this account can't set any up.
             LimitExceeded: the step sends a code, and the account had its codes of this hour.
         """
-        progress = await self._progress(executor, user, proved, chosen)
+        kinds = await factors.find_kinds(executor, user, self._allowed)
+        progress = self._progress(user, kinds, proved, chosen)
         step = next_step(progress)
         if step is None:
             raise MfaNotEnrolled
         step = await self._spend_send(user, step, progress)
         if step is Step.DONE:
-            if proved & SECOND_FACTORS:
+            if kinds.recovered_by and proved & SECOND_FACTORS:
                 await passwords.settle(executor, user_id=user.user_id)
             advance = Advance(
                 user, SignInOutcome(step), await self._sessions.start(executor, user, amr(proved), caller, now)
@@ -154,18 +155,13 @@ class NextSteps:
             return Step.CONTINUE_SIGN_IN_WITH_MFA_SELECTION
         return step
 
-    async def _progress(
-        self, executor: Executor, user: User, proved: frozenset[Proof], chosen: MfaType | None
-    ) -> Progress:
-        state = await factor_rows.find_state(executor, user_id=user.user_id)
-        enrolled = factors.enrolled(user, has_authenticator=state.authenticators > 0)
-        recovered_by = MfaType(state.recovered_by) if state.recovered_by else None
+    def _progress(self, user: User, kinds: Kinds, proved: frozenset[Proof], chosen: MfaType | None) -> Progress:
         return Progress(
             status=user.status,
             mfa=self._accounts.mfa,
-            askable=factors.askable(enrolled, self._allowed, recovered_by),
-            settable=factors.settable(user, self._allowed, recovered_by),
-            has_enrolled=bool(enrolled & self._allowed),
+            askable=kinds.askable,
+            settable=kinds.settable,
+            has_enrolled=bool(kinds.in_use),
             preferred=MfaType(user.preferred_mfa) if user.preferred_mfa else None,
             chosen=chosen,
             proved=proved,

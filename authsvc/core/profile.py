@@ -7,16 +7,16 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from authsvc.clock import Clock
-from authsvc.config import Settings
-from authsvc.core import factors
+from authsvc.config import MfaType, Settings
 from authsvc.core.attributes import CONFIRMED_BY_CODE, STANDARD, Attributes, field_of, parse_attributes
 from authsvc.core.audit import Audit, AuditKind
 from authsvc.core.confirmations import Confirmations
+from authsvc.core.factors import find_kinds
 from authsvc.core.mail_codes import CodeDelivery
 from authsvc.core.sessions import Bearer, Sessions, event_of
 from authsvc.errors import Conflict, InvalidFields, TokenRevoked, Violation
 from authsvc.store import attributes as attribute_rows
-from authsvc.store import totp_devices, users
+from authsvc.store import users
 from authsvc.store.db import RETRY_CONFLICT, Database, Executor
 from authsvc.store.users import User
 
@@ -140,10 +140,9 @@ class Profile:
         self._refuse(names, self._required, "REQUIRED", "must stay: every account has it")
 
     async def _require_spare(self, executor: Executor, user: User, names: Collection[str]) -> None:
-        has_authenticator = await totp_devices.count_active(executor, user_id=user.user_id) > 0
-        enrolled = factors.enrolled(user, has_authenticator=has_authenticator) & self._allowed
-        in_use = {"email"} if "EMAIL" in enrolled else set()
-        in_use |= {"phone_number"} if "SMS" in enrolled else set()
+        kinds = await find_kinds(executor, user, self._allowed)
+        attributes = {MfaType.EMAIL: "email", MfaType.SMS: "phone_number"}
+        in_use = {attribute for kind, attribute in attributes.items() if kind in kinds.in_use}
         self._refuse(names, in_use, "SECOND_FACTOR", "must stay while it is a second factor")
         if user.username_key == str(user.user_id):
             self._refuse(names, {"email"}, "SIGN_IN_NAME", "must stay: the user signs in by it")

@@ -8,9 +8,9 @@ from datetime import datetime
 
 from authsvc.clock import Clock
 from authsvc.config import MfaType, Settings
-from authsvc.core import factors
 from authsvc.core.audit import AuditKind
 from authsvc.core.custom_challenge import ChallengeState
+from authsvc.core.factors import Kinds, find_kinds
 from authsvc.core.names import parse_code
 from authsvc.core.new_passwords import NewPasswords
 from authsvc.core.notices import MailKind, MfaChange, Notices
@@ -119,7 +119,7 @@ class Answers:
         match = await self._totp.match_pending(challenge, code)
 
         async def use(executor: Executor, user: User, now: datetime) -> Taken:
-            await self._require_none_enrolled(executor, user)
+            _require_none_in_use(await find_kinds(executor, user, self._allowed))
             await self._totp.activate(executor, user, match, now)
             await self._consume(executor, challenge, now)
             return Taken(user, Proof.TOTP, did=(AuditKind.ADD_TOTP_DEVICE,))
@@ -148,9 +148,10 @@ class Answers:
                 raise SessionExpired
             if not await challenges.consume_with_code(executor, digest=challenge.digest, now=now, code_digests=digests):
                 raise SessionExpired
-            state = await factor_rows.find_state(executor, user_id=user.user_id)
+            kinds = await find_kinds(executor, user, self._allowed)
             did: tuple[AuditKind, ...] = ()
-            if medium not in factors.enrolled(user, has_authenticator=state.authenticators > 0):
+            if medium not in kinds.enrolled:
+                _require_none_in_use(kinds)
                 user = await self._set_up(executor, user, medium, now)
                 did = (AuditKind.UPDATE_MFA_PREFERENCE,)
             await self._throttle.forget(executor, user.username_key, Factor(medium))
@@ -160,7 +161,6 @@ class Answers:
 
     async def _set_up(self, executor: Executor, user: User, medium: MfaType, now: datetime) -> User:
         """Make what a code was sent to a second factor: this sign-in had none to ask for."""
-        await self._require_none_enrolled(executor, user)
         if medium is MfaType.SMS:
             await factor_rows.enable_sms(executor, user_id=user.user_id, now=now)
         elif not await factor_rows.enable_email(executor, user_id=user.user_id, now=now):
@@ -187,15 +187,11 @@ class Answers:
 
     async def _choice(self, challenge: Challenge, step: Step, chosen: MfaType) -> Use:
         async def use(executor: Executor, user: User, now: datetime) -> Taken:
-            state = await factor_rows.find_state(executor, user_id=user.user_id)
-            recovered_by = MfaType(state.recovered_by) if state.recovered_by else None
-            enrolled = factors.enrolled(user, has_authenticator=state.authenticators > 0)
-            if step is Step.CONTINUE_SIGN_IN_WITH_MFA_SELECTION:
-                kinds = factors.askable(enrolled, self._allowed, recovered_by)
-            else:
-                await self._require_none_enrolled(executor, user)
-                kinds = factors.settable(user, self._allowed, recovered_by)
-            if chosen not in kinds:
+            kinds = await find_kinds(executor, user, self._allowed)
+            is_setup = step is Step.CONTINUE_SIGN_IN_WITH_MFA_SETUP_SELECTION
+            if is_setup:
+                _require_none_in_use(kinds)
+            if chosen not in (kinds.settable if is_setup else kinds.askable):
                 violation = Violation(AnswerKind.MFA_TYPE, "CHOICE", "must be one of allowed_mfa_types")
                 raise InvalidFields(violations=(violation,))
             await self._consume(executor, challenge, now)
@@ -213,13 +209,6 @@ class Answers:
 
         return use
 
-    async def _require_none_enrolled(self, executor: Executor, user: User) -> None:
-        # Another sign-in may have set a factor up since: a password alone must not add a second.
-        state = await factor_rows.find_state(executor, user_id=user.user_id)
-        enrolled = factors.enrolled(user, has_authenticator=state.authenticators > 0)
-        if enrolled & self._allowed:
-            raise SessionExpired
-
     async def _consume(self, executor: Executor, challenge: Challenge, now: datetime) -> None:
         if not await challenges.consume(executor, digest=challenge.digest, now=now):
             raise SessionExpired
@@ -236,6 +225,12 @@ def require_kind(challenge: Challenge, answer: Answer) -> None:
         wanted = " or ".join(sorted(kinds))
         violation = Violation("answer", "KIND", f"must be {wanted}: that is what the session waits for")
         raise InvalidFields(violations=(violation,))
+
+
+def _require_none_in_use(kinds: Kinds) -> None:
+    # Another sign-in may have set a factor up since: a password alone must not add a second.
+    if kinds.in_use:
+        raise SessionExpired
 
 
 def _code(answer: Answer) -> str:

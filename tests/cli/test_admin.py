@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
+import os
 import re
 import subprocess
 from collections.abc import AsyncIterator, Mapping
@@ -47,6 +49,32 @@ class Terminal:
         assert "Traceback" not in done.stderr, done.stderr
         assert done.returncode == code, done.stderr
         return done
+
+    async def watch(self, *arguments: str) -> tuple[str, str]:
+        """Run a command whose standard error is a terminal; return what it printed, and what the terminal saw."""
+        near, far = os.openpty()
+        process = subprocess.Popen(
+            [*COMMAND, "admin", *arguments, "--address", self.address, "--key-file", str(self.key_file)],
+            env=bare_environment() | {"TERM": "xterm", "COLUMNS": "120"},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=far,
+            text=True,
+        )
+        os.close(far)
+
+        def read() -> bytes:
+            seen = b""
+            # The error tells that the other side is closed: the command has ended.
+            with contextlib.suppress(OSError):
+                while part := os.read(near, 4096):
+                    seen += part
+            return seen
+
+        seen, (printed, _) = await asyncio.gather(asyncio.to_thread(read), asyncio.to_thread(process.communicate))
+        os.close(near)
+        assert process.returncode == 0, seen
+        return printed, seen.decode()
 
     async def json(self, *arguments: str, stdin: str = "") -> Any:
         """Run a command with `--json` and return what it prints."""
@@ -129,6 +157,21 @@ async def test_lists_go_on_page_by_page(terminal: Terminal) -> None:
     assert [group["name"] for group in rest["groups"]] == ["group-2"]
     everything = await terminal.json("list-groups", "--page-size", "1", "--all")
     assert len(everything["groups"]) == 3
+
+
+async def test_what_takes_long_tells_how_far_it_is(terminal: Terminal, tmp_path: Path) -> None:
+    """On a terminal an import has a bar, an export and a whole list a count; in a pipe there is neither."""
+    file = tmp_path / "users.jsonl"
+    file.write_text("".join(f'{{"username": "user-{number}"}}\n' for number in range(3)), encoding="utf-8")
+    _, seen = await terminal.watch("import", str(file))
+    assert "100%" in seen
+    assert "3 rows" in seen
+    _, seen = await terminal.watch("export", str(tmp_path / "copy.jsonl"))
+    assert "3 accounts" in seen
+    printed, seen = await terminal.watch("list-users", "--all", "--page-size", "1")
+    assert "3 users" in seen
+    assert len(printed.splitlines()) == 4
+    assert (await terminal.run("list-users", "--all", "--page-size", "1")).stderr == ""
 
 
 async def test_what_cannot_be_undone_is_asked_about(terminal: Terminal) -> None:

@@ -58,12 +58,19 @@ class Admin:
     def pages(self, method: str, entries: str, *, everything: bool, **fields: Any) -> Any:
         """Return the first page of a list or, with `everything`, a response with the entries of all."""
         found = self.call(method, **fields)
-        token = found.next_page_token
-        while everything and token:
-            page = self.call(method, **{**fields, "page_token": token})
-            getattr(found, entries).extend(getattr(page, entries))
-            token = page.next_page_token
-        found.next_page_token = token
+        if not everything or not found.next_page_token:
+            return found
+        all_entries = getattr(found, entries)
+        # Loaded where it is seen: it takes longer than most commands.
+        from authsvc.cli.admin.progress import counting  # noqa: PLC0415  # see above
+
+        with counting(entries) as progress:
+            task = progress.add_task(method, total=None, count=len(all_entries))
+            while found.next_page_token:
+                page = self.call(method, **{**fields, "page_token": found.next_page_token})
+                all_entries.extend(getattr(page, entries))
+                found.next_page_token = page.next_page_token
+                progress.update(task, count=len(all_entries))
         return found
 
 

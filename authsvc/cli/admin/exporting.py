@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import IO
 
 import grpc
-from rich.console import Console
-from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from authsvc.cli.admin.connection import Admin, reason_of
+from authsvc.cli.admin.progress import counting
 from authsvc.cli.admin.user_files import Format, writer
 from authsvc.cli.failures import Failed
 from authsvc.v1.admin_service_pb2_grpc import AdminServiceStub
@@ -24,8 +23,8 @@ def export(admin: Admin, file: IO[str], kind: str, *, include_secrets: bool) -> 
     rows = writer(file, Format(kind))
     send = AdminServiceStub(admin.channel).ExportUsers
     count, last, begun_behind = 0, "", None
-    with _progress() as progress:
-        task = progress.add_task("export", total=None, rows=0)
+    with counting("accounts") as progress:
+        task = progress.add_task("export", total=None, count=0)
         while True:
             request = ExportUsersRequest(include_secrets=include_secrets, after_user_id=last)
             try:
@@ -34,20 +33,10 @@ def export(admin: Admin, file: IO[str], kind: str, *, include_secrets: bool) -> 
                         rows.write(user)
                     count += len(response.users)
                     last = response.users[-1].user_id
-                    progress.update(task, rows=count)
+                    progress.update(task, count=count)
                 return count
             except grpc.RpcError as error:
                 # A server that ends closes its streams; another one goes on, if this one got anywhere.
                 if error.code() is not grpc.StatusCode.UNAVAILABLE or begun_behind == last:
                     raise Failed(reason_of(error)) from error
                 begun_behind = last
-
-
-def _progress() -> Progress:
-    return Progress(
-        SpinnerColumn(),
-        TextColumn("{task.fields[rows]} accounts"),
-        TimeElapsedColumn(),
-        console=Console(stderr=True),
-        disable=not Console(stderr=True).is_terminal,
-    )

@@ -8,10 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import grpc
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from authsvc.cli.admin.connection import TIMEOUT_SECONDS, Admin, reason_of
+from authsvc.cli.admin.progress import nearing
 from authsvc.cli.admin.user_files import Format, read_rows
 from authsvc.cli.admin.user_form import FormError
 from authsvc.cli.failures import Failed
@@ -65,16 +64,16 @@ class Import:
                     "--import-id NAME begins anew"
                 )
         try:
-            with self._path.open("rb") as content, _progress() as progress:
+            with self._path.open("rb") as content, nearing("rows") as progress:
                 # utf-8-sig: spreadsheets begin a file with a byte order mark.
                 file = io.TextIOWrapper(content, encoding="utf-8-sig", errors="surrogateescape", newline="")
-                task = progress.add_task(self._path.name, total=self._path.stat().st_size, rows=0)
+                task = progress.add_task(self._path.name, total=self._path.stat().st_size, count=0)
                 rows = read_rows(file, self._kind)
 
                 def batches() -> Iterator[ImportBatch]:
                     for batch in self._batches(rows, next_row):
                         yield batch
-                        progress.update(task, completed=content.tell(), rows=batch.first_row + len(batch.rows) - 1)
+                        progress.update(task, completed=content.tell(), count=batch.first_row + len(batch.rows) - 1)
 
                 return self._send(batches(), timeout=None)
         except FormError as error:
@@ -120,15 +119,3 @@ class Import:
             size += sent.ByteSize() + 4
         if batch.rows:
             yield batch
-
-
-def _progress() -> Progress:
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TaskProgressColumn(),
-        TextColumn("{task.fields[rows]} rows"),
-        TimeRemainingColumn(),
-        console=Console(stderr=True),
-        disable=not Console(stderr=True).is_terminal,
-    )
