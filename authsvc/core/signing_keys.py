@@ -148,12 +148,17 @@ class SigningKeys:
             # One call asks for all that come meanwhile.
             async with self._reading:
                 if self._is_older(age):
-                    await self._refresh()
+                    await self._read()
 
     def _is_older(self, age: timedelta) -> bool:
         return self._read_at is None or self._clock.now() - self._read_at >= age
 
     async def _refresh(self) -> None:
+        # One after the other: what was read before a key was made must not replace what was read after.
+        async with self._reading:
+            await self._read()
+
+    async def _read(self) -> None:
         now = self._clock.now()
         rows = await signing_keys.list_published(self._database, now=now)
         self._rows = rows

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
@@ -116,3 +119,33 @@ async def test_clock_behind_that_of_the_first_keys_maker(
     """A replica whose clock is behind signs with the first key all the same."""
     behind = SigningKeys(database, ring, settings.tokens, FakeClock(clock.now() - timedelta(seconds=2)))
     assert (await behind.current()).kid == (await keys.current()).kid
+
+
+class Late(Database):
+    """Let the answer to the first question be the last to arrive."""
+
+    has_key: asyncio.Event | None = None
+
+    async def fetch(self, query: str, *args: object) -> list[Any]:
+        """Return all rows, those of the first call once a key was made, or a while is over."""
+        if self.has_key is None:
+            self.has_key = asyncio.Event()
+            rows = await super().fetch(query, *args)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self.has_key.wait(), 0.2)
+        else:
+            rows = await super().fetch(query, *args)
+        if rows:
+            self.has_key.set()
+        return rows
+
+
+async def test_what_was_read_before_a_key_was_made_replaces_nothing(
+    ring: KeyRing, settings: Settings, clock: FakeClock
+) -> None:
+    """A call that comes while a server makes its first key doesn't leave it without one until its next look."""
+    database = await Late.open(settings.database, size=2)
+    starting = SigningKeys(database, ring, settings.tokens, clock)
+    await asyncio.gather(starting.published(), starting.ensure_one())
+    assert await starting.published()
+    await database.close()
