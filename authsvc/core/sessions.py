@@ -24,7 +24,7 @@ from authsvc.errors import (
     TokenRevoked,
     UserDisabled,
 )
-from authsvc.store import challenges, refresh_tokens, sessions, users
+from authsvc.store import challenges, groups, refresh_tokens, sessions, users
 from authsvc.store.db import Database, Executor
 from authsvc.store.sessions import Session, Standing
 from authsvc.store.users import User
@@ -42,6 +42,7 @@ class NewSession:
     amr: list[str]
     auth_time: datetime
     refresh_token: str
+    groups: list[str]
 
     def __repr__(self) -> str:
         return f"NewSession({self.session_id})"
@@ -86,7 +87,7 @@ class Sessions:
         self._database = database
         self._ring = ring
         self._signing_keys = signing_keys
-        self._signer = TokenSigner(database, signing_keys, settings, clock)
+        self._signer = TokenSigner(signing_keys, settings, clock)
         self._notices = notices
         self._audit = audit
         self._settings = settings
@@ -94,26 +95,26 @@ class Sessions:
 
     async def start(self, executor: Executor, user: User, amr: list[str], caller: Caller, now: datetime) -> NewSession:
         """Store a finished sign-in in the caller's transaction."""
-        new = NewSession(new_id(), new_id(), amr, now, new_handle())
-        await sessions.insert(
+        session_id, origin_jti, refresh_token = new_id(), new_id(), new_handle()
+        names = await sessions.insert(
             executor,
-            session_id=new.session_id,
+            session_id=session_id,
             user_id=user.user_id,
-            origin_jti=new.origin_jti,
+            origin_jti=origin_jti,
             amr=amr,
             now=now,
             expires_at=now + self._settings.refresh_ttl,
             client_ip=caller.ip,
             client_user_agent=caller.user_agent,
+            refresh_digest=self._ring.digest(Purpose.REFRESH_TOKEN, refresh_token),
         )
-        digest = self._ring.digest(Purpose.REFRESH_TOKEN, new.refresh_token)
-        await refresh_tokens.insert(executor, digest=digest, session_id=new.session_id, now=now)
-        return new
+        return NewSession(session_id, origin_jti, amr, now, refresh_token, names)
 
     async def tokens_of(self, user: User, new: NewSession) -> Tokens:
         """Sign the first tokens of a session; the access token's `jti` is the session's `origin_jti`."""
         return await self._signer.sign(
             user=user,
+            groups=new.groups,
             session_id=new.session_id,
             origin_jti=new.origin_jti,
             access_jti=new.origin_jti,
@@ -235,6 +236,8 @@ class Sessions:
         """Sign tokens of a session that has had some, as it stands."""
         return await self._signer.sign(
             user=user,
+            # As they are now: who was taken out of a group is without it from here on.
+            groups=await groups.list_names(self._database, user_id=user.user_id),
             session_id=standing.session_id,
             origin_jti=standing.origin_jti,
             access_jti=new_id(),

@@ -11,8 +11,6 @@ from authsvc.config import TokensSettings
 from authsvc.core.signing_keys import SigningKeys
 from authsvc.crypto.jwt import ACCESS_TOKEN_TYPE, ID_TOKEN_TYPE
 from authsvc.crypto.tokens import new_id
-from authsvc.store import groups
-from authsvc.store.db import Database
 from authsvc.store.users import User
 
 
@@ -32,8 +30,7 @@ class Tokens:
 class TokenSigner:
     """Sign tokens with the current key."""
 
-    def __init__(self, database: Database, signing_keys: SigningKeys, settings: TokensSettings, clock: Clock) -> None:
-        self._database = database
+    def __init__(self, signing_keys: SigningKeys, settings: TokensSettings, clock: Clock) -> None:
         self._signing_keys = signing_keys
         self._settings = settings
         self._clock = clock
@@ -42,6 +39,7 @@ class TokenSigner:
         self,
         *,
         user: User,
+        groups: list[str],
         session_id: UUID,
         origin_jti: UUID,
         access_jti: UUID,
@@ -66,8 +64,7 @@ class TokenSigner:
             "iat": issued_at,
             "exp": expires_at,
             "username": user.username,
-            # As they are now: who was taken out of a group is without it from here on.
-            "groups": await groups.list_names(self._database, user_id=user.user_id),
+            "groups": groups,
         }
         access = key.sign({**shared, "jti": str(access_jti), "token_use": "access"}, typ=ACCESS_TOKEN_TYPE)
         about = {

@@ -8,16 +8,6 @@ from uuid import UUID
 
 from authsvc.store.db import Executor, affected
 
-INSERT = """
-insert into refresh_tokens (digest, session_id, created_at)
-values ($1, $2, $3)
-"""
-
-
-async def insert(executor: Executor, *, digest: bytes, session_id: UUID, now: datetime) -> None:
-    """Store a fresh token of a session."""
-    await executor.execute(INSERT, digest, session_id, now)
-
 
 @dataclass(frozen=True, slots=True)
 class RefreshToken:

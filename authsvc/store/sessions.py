@@ -43,10 +43,26 @@ class Standing:
     disabled_at: datetime | None
 
 
+# One statement for what every sign-in ends with.
 INSERT = """
-insert into sessions (session_id, user_id, origin_jti, amr, auth_time, created_at, last_used_at, expires_at, client_ip,
-                      client_user_agent)
-values ($1, $2, $3, $4, $5, $5, $5, $6, $7, $8)
+with session as (
+    insert into sessions (session_id, user_id, origin_jti, amr, auth_time, created_at, last_used_at, expires_at,
+                          client_ip, client_user_agent)
+    values ($1, $2, $3, $4, $5, $5, $5, $6, $7, $8)
+    returning session_id, user_id
+), token as (
+    insert into refresh_tokens (digest, session_id, created_at)
+    select $9, session_id, $5
+      from session
+)
+select array(
+    select g.name
+      from group_members m
+      join groups g on g.name = m.group_name
+     where m.user_id = session.user_id
+     order by g.precedence nulls last, g.name
+)
+  from session
 """
 
 
@@ -61,9 +77,13 @@ async def insert(
     expires_at: datetime,
     client_ip: str,
     client_user_agent: str,
-) -> None:
-    """Store a finished sign-in."""
-    await executor.execute(INSERT, session_id, user_id, origin_jti, amr, now, expires_at, client_ip, client_user_agent)
+    refresh_digest: bytes,
+) -> list[str]:
+    """Store a finished sign-in with its first refresh token; return what `groups.list_names` does."""
+    names: list[str] = await executor.fetchval(
+        INSERT, session_id, user_id, origin_jti, amr, now, expires_at, client_ip, client_user_agent, refresh_digest
+    )
+    return names
 
 
 # One index look-up each; asked at every call with a bearer token.

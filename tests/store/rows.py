@@ -44,6 +44,7 @@ async def insert_session(
     now: datetime,
     expires_at: datetime | None = None,
     session_id: UUID | None = None,
+    refresh_digest: bytes | None = None,
 ) -> UUID:
     """Insert a session, which lasts a day unless told otherwise, and return its id."""
     session_id = session_id or uuid4()
@@ -57,5 +58,6 @@ async def insert_session(
         expires_at=expires_at or now + DAY,
         client_ip="",
         client_user_agent="",
+        refresh_digest=refresh_digest or uuid4().bytes,
     )
     return session_id

@@ -29,9 +29,7 @@ async def ada(database: Database, now: datetime) -> UUID:
 @pytest.fixture
 async def session_id(database: Database, ada: UUID, now: datetime) -> UUID:
     """Insert a session of the account, with the token `first`."""
-    session_id = await insert_session(database, ada, now=now)
-    await refresh_tokens.insert(database, digest=b"first", session_id=session_id, now=now)
-    return session_id
+    return await insert_session(database, ada, now=now, refresh_digest=b"first")
 
 
 async def rotate(database: Database, digest: bytes, successor: bytes, now: datetime) -> bool:

@@ -6,7 +6,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from authsvc.store import refresh_tokens, sessions
+from authsvc.store import sessions
 from authsvc.store.db import Database
 from authsvc.store.sessions import Session
 from tests.clock import TICK, FakeClock
@@ -144,8 +144,7 @@ async def test_purge_takes_expired_sessions_with_their_refresh_tokens(
     """A session goes once its end is not after the given time, its refresh tokens with it, so many at a time."""
     for number in range(4):
         late = timedelta(microseconds=number == 3)
-        session_id = await insert_session(database, ada, now=now, expires_at=now + DAY + late)
-        await refresh_tokens.insert(database, digest=bytes([number]), session_id=session_id, now=now)
+        await insert_session(database, ada, now=now, expires_at=now + DAY + late, refresh_digest=bytes([number]))
 
     async def purge() -> int:
         return await sessions.purge(database, expired_before=now + DAY, limit=2)
