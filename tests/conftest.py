@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import uuid
 from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import asyncpg
 import pytest
@@ -27,12 +31,20 @@ from tests.clock import FakeClock
 from tests.service import Service
 
 TEMPLATE = "template_authsvc"
+# Linux's own file system in memory, and what has to be free there: each of four processes fills a fourth at most.
+MEMORY = Path("/dev/shm")
+MEMORY_BYTES = 4 << 30
 
 
 @pytest.fixture(scope="session")
 def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostgres]:
-    """Run one Postgres for this process, with a migrated template database."""
-    with EmbeddedPostgres(tmp_path_factory.mktemp("pg"), durable=False) as server:
+    """Run one Postgres for this process, with a migrated template; in memory if it can be, where copies are quicker."""
+    with ExitStack() as stack:
+        if MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > MEMORY_BYTES:
+            folder = Path(stack.enter_context(TemporaryDirectory(prefix="authsvc-tests-", dir=MEMORY)))
+        else:
+            folder = tmp_path_factory.mktemp("pg")
+        server = stack.enter_context(EmbeddedPostgres(folder / "pg", durable=False))
         asyncio.run(_make_template(server))
         yield server
 
