@@ -133,27 +133,32 @@ class Profile:
         return parsed
 
     def _check_names(self, names: Collection[str]) -> None:
-        if not self._known >= set(names):
-            raise InvalidFields(violations=(Violation("names", "UNKNOWN", "must be names of attributes"),))
+        unknown = Violation("names", "UNKNOWN", "must be names of attributes")
         read_only = {name for name, declared in self._custom.items() if not declared.user_may_write}
-        self._refuse(names, read_only, "NOT_WRITABLE", "must not be written by users")
-        self._refuse(names, self._required, "REQUIRED", "must stay: every account has it")
+        self._refuse(
+            *([] if self._known >= set(names) else [unknown]),
+            *_among(names, read_only, "NOT_WRITABLE", "must not be written by users"),
+            *_among(names, self._required, "REQUIRED", "must stay: every account has it"),
+        )
 
     async def _require_spare(self, executor: Executor, user: User, names: Collection[str]) -> None:
         kinds = await find_kinds(executor, user, self._allowed)
         attributes = {MfaType.EMAIL: "email", MfaType.SMS: "phone_number"}
         in_use = {attribute for kind, attribute in attributes.items() if kind in kinds.in_use}
-        self._refuse(names, in_use, "SECOND_FACTOR", "must stay while it is a second factor")
-        if user.username_key == str(user.user_id):
-            self._refuse(names, {"email"}, "SIGN_IN_NAME", "must stay: the user signs in by it")
+        signs_in_by = {"email"} if user.username_key == str(user.user_id) else set()
+        self._refuse(
+            *_among(names, in_use, "SECOND_FACTOR", "must stay while it is a second factor"),
+            *_among(names, signs_in_by, "SIGN_IN_NAME", "must stay: the user signs in by it"),
+        )
 
     @staticmethod
-    def _refuse(names: Collection[str], refused: Collection[str], rule: str, description: str) -> None:
-        violations = [
-            Violation(f"names[{number}]", rule, description) for number, name in enumerate(names) if name in refused
-        ]
+    def _refuse(*violations: Violation) -> None:
         if violations:
-            raise InvalidFields(violations=tuple(violations))
+            raise InvalidFields(violations=violations)
+
+
+def _among(names: Collection[str], refused: Collection[str], rule: str, description: str) -> list[Violation]:
+    return [Violation(f"names[{number}]", rule, description) for number, name in enumerate(names) if name in refused]
 
 
 def attributes_of(user: User) -> UserAttributes:

@@ -119,6 +119,15 @@ async def test_all_broken_rules_are_told_at_once(service: Service, ada: Account)
     assert await fetch_attributes(service, ada.tokens) == VERIFIED
 
 
+async def test_all_that_must_stay_is_told_at_once(service: Service, ada: Account) -> None:
+    """A removal of what is unknown, not the user's to write and required tells all of it; nothing is removed."""
+    await set_attributes(service, ada.tokens, name="Ada")
+    async with fails("INVALID_FIELDS") as failures:
+        await remove_attributes(service, ada.tokens, "custom:tier", "email", "name", "unknown", "email_verified")
+    assert failures[0].violations == [("names", "UNKNOWN"), ("names[0]", "NOT_WRITABLE"), ("names[1]", "REQUIRED")]
+    assert await fetch_attributes(service, ada.tokens) == VERIFIED | {"name": "Ada"}
+
+
 @pytest.mark.parametrize(("count", "is_right"), [(0, False), (1, True), (50, True), (51, False)])
 async def test_number_of_attributes(service: Service, ada: Account, count: int, is_right: bool) -> None:
     """A call sets, or removes, 1 to 50 attributes."""
