@@ -41,10 +41,19 @@ class Deletion:
 
         The record takes the personal data out of the user's audit events.
         """
-        keys = [self._codes.supersede_key(purpose, user.username_key) for purpose in CodePurpose]
+        names = _names_of(user)
+        keys = [self._codes.supersede_key(purpose, name) for name in names for purpose in CodePurpose]
         await deletion.delete_mail(executor, user_id=user.user_id, supersede_keys=keys)
         # Codes and failures are kept by name: whoever has the name next must not inherit them.
-        await self._codes.drop(executor, user.username_key, *CodePurpose)
-        await self._throttle.forget(executor, user.username_key, *Factor)
-        await self._throttle.forget_sends(executor, user.username_key, *Factor, *CodePurpose)
+        for name in names:
+            await self._codes.drop(executor, name, *CodePurpose)
+        for name in names:
+            await self._throttle.forget(executor, name, *Factor)
+            await self._throttle.forget_sends(executor, name, *Factor, *CodePurpose)
         await deletion.delete_user(executor, user_id=user.user_id)
+
+
+def _names_of(user: User) -> list[str]:
+    """Return what things are kept by: while an address stood for no account, that was the address itself."""
+    # In one order, so that two deletions don't wait for each other.
+    return sorted({name for name in (user.username_key, user.email_key, user.pending_email_key) if name is not None})

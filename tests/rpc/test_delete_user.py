@@ -16,6 +16,7 @@ from tests.rpc.attribute_calls import NUMBER, set_attributes
 from tests.rpc.calls import (
     answer,
     associate,
+    confirm,
     confirm_reset,
     is_live,
     recovery_codes,
@@ -90,6 +91,25 @@ async def test_nothing_of_the_user_is_left(run: Run, database: Database, ring: K
         assert [kind for kind, *_ in await recorded(database, "SIGN_UP", "DELETE_USER")].count("DELETE_USER") == 1
         assert [fault async for report in verify_trail(database, ring) for fault in report.faults] == []
         assert await is_live(service, eve.tokens)
+
+
+async def test_nothing_is_left_under_an_address_that_was_to_be_verified(run: Run, database: Database) -> None:
+    """What was kept by an address before it stood for its account goes with the account, a pending address's too."""
+    address, pending = f"{USERNAME}@example.com", f"{USERNAME}-new@example.com"
+    async with run(accounts={"sign_in_by_email": True, "mfa": "OFF"}) as service:
+        for each in (address, pending):
+            async with fails("NOT_AUTHORIZED"):
+                await service.sign_in(each)
+            await reset(service, each)
+        await service.stub.SignUp(pb.SignUpRequest(username=address, password=PASSWORD))
+        await confirm(service, address, await service.code(address))
+        tokens = (await service.sign_in(address)).tokens
+        await set_attributes(service, tokens, email=pending)
+        await settle(service, database)
+        tables = {row.partition(":")[0] for row in await rows_with(database, address, pending)}
+        assert {"codes", "failures", "outbox", "rate_windows"} <= tables
+        await delete_user(service, tokens)
+        assert await rows_with(database, USERNAME) == []
 
 
 async def test_everything_is_over_at_once(service: Service, ada: Account, database: Database) -> None:
