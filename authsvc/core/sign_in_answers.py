@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from authsvc.clock import Clock
-from authsvc.config import MfaType, Settings
+from authsvc.config import MfaMode, MfaType, Settings
 from authsvc.core.audit import AuditKind
 from authsvc.core.custom_challenge import ChallengeState
 from authsvc.core.factors import Kinds, find_kinds
@@ -80,6 +80,8 @@ class Answers:
         self._new_passwords = new_passwords
         self._notices = notices
         self._allowed = frozenset(settings.accounts.mfa_types)
+        # Elsewhere no sign-in asks for what is not set up.
+        self._sets_up = settings.accounts.mfa is MfaMode.REQUIRED
         self._max_wrong = settings.challenges.max_wrong
         self._clock = clock
 
@@ -151,6 +153,9 @@ class Answers:
             kinds = await find_kinds(executor, user, self._allowed)
             did: tuple[AuditKind, ...] = ()
             if medium not in kinds.enrolled:
+                # It was asked for, and disabled since: it must not come back by this.
+                if not self._sets_up:
+                    raise SessionExpired
                 _require_none_in_use(kinds)
                 user = await self._set_up(executor, user, medium, now)
                 did = (AuditKind.UPDATE_MFA_PREFERENCE,)

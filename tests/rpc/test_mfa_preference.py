@@ -14,6 +14,7 @@ from tests.clock import TICK
 from tests.rpc.account_calls import add_authenticator, mfa, prefer, recorded, recovery_codes_left
 from tests.rpc.calls import recovery_codes, refresh, settle, sign_out, step_of
 from tests.rpc.conftest import Run
+from tests.rpc.sent_codes import Sent
 from tests.service import Account, Service, bearer, fails
 
 MINUTE = timedelta(minutes=1)
@@ -94,6 +95,21 @@ async def test_disabled_authenticator_is_not_asked_for(service: Service, ada: Ac
     assert step_of(await service.sign_in("ada")) == "DONE"
     await prefer(service, ada.tokens, totp="ENABLED")
     assert step_of(await service.sign_in("ada")) == "CONFIRM_SIGN_IN_WITH_TOTP_CODE"
+
+
+@pytest.mark.parametrize("medium", ["EMAIL", "SMS"])
+async def test_disabled_factor_does_not_come_back(service: Service, database: Database, medium: str) -> None:
+    """A kind that is disabled while a sign-in waits for its code stays so: the code, though right, is too late."""
+    sent = Sent(service, database, medium)
+    await sent.user()
+    started, code = await sent.asked()
+    tokens = (await sent.answer(started.session, code)).tokens
+    started, code = await sent.asked()
+    await prefer(service, tokens, **{medium.lower(): "DISABLED"})
+    async with fails("SESSION_EXPIRED"):
+        await sent.answer(started.session, code)
+    assert await mfa(service, tokens) == ([], "")
+    assert step_of(await service.sign_in("ada")) == "DONE"
 
 
 async def test_new_authenticator_enables_totp(service: Service, ada: Account) -> None:
