@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from authsvc.clock import Clock
-from authsvc.config import AccountsSettings, MfaType
+from authsvc.config import AccountsSettings, MfaMode, MfaType
 from authsvc.core import factors
 from authsvc.core.audit import Audit, AuditEvent, AuditKind
 from authsvc.core.caller import Caller
@@ -48,7 +48,8 @@ class Passwords:
         self._sessions = sessions
         self._notices = notices
         self._audit = audit
-        self._allowed = frozenset(settings.mfa_types)
+        # What is asked for nowhere keeps no password from being recovered.
+        self._asked = frozenset(settings.mfa_types) if settings.mfa is not MfaMode.OFF else factors.NONE
         self._clock = clock
 
     async def start_reset(self, username_key: str, caller: Caller) -> CodeDelivery:
@@ -78,7 +79,7 @@ class Passwords:
             await self._audit.record(transaction, event)
         if user is not None and medium is not None:
             return delivery_of(user, medium)
-        may_be_phone = MfaType.EMAIL in self._allowed
+        may_be_phone = MfaType.EMAIL in self._asked
         return self._codes.delivery(username_key, user.email if user else None, may_be_phone=may_be_phone)
 
     async def send_code(self, executor: Executor, user: User, now: datetime) -> CodeDelivery | None:
@@ -181,7 +182,7 @@ class Passwords:
         if user is None:
             return None
         enrolled = factors.enrolled(user, has_authenticator=state.authenticators > 0)
-        medium = factors.recovery_medium(user, enrolled, self._allowed)
+        medium = factors.recovery_medium(user, enrolled, self._asked)
         return Medium(medium) if medium else None
 
     def _new_password(self, text: str, field: str, words: frozenset[str]) -> str:

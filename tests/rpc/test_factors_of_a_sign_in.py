@@ -10,7 +10,17 @@ from authsvc.v1 import auth_service_pb2 as pb
 from authsvc.v1.code_delivery_pb2 import DELIVERY_MEDIUM_EMAIL
 from authsvc.v1.mfa_type_pb2 import MFA_TYPE_EMAIL, MFA_TYPE_TOTP
 from tests.rpc.attribute_calls import NUMBER
-from tests.rpc.calls import NEW_PASSWORD, answer_mail, choose, confirm, recipients, reset, settle, step_of
+from tests.rpc.calls import (
+    NEW_PASSWORD,
+    answer_mail,
+    choose,
+    confirm,
+    confirm_reset,
+    recipients,
+    reset,
+    settle,
+    step_of,
+)
 from tests.rpc.conftest import Run
 from tests.service import PASSWORD, Service, fails
 
@@ -69,6 +79,17 @@ async def test_mailbox_that_is_the_only_factor_recovers_no_password(run: Run) ->
         await service.code(ADDRESS, after=before)
         codes = [code for mail in service.catcher.messages()[before:] if (code := code_in(mail))]
         assert len(codes) == 1
+
+
+async def test_mailbox_recovers_the_password_where_mfa_is_off(run: Run) -> None:
+    """Turning MFA off leaves nothing to be asked beside the password: the mailbox that was a factor gets the code."""
+    async with run(accounts=BOTH) as service:
+        await set_up_mail(service)
+    async with run(accounts={**BOTH, "mfa": "OFF"}) as service:
+        before = service.catcher.last_number()
+        assert await reset(service, "ada") == "a***@e***"
+        await confirm_reset(service, "ada", await service.code(ADDRESS, after=before))
+        assert step_of(await service.sign_in(password=NEW_PASSWORD)) == "DONE"
 
 
 async def test_password_recovered_by_mail_is_not_proved_by_mail(run: Run, database: Database) -> None:
