@@ -12,7 +12,7 @@ from authsvc.core.audit import AuditKind
 from authsvc.core.changes import Change, Changes
 from authsvc.core.mail_codes import CodePurpose, MailCodes
 from authsvc.core.names import mask_email
-from authsvc.core.notices import MailKind, Notices
+from authsvc.core.notices import MailKind, MfaChange, Notices
 from authsvc.core.operators import Operator
 from authsvc.core.user_list import UserRef
 from authsvc.errors import EmailExists, InvalidFields, Violation
@@ -91,6 +91,10 @@ class AttributeAdmin:
             if email_key != user.email_key:
                 masked = mask_email(email) if email else ""
                 await self._notices.tell(held.executor, MailKind.EMAIL_CHANGED, user, now=now, new_email=masked)
+            if user.sms_mfa and not same_number:
+                await self._notices.tell(
+                    held.executor, MailKind.MFA_CHANGED, user, now=now, change=MfaChange.PREFERENCE_CHANGED
+                )
 
     async def _end_what_was_sent(self, held: Change, *, has_email: bool, has_number: bool) -> None:
         """End what was sent to what is the account's no longer: whoever reads it may be why it was changed."""

@@ -12,7 +12,7 @@ from authsvc.core.attributes import Attributes
 from authsvc.core.audit import Audit, AuditKind
 from authsvc.core.mail_codes import CodeDelivery, CodePurpose, MailCodes
 from authsvc.core.names import mask_email, mask_phone
-from authsvc.core.notices import MailKind, Notices, addressed, recipient
+from authsvc.core.notices import MailKind, MfaChange, Notices, addressed, recipient
 from authsvc.core.sessions import Bearer, Sessions, event_of
 from authsvc.core.throttle import Action, Throttle
 from authsvc.errors import CodeExpired, Conflict, InvalidFields, TokenRevoked, Violation
@@ -105,6 +105,10 @@ class Confirmations:
                     raise CodeExpired
                 await self._codes.consume(transaction, purpose, username_key, code, now=now, bound_to=bound_to)
                 await self._let_go(transaction, user, waiting, now)
+                if name == PHONE_NUMBER and user.sms_mfa:
+                    await self._notices.tell(
+                        transaction, MailKind.MFA_CHANGED, user, now=now, change=MfaChange.PREFERENCE_CHANGED
+                    )
                 await self._audit.record(transaction, event_of(bearer, kind, name=name))
 
     def new_values(self, user: User, given: Attributes) -> list[Unverified]:

@@ -8,6 +8,7 @@ from authsvc.store.db import Database
 from authsvc.v1 import admin_service_pb2 as pb
 from tests.admin.operator import TEMPORARY, Operator
 from tests.mail.reading import HtmlPage, paragraphs_of_text
+from tests.rpc.attribute_calls import NUMBER
 from tests.rpc.calls import settle, step_of
 from tests.service import Service
 
@@ -83,4 +84,20 @@ async def test_changed_and_removed_address(service: Service, operator: Operator,
     assert paragraphs_of_text(removed)[0] == (
         f"On {NOON} this e-mail address was removed from the account ada. Mail about the account does not reach you "
         "any more."
+    )
+
+
+async def test_replaced_number_of_a_second_factor(service: Service, operator: Operator, database: Database) -> None:
+    """Whose codes go to another number from now on reads that the second factors were changed; others read nothing."""
+    await service.enrolled("ada")
+    await service.enrolled("eve")
+    await database.execute("update users set sms_mfa = true where username_key = 'ada'")
+    mails = await settle(service, database)
+    for name in ("ada", "eve"):
+        await operator.update(name, attributes={"phone_number": NUMBER, "name": name})
+        await operator.update(name, attributes={"phone_number": NUMBER, "name": "Ada"})
+    (told,) = (await settle(service, database))[len(mails) :]
+    assert told["Delivered-To"] == "ada@example.com"
+    assert paragraphs_of_text(told)[0] == (
+        f"The second factors that the account ada asks for at sign-in were changed on {NOON}."
     )

@@ -9,7 +9,7 @@ import pytest
 from authsvc.store.db import Database
 from authsvc.v1 import auth_service_pb2 as pb
 from tests.clock import TICK
-from tests.rpc.account_calls import recorded
+from tests.rpc.account_calls import prefer, recorded
 from tests.rpc.attribute_calls import (
     NUMBER,
     OTHER_NUMBER,
@@ -83,6 +83,23 @@ async def test_new_number_is_pending_until_its_code(service: Service, ada: Accou
         seen = await fetch_attributes(service, ada.tokens)
         assert (seen["phone_number"], seen["phone_number_verified"]) == (number, "true")
         assert await fetch_pending(service, ada.tokens) == {}
+
+
+async def test_number_of_a_second_factor_is_told_by_mail(run: Run, database: Database) -> None:
+    """Where codes go to as a second factor changes with a new number, of which its user is told."""
+    async with run(accounts={"mfa": "OPTIONAL", "mfa_types": ("TOTP", "SMS")}) as service:
+        await service.confirmed("ada")
+        tokens = (await service.sign_in("ada")).tokens
+        told = []
+        for number in (NUMBER, OTHER_NUMBER):
+            before = service.catcher.last_number()
+            await set_attributes(service, tokens, phone_number=number)
+            code = await service.sms_code(number, after=before)
+            mails = await settle(service, database)
+            await confirm_attribute(service, tokens, "phone_number", code)
+            told.append([mail["Subject"] for mail in (await settle(service, database))[len(mails) :]])
+            await prefer(service, tokens, sms="ENABLED")
+        assert told == [[], ["Your two-step sign-in was changed"]]
 
 
 async def test_both_at_once(service: Service, ada: Account) -> None:
