@@ -58,8 +58,7 @@ class AttributeAdmin:
         if violations or isinstance(parsed, list):
             raise InvalidFields(violations=tuple(violations))
         kind = AuditKind.ADMIN_UPDATE_USER_ATTRIBUTES
-        named = {"attributes": " ".join(sorted({*change.values, *change.removed}))}
-        async with self._changes.of(ref, kind, operator, named) as held:
+        async with self._changes.of(ref, kind, operator, _details(change)) as held:
             user, now = held.user, held.now
             email, email_key = (None, None) if EMAIL in change.removed else (user.email, user.email_key)
             if parsed.email is not None:
@@ -119,6 +118,13 @@ class AttributeAdmin:
         if change.removed & set(self._settings.required_attributes):
             found.append(Violation("remove_attributes", "REQUIRED", "must not name required attributes"))
         return found
+
+
+def _details(change: AttributeChange) -> dict[str, str]:
+    """Name what is changed, without values, and whose proof the operator stands in for."""
+    said = {"email_verified": change.email_verified, "phone_number_verified": change.phone_number_verified}
+    named = {"attributes": " ".join(sorted({*change.values, *change.removed}))}
+    return named | {mark: str(value).lower() for mark, value in said.items() if value is not None}
 
 
 def _verified_at(said: bool | None, before: datetime | None, now: datetime) -> datetime | None:

@@ -107,7 +107,12 @@ class Invitations:
             await self._throttle.forget(transaction, user.username_key, *Factor)
             if invitation.is_mailed:
                 await self._notices.invite(transaction, user, account.password, now=now, expires_at=expires_at)
-            await self._record(transaction, AuditKind.ADMIN_CREATE_USER, user, operator)
+            claims = {
+                "email_verified": invitation.email_verified,
+                "phone_number_verified": invitation.phone_number_verified,
+            }
+            details = {mark: "true" for mark, said in claims.items() if said}
+            await self._record(transaction, AuditKind.ADMIN_CREATE_USER, user, operator, details)
         return user.user_id
 
     async def resend(self, ref: UserRef, operator: Operator) -> CodeDelivery:
@@ -171,8 +176,17 @@ class Invitations:
             raise UserNotFound
         return user
 
-    async def _record(self, executor: Executor, kind: AuditKind, user: User, operator: Operator) -> None:
-        event = AuditEvent(kind=kind, caller=operator.caller, user_id=user.user_id, actor=operator.actor)
+    async def _record(
+        self,
+        executor: Executor,
+        kind: AuditKind,
+        user: User,
+        operator: Operator,
+        details: Mapping[str, str] | None = None,
+    ) -> None:
+        event = AuditEvent(
+            kind=kind, caller=operator.caller, user_id=user.user_id, actor=operator.actor, details=details or {}
+        )
         await self._audit.record(executor, event)
 
     def _parse(self, invitation: Invitation) -> _Account:

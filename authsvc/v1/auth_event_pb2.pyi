@@ -78,9 +78,11 @@ class _AuthEventKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_AuthEve
     AUTH_EVENT_KIND_DELETE_USER: _AuthEventKind.ValueType  # 23
     """DeleteUser."""
     AUTH_EVENT_KIND_ADMIN_CREATE_USER: _AuthEventKind.ValueType  # 24
-    """An operator made the account."""
+    """An operator made the account. details: `email_verified`, `phone_number_verified`, of what the operator vouched for."""
     AUTH_EVENT_KIND_ADMIN_UPDATE_USER_ATTRIBUTES: _AuthEventKind.ValueType  # 25
-    """An operator changed attributes."""
+    """An operator changed attributes. details: `attributes`, their names; `email_verified`, `phone_number_verified`, of
+    what the operator said of it.
+    """
     AUTH_EVENT_KIND_ADMIN_SET_USER_PASSWORD: _AuthEventKind.ValueType  # 26
     """An operator set the password."""
     AUTH_EVENT_KIND_ADMIN_RESET_USER_PASSWORD: _AuthEventKind.ValueType  # 27
@@ -178,9 +180,11 @@ AUTH_EVENT_KIND_CONFIRM_USER_ATTRIBUTE: AuthEventKind.ValueType  # 22
 AUTH_EVENT_KIND_DELETE_USER: AuthEventKind.ValueType  # 23
 """DeleteUser."""
 AUTH_EVENT_KIND_ADMIN_CREATE_USER: AuthEventKind.ValueType  # 24
-"""An operator made the account."""
+"""An operator made the account. details: `email_verified`, `phone_number_verified`, of what the operator vouched for."""
 AUTH_EVENT_KIND_ADMIN_UPDATE_USER_ATTRIBUTES: AuthEventKind.ValueType  # 25
-"""An operator changed attributes."""
+"""An operator changed attributes. details: `attributes`, their names; `email_verified`, `phone_number_verified`, of
+what the operator said of it.
+"""
 AUTH_EVENT_KIND_ADMIN_SET_USER_PASSWORD: AuthEventKind.ValueType  # 26
 """An operator set the password."""
 AUTH_EVENT_KIND_ADMIN_RESET_USER_PASSWORD: AuthEventKind.ValueType  # 27

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from authsvc.store.db import Database
 from authsvc.v1 import auth_service_pb2 as auth
 from authsvc.v1.mfa_preference_pb2 import MFA_PREFERENCE_PREFERRED
 from authsvc.v1.mfa_type_pb2 import MFA_TYPE_EMAIL, MFA_TYPE_UNSPECIFIED
@@ -41,6 +42,23 @@ async def test_a_new_address_is_as_verified_as_the_operator_says(service: Servic
     seen = await operator.update(attributes=both, email_verified=True, phone_number_verified=True)
     assert (seen.email_verified, seen.phone_number_verified) == (True, True)
     assert not (await operator.update(attributes={"phone_number": "+14155550124"})).phone_number_verified
+
+
+async def test_the_trail_tells_what_an_operator_vouched_for(
+    service: Service, operator: Operator, database: Database
+) -> None:
+    """Names of changed attributes are recorded without values, and an operator's word that an address is verified."""
+    await operator.create("bob", email_verified=True)
+    await operator.update("bob", attributes={"name": "Bob"}, remove_attributes=["locale"])
+    await operator.update("bob", email_verified=False)
+    await operator.update("bob", attributes={"phone_number": "+14155550123"}, phone_number_verified=True)
+    of_bob = "select array_agg(details order by sequence) from audit_events where user_id is not null"
+    assert await database.fetchval(of_bob) == [
+        {"email_verified": "true"},
+        {"attributes": "locale name"},
+        {"attributes": "", "email_verified": "false"},
+        {"attributes": "phone_number", "phone_number_verified": "true"},
+    ]
 
 
 async def test_a_verified_address_is_one_accounts_alone(service: Service, operator: Operator) -> None:
