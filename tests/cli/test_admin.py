@@ -111,19 +111,22 @@ async def test_an_operator_keeps_users_and_groups(terminal: Terminal) -> None:
     """Users and groups are made, shown, changed, listed and removed, as tables and as JSON."""
     made = await terminal.json(
         "create-user", "ada", "--attribute", "email=ada@example.com", "--attribute", "name=Ada = L",
+        "--attribute", "phone_number=+14155550123", "--phone-number-verified",
         "--email-verified", "--password-stdin", "--suppress-invitation", stdin=f"{PASSWORD}\n",
     )  # fmt: skip
     user_id = made["user"]["user_id"]
-    assert made["user"]["attributes"] == {"email": "ada@example.com", "name": "Ada = L"}
+    phone_number = {"phone_number": "+14155550123"}
+    assert made["user"]["attributes"] == {"email": "ada@example.com", "name": "Ada = L"} | phone_number
     await terminal.run("create-group", "editors", "--precedence", "2", "--description", "They edit.")
     assert (await terminal.run("add-user-to-group", "ada", "editors")).stdout == "added\n"
     shown = (await terminal.run("get-user", "--id", user_id)).stdout
     assert re.search(r"^groups +editors$", shown, re.MULTILINE)
+    assert re.search(r"^phone_number +\+14155550123\nphone_verified +yes$", shown, re.MULTILINE)
     heading, row = (await terminal.run("list-users", "--group", "editors")).stdout.splitlines()
     assert heading.split()[:3] == ["username", "user_id", "status"]
     assert row.split()[:3] == ["ada", user_id, "FORCE_CHANGE_PASSWORD"]
     changed = await terminal.json("update-user-attributes", "ada", "--remove", "name", "--email-unverified")
-    assert changed["user"]["attributes"] == {"email": "ada@example.com"}
+    assert changed["user"]["attributes"] == {"email": "ada@example.com"} | phone_number
     assert changed["user"]["email_verified"] is False
     await terminal.run("set-user-password", "ada", "--password-stdin", stdin=f"{PASSWORD}-2\n")
     assert "CONFIRMED" in (await terminal.run("get-user", "ada")).stdout
@@ -139,6 +142,12 @@ async def test_an_operator_keeps_users_and_groups(terminal: Terminal) -> None:
         ["delete-group", "editors", "--yes"], ["list-mail", "--state", "dead"],
     ):  # fmt: skip
         await terminal.run(*arguments)
+    await terminal.run("create-user", "bob", "--attribute", "email=bob@example.com")
+    assert {row.split()[2] for row in (await terminal.run("list-mail")).stdout.splitlines()} == {
+        "medium",
+        "EMAIL",
+        "SMS",
+    }
     await terminal.run("delete-user", "ada", "--yes")
     (latest, *_) = (await terminal.json("list-auth-events", "--id", user_id))["events"]
     assert (latest["kind"], latest["actor"]) == ("AUTH_EVENT_KIND_ADMIN_DELETE_USER", "operator:ops")
@@ -193,6 +202,8 @@ async def test_a_refusal_is_one_line_with_its_reason(terminal: Terminal) -> None
     assert invalid.stderr.startswith("Error: INVALID_FIELDS: the request has invalid fields: username must be ")
     assert 'attributes["email"] must not be empty' in invalid.stderr
     assert len(invalid.stderr.splitlines()) == 1
+    too_large = await terminal.run("create-group", "editors", "--precedence", str(2**31), code=2)
+    assert too_large.stderr.splitlines()[-1].startswith("Error: Invalid value for '--precedence'")
     await terminal.keys("revoke", "ops")
     refused = await terminal.run("list-users", code=1)
     assert refused.stderr == "Error: PERMISSION_DENIED: the caller may not use this method\n"

@@ -231,7 +231,7 @@ async def test_export_that_fails_leaves_no_file(shell: Shell) -> None:
         ("users.txt", "", (), 2, "say by --format what kind of file it is"),
         ("users.csv", "name\n", (), 1, "users.csv: the first line must be a header with the column username"),
         ("users.csv", "username\n", ("--format", "cognito-csv"), 1, "with the column cognito:username"),
-        ("users.jsonl", "", ("--import-id", "a b"), 1, "options.import_id must have 1 to 64"),
+        ("users.jsonl", "", ("--import-id", "a b"), 1, "letters, digits, `.`, `_` or `-`"),
     ],
 )
 async def test_what_keeps_an_import_from_starting_is_told(
@@ -241,6 +241,7 @@ async def test_what_keeps_an_import_from_starting_is_told(
     (shell.folder / name).write_text(content)
     done = await shell.run("import", name, *arguments, code=code)
     assert words in done.stderr.splitlines()[-1]
+    assert "--resume" not in done.stderr
 
 
 async def test_row_larger_than_a_message_is_one_bad_row(shell: Shell) -> None:

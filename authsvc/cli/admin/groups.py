@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 @click.command("create-group")
 @click.argument("name")
 @click.option("--description", default="", metavar="TEXT", help="What it is for.")
-@click.option("--precedence", type=click.IntRange(min=0), help="Its place in tokens: lower ones come first.")
+@click.option("--precedence", type=click.IntRange(0, 2**31 - 1), help="Its place in tokens: lower ones come first.")
 @connected
 def create_group(admin: Admin, name: str, description: str, precedence: int | None) -> None:
     """Make a group."""

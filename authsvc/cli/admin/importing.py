@@ -97,7 +97,8 @@ class Import:
         try:
             response: ImportUsersResponse = send(messages(), metadata=self._admin.metadata, timeout=timeout)
         except grpc.RpcError as error:
-            again = "" if self._options.dry_run else "; --resume goes on where it stopped"
+            is_refused = error.code() in (grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.PERMISSION_DENIED)
+            again = "" if self._options.dry_run or is_refused else "; --resume goes on where it stopped"
             raise Failed(reason_of(error) + again) from error
         if faults:
             raise faults[0]

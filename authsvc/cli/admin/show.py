@@ -13,7 +13,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from authsvc.cli.tables import Row, print_fields, print_table
 from authsvc.v1.auth_event_pb2 import AuthEvent, AuthEventKind, AuthEventResult
 from authsvc.v1.auth_service_pb2 import UserStatus
-from authsvc.v1.code_delivery_pb2 import CodeDelivery
+from authsvc.v1.code_delivery_pb2 import CodeDelivery, DeliveryMedium
 from authsvc.v1.error_reason_pb2 import ErrorReason
 from authsvc.v1.group_pb2 import Group
 from authsvc.v1.mail_pb2 import Mail, MailState
@@ -105,13 +105,15 @@ def _user(user: User) -> Row:
 
 
 def _whole_user(user: User) -> Row:
-    attributes = {name: value for name, value in sorted(user.attributes.items()) if name != "email"}
+    attributes = {name: value for name, value in user.attributes.items() if name != "email"}
+    if "phone_number" in attributes:
+        attributes["phone_verified"] = _yes(user.phone_number_verified)
     row = _user(user)
     return {
         **row,
         "updated": _time(user.updated_at) if user.HasField("updated_at") else None,
         "groups": " ".join(user.groups),
-        **attributes,
+        **dict(sorted(attributes.items())),
     }
 
 
@@ -154,6 +156,7 @@ def _mail(mail: Mail) -> Row:
     return {
         "mail_id": mail.mail_id,
         "kind": mail.kind,
+        "medium": _name(DeliveryMedium, mail.medium, "DELIVERY_MEDIUM_"),
         "state": MailState.Name(mail.state).removeprefix("MAIL_STATE_"),
         "created": _time(mail.created_at),
         "next_try": _time(mail.next_try_at) if mail.HasField("next_try_at") else None,
