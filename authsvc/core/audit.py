@@ -8,8 +8,10 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from uuid import UUID
 
+import structlog
+
 from authsvc.clock import Clock
-from authsvc.core.audit_chain import chain_of, event_digest, head_parts, personal_digest
+from authsvc.core.audit_chain import chain_of, event_digest, head_parts, is_sealed, personal_digest
 from authsvc.core.caller import Caller
 from authsvc.crypto.sealing import KeyRing, Purpose
 from authsvc.crypto.tokens import new_handle, new_id
@@ -17,6 +19,12 @@ from authsvc.errors import Conflict, DomainError, Reason
 from authsvc.store import audit, users
 from authsvc.store.audit import Event
 from authsvc.store.db import RETRY_CONFLICT, Database, Executor
+
+# In the place of the digest before an event that was recorded at an end which somebody else had set. No digest is like
+# it, so that the event never verifies.
+FORGED_END = b"forged end"
+
+_log = structlog.get_logger()
 
 
 class AuditKind(enum.StrEnum):
@@ -221,7 +229,12 @@ class Audit:
             key_id=key_id,
             digest=b"",
         )
-        digest = event_digest(self._ring, head.digest, undigested)
+        previous = head.digest
+        if not is_sealed(self._ring, chain, head):
+            # To go on as if nothing were would seal what somebody else set, and nobody would see what is missing.
+            _log.error("audit_end_forged", chain=chain, sequence=head.sequence, remedy="authsvc audit verify")
+            previous = FORGED_END
+        digest = event_digest(self._ring, previous, undigested)
         assert digest is not None  # noqa: S101  # the ring has its own first key
         seal = self._ring.digest(Purpose.AUDIT_HEAD, *head_parts(chain, undigested.sequence, digest, created_at))
         if not await audit.append(executor, event=replace(undigested, digest=digest), seal=seal):

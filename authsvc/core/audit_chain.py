@@ -7,7 +7,7 @@ import zlib
 from datetime import UTC, datetime
 
 from authsvc.crypto.sealing import KeyRing, Purpose
-from authsvc.store.audit import CHAINS, Event
+from authsvc.store.audit import CHAINS, Chain, Event, Head
 
 
 def chain_of(subject: bytes) -> int:
@@ -47,6 +47,13 @@ def personal_digest(
 def head_parts(chain: int, sequence: int, digest: bytes, last_at: datetime) -> tuple[str, ...]:
     """Return what the seal of a chain's end is of."""
     return str(chain), str(sequence), digest.hex(), _time(last_at)
+
+
+def is_sealed(ring: KeyRing, chain: int, end: Chain | Head) -> bool:
+    """Tell whether a chain ends where recording left it, or has no events yet."""
+    if (end.sequence, end.digest, end.seal) == (0, b"", None):
+        return True
+    return end.seal in ring.digests(Purpose.AUDIT_HEAD, *head_parts(chain, end.sequence, end.digest, end.last_at))
 
 
 def pruned_parts(chain: int, sequence: int, digest: bytes) -> tuple[str, ...]:

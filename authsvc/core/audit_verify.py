@@ -6,7 +6,7 @@ import enum
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from dataclasses import dataclass, field
 
-from authsvc.core.audit_chain import event_digest, head_parts, personal_digest, pruned_parts
+from authsvc.core.audit_chain import event_digest, is_sealed, personal_digest, pruned_parts
 from authsvc.crypto.sealing import KeyRing, Purpose
 from authsvc.store import audit
 from authsvc.store.audit import CHAINS, Chain, WalkedEvent
@@ -32,7 +32,7 @@ class FaultKind(enum.StrEnum):
 
 
 FAULTS: Mapping[FaultKind, str] = {
-    FaultKind.ALTERED: "an event was altered, or moved here from another place",
+    FaultKind.ALTERED: "an event was altered, moved here from another place, or recorded at a forged end",
     FaultKind.REMOVED: "events were removed",
     FaultKind.INSERTED: "an event was inserted that nobody recorded",
     FaultKind.CUT_OFF: "the newest events were removed",
@@ -150,9 +150,7 @@ async def _events(database: Database, chain: Chain) -> AsyncIterator[WalkedEvent
 def _verify_notes(ring: KeyRing, walk: _Walk) -> None:
     """Verify what the chain's row says of its end, and of what was removed for its age."""
     chain = walk.chain
-    parts = head_parts(chain.chain, chain.sequence, chain.digest, chain.last_at)
-    is_new = (chain.sequence, chain.digest, chain.seal) == (0, b"", None)
-    if not is_new and chain.seal not in ring.digests(Purpose.AUDIT_HEAD, *parts):
+    if not is_sealed(ring, chain.chain, chain):
         walk.find(FaultKind.END_FORGED, chain.sequence)
     parts = pruned_parts(chain.chain, chain.pruned_sequence, chain.pruned_digest)
     is_whole = (chain.pruned_sequence, chain.pruned_digest, chain.pruned_seal) == (0, b"", None)

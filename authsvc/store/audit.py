@@ -54,6 +54,7 @@ class Head:
     sequence: int
     digest: bytes
     last_at: datetime
+    seal: bytes | None
     username: str | None
 
 
@@ -73,7 +74,7 @@ class Chain:
 
 
 LOCK_HEAD = """
-select c.sequence, c.digest, c.last_at, u.username
+select c.sequence, c.digest, c.last_at, c.seal, u.username
   from audit_chains c
   left join users u on u.user_id = $2
  where c.chain = $1

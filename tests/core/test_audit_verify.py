@@ -135,6 +135,9 @@ async def test_chain_that_is_wound_back_is_found(trail: Trail) -> None:
         "  from audit_events e where e.chain = c.chain and e.sequence = 3"
     )
     assert await trail.faults() == ["END_FORGED 3-3"]
+    # What is recorded there next does not seal it over.
+    await trail.record(AuditKind.SIGN_IN, AuditKind.SIGN_OUT)
+    assert await trail.faults() == ["ALTERED 4-4"]
 
 
 async def test_chain_that_was_restored_is_found_with_a_checkpoint(trail: Trail) -> None:
