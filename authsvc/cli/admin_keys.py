@@ -84,7 +84,7 @@ def create(name: str, expires_in: int, path: Path | None) -> None:
 @command.command("list")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON array.")
 def list_(as_json: bool) -> None:
-    """List all keys, oldest first; last_used is exact to an hour."""
+    """List all keys, oldest first; last_used is exact to an hour, and counts tries after the end."""
     settings = read_settings("database", "keys")
     now = SystemClock().now()
     rows = [

@@ -54,8 +54,8 @@ class Operators:
     async def authorise(self, certificate_names: Iterable[str], key: str, request_id: str) -> str:
         """Return the name of the operator whom a certificate of these names, or else a key, stands for.
 
-        The use of a key that has ended is recorded: somebody has it who should not. What strangers try is not, or they
-        could fill the audit trail.
+        The use of a key that has ended is recorded: somebody has it who should not. Once an hour is enough, and what
+        strangers try is not recorded at all: or they could fill the audit trail.
 
         Raises:
             PermissionDenied: neither stands for one.
@@ -69,15 +69,17 @@ class Operators:
         found = await admin_keys.find(self._database, digests=self._ring.digests(Purpose.ADMIN_KEY, key))
         if found is None:
             raise PermissionDenied
-        if found.revoked_at is not None or found.expires_at <= now:
-            await self._record_refusal(found, request_id)
-            raise PermissionDenied
         stale = now - LAST_USED_EXACT_TO
+        if found.revoked_at is not None or found.expires_at <= now:
+            # The first use after the end is recorded, however fresh the last one before it.
+            end = min(found.revoked_at or found.expires_at, found.expires_at)
+            await self._record_refusal(found, request_id, now, unless_after=max(stale, end))
+            raise PermissionDenied
         if found.last_used_at is None or found.last_used_at <= stale:
             await admin_keys.touch(self._database, name=found.name, now=now, unless_after=stale)
         return found.name
 
-    async def _record_refusal(self, key: AdminKey, request_id: str) -> None:
+    async def _record_refusal(self, key: AdminKey, request_id: str, now: datetime, *, unless_after: datetime) -> None:
         event = AuditEvent(
             kind=AuditKind.ADMIN_REFUSED,
             caller=Caller(request_id=request_id),
@@ -86,7 +88,8 @@ class Operators:
             reason=PermissionDenied.reason,
         )
         async with self._database.transaction() as transaction:
-            await self._audit.record(transaction, event)
+            if await admin_keys.touch(transaction, name=key.name, now=now, unless_after=unless_after):
+                await self._audit.record(transaction, event)
 
 
 class AdminKeys:

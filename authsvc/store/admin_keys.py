@@ -52,9 +52,9 @@ update admin_keys
 """
 
 
-async def touch(executor: Executor, *, name: str, now: datetime, unless_after: datetime) -> None:
-    """Note that a key was used, unless one of its uses after `unless_after` is noted."""
-    await executor.execute(TOUCH, name, now, unless_after)
+async def touch(executor: Executor, *, name: str, now: datetime, unless_after: datetime) -> bool:
+    """Note that a key was used, or tried; False if one of its uses after `unless_after` is noted."""
+    return affected(await executor.execute(TOUCH, name, now, unless_after)) == 1
 
 
 LIST_ALL = """

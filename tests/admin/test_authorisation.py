@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
@@ -105,6 +106,30 @@ async def test_a_key_ends_when_it_was_to(
         await operator.list()
     events = await database.fetch("select actor, result from audit_events where kind = 'ADMIN_REFUSED'")
     assert [tuple(event) for event in events] == [("operator:short", "FAILURE")]
+
+
+async def test_tries_of_a_key_that_has_ended_are_recorded_once_an_hour(
+    service: Service, operator: Operator, admin_keys: AdminKeys, clock: FakeClock, database: Database
+) -> None:
+    """The first try after the end is recorded, right after a use too; whoever goes on can't fill the audit trail."""
+    count = "select count(*) from audit_events where kind = 'ADMIN_REFUSED'"
+    await operator.list()
+    clock.advance(timedelta(seconds=1))
+    assert await admin_keys.revoke("ops")
+    clock.advance(timedelta(seconds=1))
+
+    async def be_refused() -> None:
+        async with fails("PERMISSION_DENIED"):
+            await operator.list()
+
+    await asyncio.gather(*(be_refused() for _ in range(5)))
+    assert await database.fetchval(count) == 1
+    clock.advance(timedelta(hours=1) - timedelta(microseconds=1))
+    await be_refused()
+    assert await database.fetchval(count) == 1
+    clock.advance(timedelta(microseconds=1))
+    await be_refused()
+    assert await database.fetchval(count) == 2
 
 
 async def test_a_revoked_key_opens_nothing_from_there_on(
