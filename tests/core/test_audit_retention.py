@@ -13,7 +13,9 @@ from authsvc.config import Settings
 from authsvc.core.audit import AuditKind
 from authsvc.core.audit_retention import AuditRetention
 from authsvc.core.audit_verify import verify
+from authsvc.core.janitor import Janitor
 from authsvc.crypto.sealing import KeyRing
+from authsvc.errors import DatabaseUnavailable
 from authsvc.store.db import Database
 from tests.clock import TICK, FakeClock
 from tests.core.trail import Trail
@@ -231,6 +233,24 @@ async def test_pruning_during_the_walk_is_no_fault(
     finally:
         await reports.aclose()
         await database.close()
+
+
+async def test_months_are_made_while_old_ones_are_read(
+    trail: Trail, settings: Settings, database: Database, clock: FakeClock
+) -> None:
+    """A reader of a month that is too old, such as a backup, keeps it, and keeps no month from being made."""
+    janitor = Janitor(database, trail.ring, settings, clock)
+    go_to(clock, 2030, 1)
+    await janitor.run_once()
+    await trail.record(AuditKind.SIGN_IN)
+    go_to(clock, 2032, 1)
+    async with database.transaction() as reader:
+        await reader.execute("lock table audit_events_2030_01 in access share mode")
+        with pytest.raises(DatabaseUnavailable):
+            await janitor.run_once()
+        assert {"2030_01", "2032_01", "2032_02", "2032_03"} <= set(await tables(database))
+    await janitor.run_once()
+    assert "2030_01" not in await tables(database)
 
 
 async def test_reading_while_a_month_is_made_misses_no_event(
