@@ -55,7 +55,7 @@ class MailQueue:
         """Have a waiting mail tried at once.
 
         Raises:
-            MailNotFound: there is no such mail, or it has its end.
+            MailNotFound: there is no such mail, it has its end, or its time has passed.
         """
         async with self._database.transaction() as transaction:
             if not await mail_list.hurry(transaction, mail_id=mail_id, now=self._clock.now()):

@@ -49,6 +49,7 @@ with hurried as (
        set not_before = least(not_before, $2)
      where mail_id = $1
        and state = 'QUEUED'
+       and (expires_at is null or expires_at > $2)
     returning mail_id
 )
 select pg_notify('authsvc_outbox', '')
@@ -57,5 +58,5 @@ select pg_notify('authsvc_outbox', '')
 
 
 async def hurry(executor: Executor, *, mail_id: UUID, now: datetime) -> bool:
-    """Let a waiting mail be due now, and wake the workers; False if there is none."""
+    """Let a waiting mail be due now, and wake the workers; False if there is none, or its time has passed."""
     return affected(await executor.execute(HURRY, mail_id, now)) == 1

@@ -435,7 +435,8 @@ class AdminServiceServicer:
     def RetryMail(self, request, context):
         """Has a waiting mail tried at once instead of at its next turn. Idempotent.
 
-        Errors: MAIL_NOT_FOUND (also for a mail that was sent, dropped or given up: its contents are wiped).
+        Errors: MAIL_NOT_FOUND (also for a mail that was sent, dropped or given up: its contents are wiped; and for one whose
+        code has expired).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

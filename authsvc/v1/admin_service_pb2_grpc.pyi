@@ -165,7 +165,8 @@ class AdminServiceStub:
     RetryMail: _grpc.UnaryUnaryMultiCallable[_admin_service_pb2.RetryMailRequest, _admin_service_pb2.RetryMailResponse]
     """Has a waiting mail tried at once instead of at its next turn. Idempotent.
 
-    Errors: MAIL_NOT_FOUND (also for a mail that was sent, dropped or given up: its contents are wiped).
+    Errors: MAIL_NOT_FOUND (also for a mail that was sent, dropped or given up: its contents are wiped; and for one whose
+    code has expired).
     """
     ImportUsers: _grpc.StreamUnaryMultiCallable[_import_users_pb2.ImportUsersRequest, _import_users_pb2.ImportUsersResponse]
     """Makes accounts of rows, in batches that are stored whole; rows that break a rule and duplicates are reported.
@@ -316,7 +317,8 @@ class AdminServiceAsyncStub(AdminServiceStub):
     RetryMail: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.RetryMailRequest, _admin_service_pb2.RetryMailResponse]  # type: ignore[assignment]
     """Has a waiting mail tried at once instead of at its next turn. Idempotent.
 
-    Errors: MAIL_NOT_FOUND (also for a mail that was sent, dropped or given up: its contents are wiped).
+    Errors: MAIL_NOT_FOUND (also for a mail that was sent, dropped or given up: its contents are wiped; and for one whose
+    code has expired).
     """
     ImportUsers: _aio.StreamUnaryMultiCallable[_import_users_pb2.ImportUsersRequest, _import_users_pb2.ImportUsersResponse]  # type: ignore[assignment]
     """Makes accounts of rows, in batches that are stored whole; rows that break a rule and duplicates are reported.
@@ -620,7 +622,8 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_admin_service_pb2.RetryMailResponse, _abc.Awaitable[_admin_service_pb2.RetryMailResponse]]:
         """Has a waiting mail tried at once instead of at its next turn. Idempotent.
 
-        Errors: MAIL_NOT_FOUND (also for a mail that was sent, dropped or given up: its contents are wiped).
+        Errors: MAIL_NOT_FOUND (also for a mail that was sent, dropped or given up: its contents are wiped; and for one whose
+        code has expired).
         """
 
     @_abc_1.abstractmethod

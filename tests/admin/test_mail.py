@@ -11,6 +11,7 @@ from authsvc.v1 import admin_service_pb2 as pb
 from authsvc.v1.code_delivery_pb2 import DELIVERY_MEDIUM_EMAIL
 from authsvc.v1.mail_pb2 import MAIL_STATE_QUEUED, MAIL_STATE_SENT, Mail
 from tests.admin.operator import Operator
+from tests.clock import TICK
 from tests.rpc.calls import settle
 from tests.rpc.conftest import Run
 from tests.service import Service, fails
@@ -78,3 +79,21 @@ async def test_mail_with_an_end_is_not_tried_again(service: Service, operator: O
             await operator.call("RetryMail", pb.RetryMailRequest(mail_id=mail_id))
     async with fails("INVALID_FIELDS"):
         await operator.call("RetryMail", pb.RetryMailRequest(mail_id="x"))
+
+
+async def test_expired_mail_is_not_tried_again(service: Service, operator: Operator, database: Database) -> None:
+    """A waiting mail can be tried until the tick before its code expires; then it is MAIL_NOT_FOUND, swept or not."""
+    await service.sign_up("ada")
+    await settle(service, database)
+    # Its lease keeps workers from it, and it from being swept.
+    mail_id = await database.fetchval(
+        "update outbox set state = 'QUEUED', finished_at = null, leased_until = expires_at + interval '1 day'"
+        " returning mail_id"
+    )
+    request = pb.RetryMailRequest(mail_id=str(mail_id))
+    expires_at = await database.fetchval("select expires_at from outbox")
+    service.clock.advance(expires_at - service.clock.now() - TICK)
+    await operator.call("RetryMail", request)
+    service.clock.advance(TICK)
+    async with fails("MAIL_NOT_FOUND"):
+        await operator.call("RetryMail", request)
