@@ -327,7 +327,7 @@ def _sign_in(
         throttle,
         sessions,
         audit,
-        NextSteps(ring, sessions, audit, totp, codes, new_passwords, settings, custom),
+        NextSteps(ring, throttle, sessions, audit, totp, codes, new_passwords, settings, custom),
         Answers(database, throttle, totp, codes, recovery, new_passwords, notices, settings, clock),
         codes,
         CustomRounds(database, ring, throttle, custom, clock, max_wrong=max_wrong) if custom else None,

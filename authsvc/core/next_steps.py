@@ -26,6 +26,7 @@ from authsvc.core.steps import (
     amr,
     next_step,
 )
+from authsvc.core.throttle import Factor, Throttle
 from authsvc.core.tokens import Tokens
 from authsvc.core.totp import Totp, TotpSetup
 from authsvc.crypto.sealing import KeyRing, Purpose
@@ -73,6 +74,7 @@ class NextSteps:
     def __init__(
         self,
         ring: KeyRing,
+        throttle: Throttle,
         sessions: Sessions,
         audit: Audit,
         totp: Totp,
@@ -82,6 +84,7 @@ class NextSteps:
         custom: CustomChallenge | None,
     ) -> None:
         self._ring = ring
+        self._throttle = throttle
         self._sessions = sessions
         self._audit = audit
         self._totp = totp
@@ -103,10 +106,13 @@ class NextSteps:
         chosen: MfaType | None = None,
         asked: ChallengeState | None = None,
         did: tuple[AuditKind, ...] = (),
+        forget: Factor | None = None,
     ) -> Advance:
         """Store the next step, chosen by how the account stands now, at the end of a transaction that holds its row.
 
-        `did` is what the answer did beside proving something, for the audit trail.
+        `did` is what the answer did beside proving something, for the audit trail. `forget` is what was proved, should
+        its failures be forgotten here: a step that sends a code counts it, and nothing is counted by who has forgotten
+        failures (see `Throttle.forget`).
 
         Raises:
             MfaNotEnrolled: a second factor is required, and this account can't set any up.
@@ -129,6 +135,8 @@ class NextSteps:
         else:
             outcome = await self._store(executor, user, step, progress, asked, now)
             advance = Advance(user, outcome, is_asked=asked is not None)
+        if forget is not None:
+            await self._throttle.forget(executor, user.username_key, forget)
         await self._audit.record(
             executor,
             *(AuditEvent(kind, caller, user.user_id) for kind in did),

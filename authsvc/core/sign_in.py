@@ -167,15 +167,17 @@ class SignIn:
             user = await users.lock(transaction, user_id=credential.user_id)
             if user is None or not await passwords.has_hash(transaction, user_id=user.user_id, hash_=verified):
                 return None
-            await self._throttle.forget(transaction, username_key, Factor.PASSWORD)
             if rehashed is not None:
                 await passwords.rehash(transaction, user_id=user.user_id, verified=verified, hash_=rehashed)
-            if user.disabled_at is not None:
-                return UserDisabled()
-            try:
-                return await self._steps.advance(transaction, user, frozenset({Proof.PASSWORD}), caller, now)
-            except (LimitExceeded, MfaNotEnrolled) as refusal:
-                return refusal
+            refusal: DomainError = UserDisabled()
+            if user.disabled_at is None:
+                proved = frozenset({Proof.PASSWORD})
+                try:
+                    return await self._steps.advance(transaction, user, proved, caller, now, forget=Factor.PASSWORD)
+                except (LimitExceeded, MfaNotEnrolled) as error:
+                    refusal = error
+            await self._throttle.forget(transaction, username_key, Factor.PASSWORD)
+            return refusal
 
     async def _without_password(self, user_id: UUID) -> Advance:
         """Ask for a reset: the account was imported without a password, so there is none to be right or wrong."""

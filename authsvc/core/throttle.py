@@ -132,7 +132,10 @@ class Throttle:
         raise LimitExceeded(retry_after=max(wait, SHORTEST_WAIT))
 
     async def forget(self, executor: Executor, username_key: str, *factors: Factor) -> None:
-        """Forget the failures of factors that were proved or reset, in the transaction that says so."""
+        """Forget the failures of factors that were proved or reset, in the transaction that says so.
+
+        That transaction counts nothing afterwards: tries at the account wait for it, with the connections for counting.
+        """
         await throttle.reset_failures(executor, username_key=username_key, factors=list(factors))
 
     async def refund(self, executor: Executor, username_key: str, factor: Factor) -> None:

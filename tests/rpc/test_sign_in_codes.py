@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from datetime import timedelta
 
@@ -15,6 +16,7 @@ from tests.rpc.calls import confirm_reset, reset, step_of, wrong
 from tests.rpc.conftest import Run
 from tests.rpc.sent_codes import Sent, sending
 from tests.service import bearer, fails
+from tests.waiting import until
 
 MINUTE = timedelta(minutes=1)
 COOLDOWN = timedelta(seconds=30)
@@ -243,3 +245,32 @@ async def test_steps_without_a_code_send_none(run: Run) -> None:
         started = await service.sign_in()
         async with fails("SESSION_EXPIRED"):
             await service.stub.ResendSignInCode(pb.ResendSignInCodeRequest(session=started.session))
+
+
+async def test_wrong_passwords_at_the_same_moment_hold_no_sign_in_up(sent: Sent) -> None:
+    """While a sign-in stores its step, tries at the same account take no counter away that its code is counted by."""
+    waiting = "select count(*) from pg_locks where not granted"
+    tries: list[asyncio.Task[None]] = []
+
+    async def guess() -> None:
+        async with fails("NOT_AUTHORIZED"):
+            await sent.service.sign_in("ada", password="not the password")
+
+    async def is_held() -> bool:
+        return int(await sent.database.fetchval(waiting)) == 1
+
+    async def are_there() -> bool:
+        return all(each.done() for each in tries) or int(await sent.database.fetchval(waiting)) > len(tries)
+
+    async with sent.database.transaction() as transaction:
+        await transaction.execute("lock table totp_devices in access exclusive mode")
+        signing_in = asyncio.create_task(sent.asked())
+        await until(is_held)
+        # As many as there are connections for counting.
+        connections = sent.service.settings.database.throttle_pool_size
+        tries.extend(asyncio.create_task(guess()) for _ in range(connections))
+        await until(are_there)
+    started, code = await signing_in
+    assert step_of(started) == sent.step
+    await asyncio.gather(*tries)
+    assert step_of(await sent.answer(started.session, code)) == "DONE"
