@@ -81,6 +81,26 @@ async def test_our_migrations_make_a_current_schema_of_an_empty_database(empty_d
     assert await migrate(empty_database, migrations, SystemClock()) == []
 
 
+# An index of some rows alone serves only if no reference is left out.
+REFERENCES_WITHOUT_INDEX = """
+select c.conrelid::regclass || '.' || a.attname as reference
+  from pg_constraint c
+  join pg_attribute a on a.attrelid = c.conrelid and a.attnum = c.conkey[1]
+ where c.contype = 'f'
+   and not exists (
+       select from pg_index i
+        where i.indrelid = c.conrelid
+          and i.indkey[0] = c.conkey[1]
+          and coalesce(pg_get_expr(i.indpred, i.indrelid) = format('(%I IS NOT NULL)', a.attname), true)
+   )
+"""
+
+
+async def test_what_refers_to_a_deleted_row_is_found_by_an_index(database: Database) -> None:
+    """Each foreign key has an index; else a deletion, or a purge of many rows, reads a whole table for each row."""
+    assert [row["reference"] for row in await database.fetch(REFERENCES_WITHOUT_INDEX)] == []
+
+
 async def test_one_of_many_migrators_at_once_does_the_work(empty: DatabaseSettings) -> None:
     """Ten replicas that migrate an empty database at once apply each migration once; all come back when it is done."""
     migrations = read_migrations()
