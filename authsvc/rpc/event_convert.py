@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from authsvc.core.audit_events import EventPage
 from authsvc.rpc.convert import timestamp
 from authsvc.store.audit import Event
@@ -20,15 +22,21 @@ _REASONS = dict(ErrorReason.items())
 
 
 def own_events(page: EventPage) -> pb.ListAuthEventsResponse:
-    """Convert a page of a user's own events; users are not told the names of operators."""
-    events = [auth_event(event, actor=event.actor.partition(":")[0]) for event in page.events]
-    return pb.ListAuthEventsResponse(events=events, next_page_token=page.next_page_token)
+    """Convert a page of a user's own events; users are not told which operator it was, nor from where."""
+    return pb.ListAuthEventsResponse(
+        events=[_own_event(event) for event in page.events], next_page_token=page.next_page_token
+    )
 
 
 def all_events(page: EventPage) -> admin_pb.AdminServiceListAuthEventsResponse:
     """Convert a page of events for operators."""
     events = [auth_event(event, actor=event.actor) for event in page.events]
     return admin_pb.AdminServiceListAuthEventsResponse(events=events, next_page_token=page.next_page_token)
+
+
+def _own_event(event: Event) -> AuthEvent:
+    actor, is_operator, _ = event.actor.partition(":")
+    return auth_event(replace(event, client_ip="", client_user_agent="") if is_operator else event, actor=actor)
 
 
 def auth_event(event: Event, *, actor: str) -> AuthEvent:

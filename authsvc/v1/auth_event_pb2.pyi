@@ -311,9 +311,11 @@ class AuthEvent(_message.Message):
     request_id: _builtins.str
     """Id of the call, as in its metadata and in the logs."""
     client_ip: _builtins.str
-    """The end user's address, as told by a trusted caller; else empty, and once the user is deleted."""
+    """The end user's address, as told by a trusted caller; else empty, and once the user is deleted. Of what an operator did
+    the operator's, which users are not told.
+    """
     client_user_agent: _builtins.str
-    """The end user's agent, as told by a trusted caller; else empty, and once the user is deleted."""
+    """The end user's agent, told and left out like the address."""
     @_builtins.property
     def created_at(self) -> _timestamp_pb2.Timestamp:
         """When."""

@@ -14,7 +14,7 @@ from authsvc.v1 import admin_service_pb2 as pb
 from authsvc.v1 import auth_service_pb2
 from authsvc.v1.auth_event_pb2 import AuthEventKind
 from tests.admin.operator import Operator
-from tests.service import Account, Service, fails
+from tests.service import Account, Service, bearer, fails
 
 
 async def page(operator: Operator, **fields: Any) -> pb.AdminServiceListAuthEventsResponse:
@@ -45,6 +45,25 @@ async def test_operators_see_who_of_them_did_what(service: Service, operator: Op
     assert latest.actor.startswith("operator:")
     own = await service.stub.ListAuthEvents(auth_service_pb2.ListAuthEventsRequest(), metadata=ada.bearer)
     assert (own.events[0].event_id, own.events[0].actor) == (latest.event_id, "operator")
+
+
+async def test_users_are_not_told_where_operators_are(run_trusting: Service, key: str) -> None:
+    """Address and agent of an operator are for operators; the user's own are the user's to see."""
+    service = run_trusting
+    ada = await service.enrolled()
+    operator = Operator(service.channel, key)
+    operator.metadata += [("authsvc-client-ip", "192.0.2.99"), ("authsvc-client-user-agent", "console")]
+    await operator.call("UnlockUser", pb.UnlockUserRequest(username="ada"))
+    (latest,) = (await page(operator, username="ada", page_size=1)).events
+    assert (latest.client_ip, latest.client_user_agent) == ("192.0.2.99", "console")
+    theirs = [("authsvc-client-ip", "192.0.2.7"), ("authsvc-client-user-agent", "a browser")]
+    await service.stub.SignOut(auth_service_pb2.SignOutRequest(), metadata=[*ada.bearer, *theirs])
+    again = await service.sign_in_fully(ada)
+    own = await service.stub.ListAuthEvents(auth_service_pb2.ListAuthEventsRequest(), metadata=bearer(again))
+    seen = {(event.actor, event.client_ip, event.client_user_agent) for event in own.events}
+    assert ("operator", "", "") in seen
+    assert ("user", "192.0.2.7", "a browser") in seen
+    assert not any("192.0.2.99" in each or "console" in each for each in seen)
 
 
 async def test_operators_see_everybody_s_events(service: Service, operator: Operator, ada: Account) -> None:
