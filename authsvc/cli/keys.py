@@ -113,7 +113,9 @@ def list_(as_json: bool) -> None:
 
 @command.command("reseal")
 def reseal_() -> None:
-    """Seal TOTP secrets and signing keys under the first master key, so that the others can be dropped.
+    """Seal anew under the first master key what lasts, so that the others can be dropped.
+
+    That is TOTP secrets, signing keys and the ends of audit chains.
 
     May run at any time beside servers that know the first key. What still needs another key is listed: waiting mail and
     sign-ins go within hours; audit events are kept for as long as the settings say, and need their key to be verified.
@@ -123,7 +125,9 @@ def reseal_() -> None:
     settings = read_settings("database", "keys")
     with expected(DatabaseUnavailable):
         done = asyncio.run(_reseal(settings))
-    click.echo(f"sealed anew: {done.secrets} TOTP secrets, {done.signing_keys} signing keys")
+    click.echo(
+        f"sealed anew: {done.secrets} TOTP secrets, {done.signing_keys} signing keys, {done.audit_chains} audit chains"
+    )
     for left in done.left:
         click.echo(f"needs key {left.key_id}: {left.count} {left.what}")
     if done.unopened:

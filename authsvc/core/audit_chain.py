@@ -61,5 +61,13 @@ def pruned_parts(chain: int, sequence: int, digest: bytes) -> tuple[str, ...]:
     return str(chain), str(sequence), digest.hex()
 
 
+def is_pruning_sealed(ring: KeyRing, chain: Chain) -> bool:
+    """Tell whether a chain begins where pruning left it, or at its first event."""
+    if (chain.pruned_sequence, chain.pruned_digest, chain.pruned_seal) == (0, b"", None):
+        return True
+    parts = pruned_parts(chain.chain, chain.pruned_sequence, chain.pruned_digest)
+    return chain.pruned_seal in ring.digests(Purpose.AUDIT_PRUNED, *parts)
+
+
 def _time(time: datetime) -> str:
     return time.astimezone(UTC).isoformat(timespec="microseconds")

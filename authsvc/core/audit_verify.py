@@ -6,8 +6,8 @@ import enum
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from dataclasses import dataclass, field
 
-from authsvc.core.audit_chain import event_digest, is_sealed, personal_digest, pruned_parts
-from authsvc.crypto.sealing import KeyRing, Purpose
+from authsvc.core.audit_chain import event_digest, is_pruning_sealed, is_sealed, personal_digest
+from authsvc.crypto.sealing import KeyRing
 from authsvc.store import audit
 from authsvc.store.audit import CHAINS, Chain, WalkedEvent
 from authsvc.store.db import Database
@@ -152,9 +152,7 @@ def _verify_notes(ring: KeyRing, walk: _Walk) -> None:
     chain = walk.chain
     if not is_sealed(ring, chain.chain, chain):
         walk.find(FaultKind.END_FORGED, chain.sequence)
-    parts = pruned_parts(chain.chain, chain.pruned_sequence, chain.pruned_digest)
-    is_whole = (chain.pruned_sequence, chain.pruned_digest, chain.pruned_seal) == (0, b"", None)
-    if not is_whole and chain.pruned_seal not in ring.digests(Purpose.AUDIT_PRUNED, *parts):
+    if not is_pruning_sealed(ring, chain):
         walk.find(FaultKind.PRUNING_FORGED, chain.pruned_sequence)
 
 

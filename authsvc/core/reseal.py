@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from uuid import UUID
 
+from authsvc.core.audit_chain import head_parts, is_pruning_sealed, is_sealed, pruned_parts
 from authsvc.core.totp import secret_binding
 from authsvc.crypto.sealing import KeyRing, Purpose, UnsealError
-from authsvc.store import sealed
+from authsvc.store import audit, sealed
+from authsvc.store.audit import CHAINS
 from authsvc.store.db import Database
 from authsvc.store.sealed import Left
 
@@ -20,12 +22,13 @@ class Resealed:
 
     secrets: int
     signing_keys: int
+    audit_chains: int
     unopened: int
     left: list[Left]
 
 
 async def reseal(database: Database, ring: KeyRing) -> Resealed:
-    """Seal TOTP secrets and signing keys anew.
+    """Seal TOTP secrets, signing keys and the ends of the audit trail's chains anew.
 
     Safe beside running servers that know the first master key, and beside itself: a row is replaced only if it still
     holds what was read, and whatever is removed or made meanwhile is none of its business.
@@ -49,5 +52,24 @@ async def reseal(database: Database, ring: KeyRing) -> Resealed:
             unopened += 1
             continue
         keys += await sealed.replace_key(database, kid=key.kid, former=key.sealed, sealed=anew)
+    chains = sum([await _reseal_chain(database, ring, number) for number in range(CHAINS)])
     left = await sealed.list_left(database, marker=ring.marker, key_id=ring.keys[0].key_id)
-    return Resealed(secrets, keys, unopened, left)
+    return Resealed(secrets, keys, chains, unopened, left)
+
+
+async def _reseal_chain(database: Database, ring: KeyRing, number: int) -> bool:
+    """Seal the notes where a chain begins and ends anew; nothing else does where no event comes any more.
+
+    A seal that does not hold stays as it is: that is for `authsvc audit verify` to tell.
+    """
+    chain = await audit.find_chain(database, chain=number)
+    if chain is None or not is_sealed(ring, number, chain) or not is_pruning_sealed(ring, chain):
+        return False
+    end = ring.digest(Purpose.AUDIT_HEAD, *head_parts(number, chain.sequence, chain.digest, chain.last_at))
+    begin = ring.digest(Purpose.AUDIT_PRUNED, *pruned_parts(number, chain.pruned_sequence, chain.pruned_digest))
+    return await audit.replace_seals(
+        database,
+        chain=chain,
+        seal=chain.seal and end,
+        pruned_seal=chain.pruned_seal and begin,
+    )

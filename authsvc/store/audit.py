@@ -312,6 +312,22 @@ async def note_pruned(executor: Executor, *, chain: int, sequence: int, digest: 
     await executor.execute(NOTE_PRUNED, chain, sequence, digest, seal)
 
 
+REPLACE_SEALS = """
+update audit_chains
+   set seal = $4, pruned_seal = $5
+ where chain = $1
+   and seal is not distinct from $2
+   and pruned_seal is not distinct from $3
+   and (seal, pruned_seal) is distinct from ($4, $5)
+"""
+
+
+async def replace_seals(executor: Executor, *, chain: Chain, seal: bytes | None, pruned_seal: bytes | None) -> bool:
+    """Replace the seals of a chain's row; False if they are these, or were replaced by another call."""
+    tag = await executor.execute(REPLACE_SEALS, chain.chain, chain.seal, chain.pruned_seal, seal, pruned_seal)
+    return affected(tag) == 1
+
+
 DROP_BEFORE = """
 select audit_drop_before($1)
 """

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, replace
+from datetime import timedelta
 from pathlib import Path
 from uuid import UUID
 
@@ -10,6 +12,8 @@ import pytest
 from pydantic import SecretStr
 
 from authsvc.config import KeysSettings, Settings
+from authsvc.core.audit import AuditKind
+from authsvc.core.audit_retention import AuditRetention
 from authsvc.core.reseal import reseal
 from authsvc.crypto.sealing import KeyRing, MasterKey
 from authsvc.crypto.tokens import new_id
@@ -18,6 +22,7 @@ from authsvc.store.db import Database
 from authsvc.store.sealed import SealedSecret
 from tests.cli.command import authsvc
 from tests.clock import FakeClock
+from tests.core.trail import Trail
 from tests.service import Account, Service
 
 FIRST = UUID(int=0)
@@ -101,6 +106,39 @@ async def test_pages_pass_what_cannot_be_opened(
     ]
 
 
+async def test_chain_without_events_goes_on_after_the_old_key_is_dropped(
+    database: Database, ring: KeyRing, clock: FakeClock, rotation: Rotation
+) -> None:
+    """Where all events went for their age, neither the note of the last nor that of the first needs the old key."""
+    trail = Trail(database, ring, clock)
+    await trail.begin()
+    retention = AuditRetention(database, ring, timedelta(days=60))
+    await retention.make_months(clock.now())
+    await trail.record(AuditKind.SIGN_IN)
+    clock.advance(timedelta(days=120))
+    await retention.make_months(clock.now())
+    assert await retention.prune(clock.now()) > 0
+    done = await reseal(database, rotation.both)
+    assert done.audit_chains == 1
+    assert not done.left
+    later = replace(trail, ring=KeyRing((rotation.new,)))
+    assert await later.faults() == []
+    await later.record(AuditKind.SIGN_IN)
+    assert await later.faults() == []
+
+
+async def test_forged_end_is_not_sealed_anew(
+    database: Database, ring: KeyRing, clock: FakeClock, rotation: Rotation
+) -> None:
+    """Who winds a chain back is found after a rotation too."""
+    trail = Trail(database, ring, clock)
+    await trail.begin()
+    await trail.record(AuditKind.SIGN_IN, AuditKind.SIGN_OUT)
+    await database.execute("update audit_chains set sequence = 1 where sequence = 2")
+    assert (await reseal(database, rotation.both)).audit_chains == 0
+    assert any("END_FORGED" in fault for fault in await replace(trail, ring=rotation.both).faults())
+
+
 def test_command_tells_what_it_did(database_url: str, account: Account, rotation: Rotation) -> None:
     """The command seals anew and lists what needs other keys; without the old key it fails and says so."""
     keys = {"AUTHSVC_DATABASE_URL": database_url, "AUTHSVC_KEYS_MASTER": rotation.new.line()}
@@ -111,10 +149,10 @@ def test_command_tells_what_it_did(database_url: str, account: Account, rotation
     keys["AUTHSVC_KEYS_MASTER"] = f"{rotation.new.line()}\n{rotation.old.line()}"
     done = authsvc("keys", "reseal", settings=keys)
     assert done.returncode == 0
-    assert done.stdout.startswith("sealed anew: 1 TOTP secrets, 1 signing keys\n")
+    assert re.match(r"sealed anew: 1 TOTP secrets, 1 signing keys, [1-9]\d* audit chains\n", done.stdout)
     assert "TOTP secrets\n" not in done.stdout
     again = authsvc("keys", "reseal", settings=keys)
-    assert again.stdout.startswith("sealed anew: 0 TOTP secrets, 0 signing keys\n")
+    assert again.stdout.startswith("sealed anew: 0 TOTP secrets, 0 signing keys, 0 audit chains\n")
 
 
 async def insert_copies(database: Database, row: SealedSecret, count: int) -> None:
