@@ -67,7 +67,13 @@ class Janitor:
                 _log.error("purge_failed", exc_info=error)
 
     async def run_once(self) -> dict[str, int]:
-        """Purge everything that is due; return how many rows of each kind went."""
+        """Purge everything that is due; return how many rows of each kind went.
+
+        What fails keeps nothing else from its turn.
+
+        Raises:
+            DomainError: something failed; the first of it.
+        """
         now = self._clock.now()
         ended = now - KEEP_ENDED
         db = self._database
@@ -92,14 +98,21 @@ class Janitor:
             "users": lambda: users.purge_unconfirmed(
                 db, created_before=now - self._settings.accounts.unconfirmed_purge, now=now, limit=BATCH
             ),
+            "signing_keys": lambda: signing_keys.purge(db, expired_before=ended),
+            "audit_months": lambda: self._audit.prune(now),
         }
-        purged = {what: await self._drain(purge) for what, purge in purges.items()}
-        purged["signing_keys"] = await signing_keys.purge(db, expired_before=ended)
-        # Before the removal of old ones, which fails for as long as somebody reads them, such as a backup.
+        failures: list[Exception] = []
+        purged: dict[str, int] = {}
+        for what, purge in purges.items():
+            try:
+                purged[what] = await self._drain(purge)
+            except Exception as error:  # raised below, when the others had their turn
+                failures.append(error)
         await self._audit.make_months(now)
-        purged["audit_months"] = await self._audit.prune(now)
         if any(purged.values()):
             _log.info("purged", **{what: count for what, count in purged.items() if count})
+        if failures:
+            raise failures[0]
         return purged
 
     async def _drain(self, purge: Callable[[], Awaitable[int]]) -> int:

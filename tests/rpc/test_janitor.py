@@ -9,11 +9,13 @@ import pytest
 
 from authsvc.core.janitor import Janitor
 from authsvc.crypto.sealing import KeyRing
+from authsvc.errors import DatabaseUnavailable
 from authsvc.store.db import Database
 from tests.clock import TICK
 from tests.rpc.calls import associate, confirm, confirm_reset, is_live, refresh, resend, reset, settle, step_of
 from tests.rpc.conftest import Run
 from tests.service import Service, fails
+from tests.waiting import until
 
 HOUR = timedelta(hours=1)
 DAY = timedelta(days=1)
@@ -71,6 +73,28 @@ async def test_account_with_a_live_code_stays(service: Service, janitor: Janitor
         await service.sign_up("ada")
     service.clock.advance(TICK)
     assert await tidied(janitor, database, "users") == 0
+
+
+async def test_what_fails_keeps_nothing_else_from_its_turn(service: Service, database: Database, ring: KeyRing) -> None:
+    """While one table can't be purged in time the others are, and the failure is told."""
+    await service.sign_up("ada")
+    await settle(service, database)
+    settings = service.settings.database.model_copy(update={"statement_timeout": timedelta(seconds=1)})
+    hurried = await Database.open(settings, size=1)
+    try:
+        async with database.transaction() as transaction:
+            await transaction.execute("lock table imports in access exclusive mode")
+            service.clock.advance(WEEK)
+            with pytest.raises(DatabaseUnavailable):
+                await Janitor(hurried, ring, service.settings, service.clock).run_once()
+
+            async def is_gone() -> bool:
+                return await count(database, "users") == 0
+
+            # The service's own janitor may be at the same row at this moment.
+            await until(is_gone)
+    finally:
+        await hurried.close()
 
 
 async def test_age_of_unconfirmed_accounts_is_a_setting(run: Run, database: Database, ring: KeyRing) -> None:
