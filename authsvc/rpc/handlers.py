@@ -12,7 +12,7 @@ class Handlers:
 
     Generated code registers each method twice: by name with the transport, and behind one generic handler for the whole
     service. The second is enough. For the first grpcio keeps a task waiting for every method, and at every call looks
-    through all of them (grpc/grpc#43461): with the twenty methods here that was a tenth of a small call's time.
+    through all of them (grpc/grpc#43461): with twenty methods that was a tenth of a small call's time.
     """
 
     def __init__(self) -> None:
