@@ -95,6 +95,7 @@ RECORDED = frozenset(
         Reason.USER_NOT_FOUND,
         Reason.USER_DISABLED,
         Reason.MFA_NOT_ENROLLED,
+        Reason.HOOK_UNAVAILABLE,
         Reason.REFRESH_TOKEN_REUSED,
         Reason.PERMISSION_DENIED,
     }

@@ -15,6 +15,7 @@ from authsvc.store.db import Database
 from authsvc.v1 import auth_service_pb2 as pb
 from tests.hooks.process import HookProcess
 from tests.hooks.puzzles import ASKED, EXAMPLE, Asked, custom, rightly
+from tests.rpc.account_calls import recorded
 from tests.rpc.calls import step_of
 from tests.rpc.conftest import Asking, Run
 from tests.service import PASSWORD, Service, fails
@@ -38,6 +39,23 @@ async def test_a_killed_hook_closes_sign_in(asking: Asking) -> None:
             async with fails("SESSION_EXPIRED"):
                 await rightly(service, asked)
             assert step_of(await rightly(service, await begin_again(service))) == ASKED
+
+
+async def test_what_a_hook_that_is_away_ended_is_recorded(asking: Asking, database: Database) -> None:
+    """The trail has the sign-in and the answer that could not be decided, not only that they got so far."""
+    kinds = ("SIGN_IN", "CONTINUE_SIGN_IN")
+    with HookProcess(*EXAMPLE) as hook:
+        async with asking(hook) as service:
+            await service.confirmed("ada")
+            asked = await service.sign_in()
+            hook.kill()
+            async with fails("HOOK_UNAVAILABLE"):
+                await rightly(service, asked)
+            answered = {"step": ASKED, "answer": "custom_answer"}
+            assert (await recorded(database, *kinds))[1:] == [("CONTINUE_SIGN_IN", "HOOK_UNAVAILABLE", answered)]
+            async with fails("HOOK_UNAVAILABLE"):
+                await service.sign_in()
+            assert (await recorded(database, *kinds))[-1] == ("SIGN_IN", "HOOK_UNAVAILABLE", {})
 
 
 async def test_a_hook_may_be_restarted_between_rounds(asking: Asking) -> None:
