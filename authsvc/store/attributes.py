@@ -113,23 +113,24 @@ async def set_unverified_phone(executor: Executor, *, user_id: UUID, phone_numbe
 REMOVE_EMAIL = """
 update users
    set email = null, email_key = null, email_verified_at = null, pending_email = null, pending_email_key = null,
-       updated_at = $2
+       email_mfa = false, preferred_mfa = nullif(preferred_mfa, 'EMAIL'), updated_at = $2
  where user_id = $1
 """
 
 
 async def remove_email(executor: Executor, *, user_id: UUID, now: datetime) -> None:
-    """Remove the address, and one that waits."""
+    """Remove the address, one that waits, and what made it a second factor: the next one is none."""
     await executor.execute(REMOVE_EMAIL, user_id, now)
 
 
 REMOVE_PHONE = """
 update users
-   set attributes = attributes - 'phone_number', phone_verified_at = null, pending_phone_number = null, updated_at = $2
+   set attributes = attributes - 'phone_number', phone_verified_at = null, pending_phone_number = null,
+       sms_mfa = false, preferred_mfa = nullif(preferred_mfa, 'SMS'), updated_at = $2
  where user_id = $1
 """
 
 
 async def remove_phone(executor: Executor, *, user_id: UUID, now: datetime) -> None:
-    """Remove the number, and one that waits."""
+    """Remove the number, one that waits, and what made it a second factor: the next one is none."""
     await executor.execute(REMOVE_PHONE, user_id, now)

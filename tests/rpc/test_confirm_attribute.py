@@ -9,13 +9,14 @@ import pytest
 from authsvc.store.db import Database
 from authsvc.v1 import auth_service_pb2 as pb
 from tests.clock import TICK
-from tests.rpc.account_calls import prefer, recorded
+from tests.rpc.account_calls import mfa, prefer, recorded
 from tests.rpc.attribute_calls import (
     NUMBER,
     OTHER_NUMBER,
     confirm_attribute,
     fetch_attributes,
     fetch_pending,
+    remove_attributes,
     send_code,
     set_attributes,
 )
@@ -100,6 +101,24 @@ async def test_number_of_a_second_factor_is_told_by_mail(run: Run, database: Dat
             told.append([mail["Subject"] for mail in (await settle(service, database))[len(mails) :]])
             await prefer(service, tokens, sms="ENABLED")
         assert told == [[], ["Your two-step sign-in was changed"]]
+
+
+async def test_number_after_a_removed_one_is_no_second_factor(run: Run, database: Database) -> None:
+    """What was enabled for a number that was removed, once it counted no more, does not hold for the next one."""
+    async with run(accounts={"mfa": "OPTIONAL", "mfa_types": ("TOTP", "SMS")}) as service:
+        await service.confirmed("ada")
+        tokens = (await service.sign_in("ada")).tokens
+        for number in (NUMBER, OTHER_NUMBER):
+            before = service.catcher.last_number()
+            await set_attributes(service, tokens, phone_number=number)
+            await confirm_attribute(service, tokens, "phone_number", await service.sms_code(number, after=before))
+            if number == OTHER_NUMBER:
+                break
+            await prefer(service, tokens, sms="PREFERRED")
+            await database.execute("update users set phone_verified_at = null")
+            await remove_attributes(service, tokens, "phone_number")
+        assert await mfa(service, tokens) == ([], "")
+        assert not await database.fetchval("select sms_mfa or preferred_mfa is not null from users")
 
 
 async def test_both_at_once(service: Service, ada: Account) -> None:
