@@ -119,8 +119,10 @@ def _read_secret(
 ) -> None:
     try:
         secret = Path(str(path)).read_text(encoding="utf-8").rstrip("\n")
-    except (OSError, ValueError) as error:
-        faults.append(f"{name}: cannot be read: {error}")
+    except OSError as error:
+        faults.append(f"{name}: {path}: cannot be read: {error.strerror}")
+    except ValueError:
+        faults.append(f"{name}: {path}: is not UTF-8 text")
     else:
         values.setdefault(target[0], {})[target[1]] = secret
 

@@ -158,9 +158,14 @@ def test_secret_can_be_read_from_a_file(tmp_path: Path) -> None:
 def test_file_that_cannot_be_read_is_a_fault(tmp_path: Path) -> None:
     """A missing file, and one that is not text, is told by the name of its setting."""
     (tmp_path / "binary").write_bytes(b"\xff\xfe")
-    for path in (tmp_path / "missing", tmp_path / "binary", tmp_path):
+    for name, reason in (
+        ("missing", "cannot be read: No such file or directory"),
+        ("binary", "is not UTF-8 text"),
+        ("", "cannot be read: Is a directory"),
+    ):
+        path = tmp_path / name
         (fault,) = faults({"AUTHSVC_KEYS_MASTER_FILE": str(path)})
-        assert fault.startswith("AUTHSVC_KEYS_MASTER_FILE: cannot be read: ")
+        assert fault == f"AUTHSVC_KEYS_MASTER_FILE: {path}: {reason}"
 
 
 def test_secret_given_twice_is_a_fault(tmp_path: Path) -> None:
@@ -297,5 +302,6 @@ def test_a_secret_can_be_named_by_its_file_in_the_settings_file(tmp_path: Path) 
         load({SETTINGS_FILE: str(path)})
     twice, missing, unknown = sorted(str(refused.value).splitlines())
     assert twice == f"{path}: give either webhook_secret_file or webhook_secret in [sms], not both"
-    assert missing.startswith(f"{path}: smtp_password_file in [mail]: cannot be read: ")
+    reason = "cannot be read: No such file or directory"
+    assert missing == f"{path}: smtp_password_file in [mail]: {tmp_path / 'none'}: {reason}"
     assert unknown == f"{path}: unknown setting 'webhook_url_file' in [sms]"
