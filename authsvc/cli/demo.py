@@ -57,10 +57,11 @@ def command(address: str | None, mail_url: str | None, ca_file: Path | None, qr_
 
 
 async def _run(address: str | None, mail_url: str | None, ca_file: Path | None, qr_png: Path | None) -> None:
-    # As Ctrl-C does: a server of its own is stopped, and its folder removed.
+    # A server of its own is stopped, and its folder removed; also where SIGINT is ignored, as behind a shell.
     task = asyncio.current_task()
     assert task is not None  # noqa: S101 - for mypy: this runs in one
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, task.cancel)
     view = View()
     if address is not None and mail_url is not None:
         await _walk(view, address, mail_url, ca_file, qr_png)
