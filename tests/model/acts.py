@@ -13,6 +13,7 @@ from authsvc.v1.mfa_preference_pb2 import MfaPreference
 from authsvc.v1.mfa_type_pb2 import MfaType
 from tests.model.reference import TOTP, Account, Device, Next, Refused, ResetCode, Token
 from tests.model.walker import WRONG_CODE, WRONG_PASSWORD, WRONG_RECOVERY_CODE, Walker
+from tests.service import Failure
 
 
 class Acts(Walker):
@@ -36,6 +37,7 @@ class Acts(Walker):
 
     def add_device(self, account: Account, token: Token, steps: int) -> None:
         """Set an authenticator up with the code that it shows, or one of the time steps to come."""
+        self.name_devices(account, token)
         expected = self.expect(lambda: self.model.associate_totp(account, token))
         given = self.driver.call("AssociateTotp", pb.AssociateTotpRequest(), bearer=token.access_token)
         self.same(expected, given)
@@ -46,6 +48,17 @@ class Acts(Walker):
         verified = self.expect(lambda: self.model.verify_totp(account, token, device, code))
         request = pb.VerifyTotpRequest(session=given.session, totp_code=code)
         self.same(verified, self.driver.call("VerifyTotp", request, bearer=token.access_token))
+        self.name_devices(account, token)
+
+    def name_devices(self, account: Account, token: Token) -> None:
+        """Learn the ids of new authenticators: those of one moment have no order that the model could know."""
+        listed = self.driver.call("ListTotpDevices", pb.ListTotpDevicesRequest(), bearer=token.access_token)
+        if isinstance(listed, Failure):
+            return
+        known = {device.device_id for device in account.devices}
+        new = (device.device_id for device in listed.devices if device.device_id not in known)
+        for device in account.devices:
+            device.device_id = device.device_id or next(new)
 
     def prefer(self, account: Account, token: Token, changes: dict[str, str]) -> None:
         """Enable, disable and prefer kinds of factors."""

@@ -194,9 +194,10 @@ class Walk(Acts, RuleBasedStateMachine):
         if isinstance(listed, Failure):
             return
         assert len(listed.devices) == len(account.devices)
+        self.name_devices(account, token)
         place = data.draw(st.integers(0, len(account.devices)))
         device = account.devices[place] if place < len(account.devices) else Device("")
-        device_id = listed.devices[place].device_id if device.secret else "00000000-0000-4000-8000-000000000000"
+        device_id = device.device_id or "00000000-0000-4000-8000-000000000000"
         expected = self.expect(lambda: self.model.remove_device(account, token, device))
         request = pb.RemoveTotpDeviceRequest(device_id=device_id)
         self.same(expected, self.driver.call("RemoveTotpDevice", request, bearer=token.access_token))
