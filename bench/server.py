@@ -38,7 +38,7 @@ async def _serve() -> None:
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
     async with App.open(settings, SystemClock(), Metrics()) as app:
         # The service takes no methods from outside, and yet the baseline must be one of the very same server.
-        app._server._server.add_generic_rpc_handlers((_handler(),))  # noqa: SLF001  # see above
+        app._server._server.add_generic_rpc_handlers((_handler(),))  # noqa: SLF001  # for the bench alone
         print(await app.start(), flush=True)
         await app.run(stop)
 

@@ -17,5 +17,5 @@ async def until(condition: Callable[[], Awaitable[bool]], *, patience: float = P
         TimeoutError: it did not for so many seconds.
     """
     async with asyncio.timeout(patience):
-        while not await condition():  # noqa: ASYNC110 - see above
+        while not await condition():  # noqa: ASYNC110  # another process sets no event
             await asyncio.sleep(POLL_SECONDS)

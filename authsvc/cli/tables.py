@@ -36,10 +36,9 @@ def _print_plain(rows: list[list[str]]) -> None:
 
 
 def _print_rich(heading: list[str], rows: list[list[str]]) -> None:
-    # Loaded where it is seen: it takes longer than most commands.
-    from rich.console import Console  # noqa: PLC0415  # see above
-    from rich.table import Table  # noqa: PLC0415  # see above
-    from rich.text import Text  # noqa: PLC0415  # see above
+    from rich.console import Console  # noqa: PLC0415  # loads longer than most commands run
+    from rich.table import Table  # noqa: PLC0415  # loads longer than most commands run
+    from rich.text import Text  # noqa: PLC0415  # loads longer than most commands run
 
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in heading:

@@ -164,8 +164,7 @@ class _Handler:
         self._arrival = arrival
         self._echo = echo
 
-    # The name is aiosmtpd's.
-    async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:  # noqa: N802
+    async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:  # noqa: N802  # aiosmtpd's
         """Keep the mail before saying that we have it."""
         content = envelope.original_content or b""
         try:

@@ -61,8 +61,7 @@ class Admin:
         if not everything or not found.next_page_token:
             return found
         all_entries = getattr(found, entries)
-        # Loaded where it is seen: it takes longer than most commands.
-        from authsvc.cli.admin.progress import counting  # noqa: PLC0415  # see above
+        from authsvc.cli.admin.progress import counting  # noqa: PLC0415  # rich loads longer than most commands run
 
         with counting(entries) as progress:
             task = progress.add_task(method, total=None, count=len(all_entries))

@@ -49,8 +49,7 @@ def connected(function: Command) -> Command:
 
     @functools.wraps(function)
     def run(*arguments: Any, as_json: bool, **options: Any) -> None:
-        # With it comes gRPC, which help and wrong usage do without.
-        from authsvc.cli.admin.connection import open_admin  # noqa: PLC0415  # see above
+        from authsvc.cli.admin.connection import open_admin  # noqa: PLC0415  # gRPC, which help does without
 
         target = Target(**{name: options.pop(name) for name in Target.__dataclass_fields__})
         try:

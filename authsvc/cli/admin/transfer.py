@@ -52,7 +52,7 @@ def import_users(
     duplicates. Rows that break a rule are told with the rule. Both are left out, and the command ends with code 1. An
     import that broke off is taken up again with --resume.
     """
-    from authsvc.cli.admin.importing import Import  # noqa: PLC0415  # with it comes gRPC
+    from authsvc.cli.admin.importing import Import  # noqa: PLC0415  # gRPC, which help does without
 
     done = Import(admin, path, _kind(path, kind), dry_run=dry_run, create_groups=create_groups, import_id=import_id)
     response = done.run(resume=resume)
@@ -72,7 +72,7 @@ def export_users(admin: Admin, path: Path, kind: str | None, include_secrets: bo
     With --include-secrets whoever reads the file can guess at passwords and make codes of authenticators: guard it like
     the database. Without, imported accounts need a password reset.
     """
-    from authsvc.cli.admin.exporting import export  # noqa: PLC0415  # with it comes gRPC
+    from authsvc.cli.admin.exporting import export  # noqa: PLC0415  # gRPC, which help does without
 
     kind = _kind(path, kind)
     try:
