@@ -148,6 +148,7 @@ class Model(SignIns):
         account.end_all()
         del self.accounts[account.username]
         account.failures.clear()
+        account.sends.clear()
         account.reset, account.former_resets = None, []
 
     # Operators

@@ -290,8 +290,8 @@ class Rules:
         return (possible & self.kinds) - {account.recovered_by}
 
     def may_set_up(self, account: Account) -> bool:
-        """Tell whether a password alone may set up a factor: where one is required, and not beside another."""
-        return self.mode == REQUIRED and not account.enrolled & self.kinds
+        """Tell whether a password alone may set up a factor, as a sign-in was asked to: not beside another."""
+        return not account.enrolled & self.kinds
 
     def matching_step(self, device: Device, code: str) -> int | None:
         """Return the time step of a code that an authenticator shows now, or one step around."""

@@ -13,6 +13,7 @@ from tests.model.reference import (
     OFF,
     PASSWORD,
     RECOVERY,
+    REQUIRED,
     RESET_CODE,
     RESET_LIFE,
     SENT,
@@ -121,7 +122,8 @@ class SignIns(Rules):
         if code != challenge.codes[-1]:
             raise Refused("CODE_EXPIRED" if code in challenge.codes else "CODE_MISMATCH")
         if kind not in account.enrolled:
-            if not self.may_set_up(account):
+            # Where none is required, it was asked for and disabled since.
+            if self.mode != REQUIRED or not self.may_set_up(account):
                 raise Refused("SESSION_EXPIRED")
             account.enabled.add(kind)
             account.phone_verified |= kind == SMS
