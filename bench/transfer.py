@@ -24,8 +24,8 @@ from pathlib import Path
 import uvloop
 
 from authsvc.clock import SystemClock
-from authsvc.core.audit import Audit
-from authsvc.core.operators import AdminKeys
+from authsvc.core.audit.trail import Audit
+from authsvc.core.operators.identity import AdminKeys
 from authsvc.crypto.sealing import KeyRing, parse_master_keys
 from authsvc.store.db import Database
 from authsvc.v1.admin_service_pb2 import ListUsersRequest

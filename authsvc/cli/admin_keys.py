@@ -17,8 +17,8 @@ from authsvc.cli.settings import read_settings
 from authsvc.cli.tables import print_table
 from authsvc.clock import SystemClock
 from authsvc.config import Settings
-from authsvc.core.audit import Audit
-from authsvc.core.operators import NAME, AdminKeys
+from authsvc.core.audit.trail import Audit
+from authsvc.core.operators.identity import NAME, AdminKeys
 from authsvc.crypto.sealing import KeyRing, parse_master_keys
 from authsvc.errors import DatabaseUnavailable
 from authsvc.store.admin_keys import AdminKey

@@ -17,11 +17,11 @@ from authsvc.cli.failures import Failed, expected
 from authsvc.cli.settings import read_settings
 from authsvc.clock import SystemClock
 from authsvc.config import Settings
-from authsvc.core.audit_events import AuditEvents
-from authsvc.core.audit_verify import FAULTS, ChainReport, Mark
-from authsvc.core.audit_verify import verify as verify_trail
+from authsvc.core.accounts.lookup import UserRef
+from authsvc.core.audit.events import AuditEvents
+from authsvc.core.audit.verify import FAULTS, ChainReport, Mark
+from authsvc.core.audit.verify import verify as verify_trail
 from authsvc.core.names import Username, parse_username
-from authsvc.core.user_list import UserRef
 from authsvc.crypto.sealing import KeyRing, parse_master_keys
 from authsvc.errors import DatabaseUnavailable, UserNotFound
 from authsvc.store.audit import Event

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from authsvc.cli import whole_file
-from authsvc.core.audit_verify import Mark
+from authsvc.core.audit.verify import Mark
 
 
 class CheckpointError(Exception):

@@ -14,7 +14,7 @@ from authsvc.cli import whole_file
 from authsvc.cli.failures import Failed
 from authsvc.cli.settings_text import Target, settings_text
 from authsvc.config import MfaMode, MfaType, Settings
-from authsvc.core.attributes import STANDARD
+from authsvc.core.accounts.attributes import STANDARD
 from authsvc.crypto.tokens import new_handle
 
 DAY_SECONDS = 86_400

@@ -16,7 +16,7 @@ from authsvc.cli.tables import print_table
 from authsvc.clock import SystemClock
 from authsvc.config import DatabaseSettings, Settings
 from authsvc.core.reseal import Resealed, reseal
-from authsvc.core.signing_keys import SigningKeys
+from authsvc.core.sessions.signing_keys import SigningKeys
 from authsvc.crypto.sealing import KeyRing, MasterKey, MasterKeyError, parse_master_keys
 from authsvc.errors import DatabaseUnavailable
 from authsvc.store import signing_keys

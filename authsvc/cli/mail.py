@@ -12,7 +12,7 @@ from authsvc.cli.failures import Failed
 from authsvc.cli.settings import read_settings
 from authsvc.clock import SystemClock
 from authsvc.config import MailSettings
-from authsvc.core.notices import MailKind
+from authsvc.core.messages.notices import MailKind
 from authsvc.crypto.tokens import new_id
 from authsvc.mail.failures import NotTaken
 from authsvc.mail.messages import Messages

@@ -9,7 +9,7 @@ import structlog
 
 from authsvc.clock import Clock
 from authsvc.config import Settings
-from authsvc.core.audit_retention import AuditRetention
+from authsvc.core.audit.retention import AuditRetention
 from authsvc.crypto.sealing import KeyRing
 from authsvc.crypto.tokens import jitter
 from authsvc.errors import DomainError

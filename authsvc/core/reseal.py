@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from uuid import UUID
 
-from authsvc.core.audit_chain import head_parts, is_pruning_sealed, is_sealed, pruned_parts
-from authsvc.core.totp import secret_binding
+from authsvc.core.audit.chain import head_parts, is_pruning_sealed, is_sealed, pruned_parts
+from authsvc.core.factors.totp import secret_binding
 from authsvc.crypto.sealing import KeyRing, Purpose, UnsealError
 from authsvc.store import audit, sealed
 from authsvc.store.audit import CHAINS

@@ -8,7 +8,7 @@ from email.message import EmailMessage
 from typing import Protocol
 
 from authsvc.config import MailSettings
-from authsvc.core.notices import MailKind, MailParameters
+from authsvc.core.messages.notices import MailKind, MailParameters
 from authsvc.mail.messages import Messages
 from authsvc.store.outbox import ClaimedMail
 

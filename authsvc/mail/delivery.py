@@ -10,7 +10,7 @@ import structlog
 
 from authsvc.clock import Clock
 from authsvc.config import MailSettings
-from authsvc.core.notices import MailParameters
+from authsvc.core.messages.notices import MailParameters
 from authsvc.crypto.sealing import KeyRing, Purpose
 from authsvc.errors import Conflict, DatabaseUnavailable, DomainError
 from authsvc.mail.backoff import backoff

@@ -17,7 +17,7 @@ from uuid import UUID
 from email_validator import validate_email
 
 from authsvc.config import MailSettings
-from authsvc.core.notices import MailKind, MailParameters
+from authsvc.core.messages.notices import MailKind, MailParameters
 from authsvc.mail.wording import CODE_PLACEHOLDER, LAYOUT, Wording, read_folder
 
 CODE_MAILS = frozenset(

@@ -11,7 +11,7 @@ from uuid import UUID
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
-from authsvc.core.notices import MailKind
+from authsvc.core.messages.notices import MailKind
 from authsvc.mail.messages import Messages
 from authsvc.mail.samples import CREATED_AT, samples
 

@@ -11,7 +11,7 @@ from typing import Any
 from jinja2 import TemplateSyntaxError
 
 from authsvc.config import MailSettings
-from authsvc.core.notices import MailKind
+from authsvc.core.messages.notices import MailKind
 from authsvc.crypto.tokens import new_id
 from authsvc.mail.messages import Messages
 from authsvc.mail.samples import CREATED_AT, Sample, samples

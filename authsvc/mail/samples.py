@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from email.message import EmailMessage
 from uuid import UUID
 
-from authsvc.core.notices import MailKind, MailParameters, MfaChange
+from authsvc.core.messages.notices import MailKind, MailParameters, MfaChange
 from authsvc.mail.messages import CODE_MAILS, Messages
 
 RECIPIENT = "ada@example.com"

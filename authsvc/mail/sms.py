@@ -19,7 +19,7 @@ import aiohttp
 
 from authsvc.clock import Clock
 from authsvc.config import SmsSettings
-from authsvc.core.notices import MailKind, MailParameters
+from authsvc.core.messages.notices import MailKind, MailParameters
 from authsvc.crypto.webhook_signature import sign
 from authsvc.mail.carriers import Send
 from authsvc.mail.failures import PermanentFailure, TemporaryFailure

@@ -7,7 +7,7 @@ from datetime import datetime
 from uuid import UUID
 
 from authsvc.config import SmsSettings
-from authsvc.core.notices import MailKind, MailParameters
+from authsvc.core.messages.notices import MailKind, MailParameters
 from authsvc.mail.wording import CODE_PLACEHOLDER, DEFAULT_LANGUAGE, tags_of
 
 # In letters of GSM 03.38 alone: one of another alphabet would halve what fits into one SMS.

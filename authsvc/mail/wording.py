@@ -17,7 +17,7 @@ from jinja2 import ChoiceLoader, FunctionLoader, PackageLoader, StrictUndefined,
 from jinja2.ext import Extension
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-from authsvc.core.notices import MailKind
+from authsvc.core.messages.notices import MailKind
 
 CODE_PLACEHOLDER = "{####}"
 DEFAULT_LANGUAGE = "en"

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from authsvc.core.mail_codes import CodeDelivery
-from authsvc.core.mfa import MfaState
-from authsvc.core.profile import UserAttributes
+from authsvc.core.accounts.profile import UserAttributes
+from authsvc.core.factors.preferences import MfaState
+from authsvc.core.messages.codes import CodeDelivery
 from authsvc.rpc.convert import code_delivery, timestamp
 from authsvc.store.totp_devices import TotpDevice
 from authsvc.v1 import auth_service_pb2 as pb

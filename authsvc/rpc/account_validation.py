@@ -5,12 +5,12 @@ from __future__ import annotations
 from uuid import UUID
 
 from authsvc.config import MfaType
-from authsvc.core.attributes import CONFIRMED_BY_CODE
-from authsvc.core.mfa import Preference
+from authsvc.core.accounts.attributes import CONFIRMED_BY_CODE
+from authsvc.core.accounts.password_policy import PasswordPolicy
+from authsvc.core.factors.preferences import Preference
+from authsvc.core.factors.recovery import Recovery
 from authsvc.core.names import parse_code
-from authsvc.core.password_policy import PasswordPolicy
-from authsvc.core.reauthentication import GivenProof, ProofKind
-from authsvc.core.recovery import Recovery
+from authsvc.core.sign_in.reauthentication import GivenProof, ProofKind
 from authsvc.errors import Violation
 from authsvc.rpc.fields import Fields, uuid_of
 from authsvc.v1 import auth_service_pb2 as pb

@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 
-from authsvc.core.account_admin import AccountAdmin
-from authsvc.core.attribute_admin import AttributeAdmin
-from authsvc.core.audit_events import AuditEvents
-from authsvc.core.exports import Exports
-from authsvc.core.groups import Groups
-from authsvc.core.imports import Imports
-from authsvc.core.invitations import Invitations
-from authsvc.core.mail_queue import MailQueue
-from authsvc.core.operators import Operator, Operators
-from authsvc.core.user_list import UserList, UserRef
+from authsvc.core.accounts.lookup import UserRef
+from authsvc.core.audit.events import AuditEvents
+from authsvc.core.operators.accounts import AccountAdmin
+from authsvc.core.operators.attributes import AttributeAdmin
+from authsvc.core.operators.exports import Exports
+from authsvc.core.operators.groups import Groups
+from authsvc.core.operators.identity import Operator, Operators
+from authsvc.core.operators.imports import Imports
+from authsvc.core.operators.invitations import Invitations
+from authsvc.core.operators.mail_queue import MailQueue
+from authsvc.core.operators.user_list import UserList
 from authsvc.rpc import admin_convert, admin_validation, convert, event_convert, transfer
 from authsvc.rpc.call import ADMIN_KEY, Context, certificate_names_of, current_call, request_id_of
 from authsvc.v1 import admin_service_pb2 as pb

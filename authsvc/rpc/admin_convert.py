@@ -6,10 +6,10 @@ from datetime import datetime
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from authsvc.core.groups import GroupPage
-from authsvc.core.mail_queue import MailPage
-from authsvc.core.sessions import SessionPage
-from authsvc.core.user_list import UserPage
+from authsvc.core.operators.groups import GroupPage
+from authsvc.core.operators.mail_queue import MailPage
+from authsvc.core.operators.user_list import UserPage
+from authsvc.core.sessions.sessions import SessionPage
 from authsvc.rpc import convert
 from authsvc.store.groups import Group
 from authsvc.store.mail_list import MailEntry

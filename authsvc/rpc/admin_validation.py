@@ -11,13 +11,14 @@ from uuid import UUID
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from authsvc.core.attribute_admin import AttributeChange
-from authsvc.core.attributes import has_control_characters
-from authsvc.core.groups import DESCRIPTION_CHARACTERS, parse_group
-from authsvc.core.invitations import Invitation
+from authsvc.core.accounts.attributes import has_control_characters
+from authsvc.core.accounts.lookup import UserRef
 from authsvc.core.names import EMAIL_CHARACTERS, USERNAME_CHARACTERS, parse_email, parse_username, username_prefix_key
+from authsvc.core.operators.attributes import AttributeChange
+from authsvc.core.operators.groups import DESCRIPTION_CHARACTERS, parse_group
+from authsvc.core.operators.invitations import Invitation
+from authsvc.core.operators.user_list import UserOrder
 from authsvc.core.pages import LARGEST_PAGE, TOKEN_CHARACTERS
-from authsvc.core.user_list import UserOrder, UserRef
 from authsvc.errors import Violation
 from authsvc.rpc.fields import Fields, uuid_of
 from authsvc.store.user_list import UserFilter

@@ -14,7 +14,7 @@ from urllib.parse import unquote
 import grpc
 
 from authsvc.config import TrustedCallers
-from authsvc.core.caller import Caller
+from authsvc.core.access.caller import Caller
 from authsvc.crypto.tokens import new_id
 from authsvc.errors import InvalidFields, Violation
 from authsvc.rpc.status import REQUEST_ID

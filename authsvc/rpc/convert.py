@@ -7,12 +7,12 @@ from uuid import UUID
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from authsvc.core.mail_codes import CodeDelivery
-from authsvc.core.next_steps import SignInOutcome
-from authsvc.core.sessions import Bearer, SessionPage
-from authsvc.core.steps import Step
-from authsvc.core.tokens import Tokens
-from authsvc.core.totp import TotpSetup
+from authsvc.core.factors.totp import TotpSetup
+from authsvc.core.messages.codes import CodeDelivery
+from authsvc.core.sessions.sessions import Bearer, SessionPage
+from authsvc.core.sessions.tokens import Tokens
+from authsvc.core.sign_in.next_steps import SignInOutcome
+from authsvc.core.sign_in.steps import Step
 from authsvc.store.sessions import Session
 from authsvc.store.signing_keys import SigningKeyRow
 from authsvc.v1 import auth_service_pb2 as pb

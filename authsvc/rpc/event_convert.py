@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from authsvc.core.audit_events import EventPage
+from authsvc.core.audit.events import EventPage
 from authsvc.rpc.convert import timestamp
 from authsvc.store.audit import Event
 from authsvc.v1 import admin_service_pb2 as admin_pb

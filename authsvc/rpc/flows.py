@@ -4,21 +4,21 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from authsvc.core.audit_events import AuditEvents
-from authsvc.core.confirmations import Confirmations
-from authsvc.core.deletion import Deletion
-from authsvc.core.identities import Identities
-from authsvc.core.mfa import Mfa
-from authsvc.core.password_policy import PasswordPolicy
-from authsvc.core.passwords import Passwords
-from authsvc.core.profile import Profile
-from authsvc.core.reauthentication import Reauthentication
-from authsvc.core.recovery import Recovery
-from authsvc.core.sessions import Bearer, Sessions
-from authsvc.core.sign_in import SignIn
-from authsvc.core.sign_up import SignUp
-from authsvc.core.signing_keys import SigningKeys
-from authsvc.core.totp import Totp
+from authsvc.core.accounts.addresses import Confirmations
+from authsvc.core.accounts.deletion import Deletion
+from authsvc.core.accounts.login import Identities
+from authsvc.core.accounts.password_policy import PasswordPolicy
+from authsvc.core.accounts.passwords import Passwords
+from authsvc.core.accounts.profile import Profile
+from authsvc.core.accounts.sign_up import SignUp
+from authsvc.core.audit.events import AuditEvents
+from authsvc.core.factors.preferences import Mfa
+from authsvc.core.factors.recovery import Recovery
+from authsvc.core.factors.totp import Totp
+from authsvc.core.sessions.sessions import Bearer, Sessions
+from authsvc.core.sessions.signing_keys import SigningKeys
+from authsvc.core.sign_in.flow import SignIn
+from authsvc.core.sign_in.reauthentication import Reauthentication
 from authsvc.rpc.call import current_call
 
 

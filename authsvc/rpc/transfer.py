@@ -9,11 +9,11 @@ from uuid import UUID
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from authsvc.core.attributes import has_control_characters
-from authsvc.core.exports import Exports
-from authsvc.core.imports import Batch, DryRun, ImportOptions, ImportReport, Imports, StoringImport
-from authsvc.core.operators import Operator
-from authsvc.core.user_records import TotpRecord, UserRecord
+from authsvc.core.accounts.attributes import has_control_characters
+from authsvc.core.operators.exports import Exports
+from authsvc.core.operators.identity import Operator
+from authsvc.core.operators.imports import Batch, DryRun, ImportOptions, ImportReport, Imports, StoringImport
+from authsvc.core.operators.user_records import TotpRecord, UserRecord
 from authsvc.errors import InvalidFields, Violation
 from authsvc.rpc.convert import timestamp
 from authsvc.rpc.fields import Fields, uuid_of

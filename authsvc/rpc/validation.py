@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from authsvc.core.attributes import has_control_characters
-from authsvc.core.identities import Identities, Login
+from authsvc.core.accounts.attributes import has_control_characters
+from authsvc.core.accounts.login import Identities, Login
+from authsvc.core.accounts.password_policy import PasswordPolicy
 from authsvc.core.names import parse_code
 from authsvc.core.pages import LARGEST_PAGE
-from authsvc.core.password_policy import PasswordPolicy
-from authsvc.core.sign_in_answers import Answer
-from authsvc.core.steps import AnswerKind
+from authsvc.core.sign_in.answers import Answer
+from authsvc.core.sign_in.steps import AnswerKind
 from authsvc.errors import Violation
 from authsvc.rpc.fields import Fields, handle, uuid_of
 from authsvc.v1 import auth_service_pb2 as pb

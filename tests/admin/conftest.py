@@ -7,8 +7,8 @@ from datetime import timedelta
 
 import pytest
 
-from authsvc.core.audit import Audit
-from authsvc.core.operators import AdminKeys
+from authsvc.core.audit.trail import Audit
+from authsvc.core.operators.identity import AdminKeys
 from authsvc.crypto.sealing import KeyRing
 from authsvc.store.db import Database
 from tests.admin.operator import Operator

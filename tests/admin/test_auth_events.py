@@ -7,7 +7,7 @@ from uuid import uuid4
 
 import pytest
 
-from authsvc.core.signing_keys import SigningKeys
+from authsvc.core.sessions.signing_keys import SigningKeys
 from authsvc.crypto.sealing import KeyRing
 from authsvc.store.db import Database
 from authsvc.v1 import admin_service_pb2 as pb

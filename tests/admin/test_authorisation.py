@@ -12,7 +12,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from authsvc.config import Settings
-from authsvc.core.operators import AdminKeys
+from authsvc.core.operators.identity import AdminKeys
 from authsvc.store.db import Database
 from authsvc.v1 import admin_service_pb2 as pb
 from tests.admin.operator import KEY, Operator

@@ -13,8 +13,8 @@ import pytest
 from pydantic import SecretStr
 
 from authsvc.config import Settings
-from authsvc.core.audit import Audit
-from authsvc.core.operators import AdminKeys
+from authsvc.core.audit.trail import Audit
+from authsvc.core.operators.identity import AdminKeys
 from authsvc.crypto.sealing import KeyRing, MasterKey, Purpose
 from authsvc.dev.postgres import EmbeddedPostgres
 from authsvc.store.db import Database

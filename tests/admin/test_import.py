@@ -9,7 +9,7 @@ import bcrypt
 import pytest
 
 from authsvc.config import AttributeType, CustomAttribute
-from authsvc.core.operators import AdminKeys
+from authsvc.core.operators.identity import AdminKeys
 from authsvc.rpc.transfer import from_proto
 from authsvc.store.db import Database
 from authsvc.v1 import auth_service_pb2 as pb

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from authsvc.config import Settings
-from authsvc.core.audit import AuditEvent, AuditKind
-from authsvc.core.caller import Caller
+from authsvc.core.access.caller import Caller
+from authsvc.core.audit.trail import AuditEvent, AuditKind
 from authsvc.crypto.sealing import KeyRing, MasterKey
 from authsvc.store.db import Database
 from tests.cli.command import authsvc

@@ -16,7 +16,7 @@ import pytest
 from authsvc.cli import key_file
 from authsvc.clock import SystemClock
 from authsvc.config import TokensSettings
-from authsvc.core.signing_keys import SigningKeys
+from authsvc.core.sessions.signing_keys import SigningKeys
 from authsvc.crypto.sealing import DEV_KEY_PREFIX, KeyRing, MasterKey, parse_master_keys
 from authsvc.store.db import Database
 from tests.cli.command import authsvc, bare_environment

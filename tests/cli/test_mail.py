@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from authsvc.core.notices import MailKind
+from authsvc.core.messages.notices import MailKind
 from authsvc.dev.catcher import MailCatcher
 from authsvc.dev.mailbox import code_in
 from tests.cli.command import authsvc

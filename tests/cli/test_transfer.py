@@ -18,8 +18,8 @@ from typing import Any
 import pytest
 
 from authsvc.clock import SystemClock
-from authsvc.core.audit import Audit
-from authsvc.core.operators import AdminKeys
+from authsvc.core.audit.trail import Audit
+from authsvc.core.operators.identity import AdminKeys
 from authsvc.crypto.sealing import KeyRing, MasterKey
 from authsvc.store.db import Database
 from tests.cli.command import bare_environment

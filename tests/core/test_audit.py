@@ -7,8 +7,8 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from authsvc.core.audit import Audit, AuditEvent, AuditKind
-from authsvc.core.caller import Caller
+from authsvc.core.access.caller import Caller
+from authsvc.core.audit.trail import Audit, AuditEvent, AuditKind
 from authsvc.crypto.sealing import KeyRing
 from authsvc.errors import CodeMismatch, DatabaseUnavailable, DomainError, LimitExceeded
 from authsvc.store import audit as store

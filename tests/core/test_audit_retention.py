@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from authsvc.config import Settings
-from authsvc.core.audit import AuditKind
-from authsvc.core.audit_retention import AuditRetention
-from authsvc.core.audit_verify import verify
+from authsvc.core.audit.retention import AuditRetention
+from authsvc.core.audit.trail import AuditKind
+from authsvc.core.audit.verify import verify
 from authsvc.core.janitor import Janitor
 from authsvc.crypto.sealing import KeyRing
 from authsvc.errors import DatabaseUnavailable

@@ -6,9 +6,9 @@ import asyncio
 
 import pytest
 
-from authsvc.core import audit_verify
-from authsvc.core.audit import AuditEvent, AuditKind
-from authsvc.core.caller import Caller
+from authsvc.core.access.caller import Caller
+from authsvc.core.audit import verify as audit_verify
+from authsvc.core.audit.trail import AuditEvent, AuditKind
 from authsvc.crypto.sealing import KeyRing, MasterKey
 from authsvc.store.audit import CHAINS
 from authsvc.store.db import Database

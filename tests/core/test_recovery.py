@@ -9,12 +9,12 @@ from uuid import UUID
 import pytest
 
 from authsvc.config import Settings
-from authsvc.core.audit import Audit
-from authsvc.core.notices import MailKind, Notices
-from authsvc.core.recovery import Recovery
-from authsvc.core.sessions import Sessions
-from authsvc.core.signing_keys import SigningKeys
-from authsvc.core.throttle import Factor, Throttle
+from authsvc.core.access.throttle import Factor, Throttle
+from authsvc.core.audit.trail import Audit
+from authsvc.core.factors.recovery import Recovery
+from authsvc.core.messages.notices import MailKind, Notices
+from authsvc.core.sessions.sessions import Sessions
+from authsvc.core.sessions.signing_keys import SigningKeys
 from authsvc.crypto.sealing import KeyRing, MasterKey
 from authsvc.errors import CodeMismatch, Violation
 from authsvc.store import users

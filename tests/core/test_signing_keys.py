@@ -11,7 +11,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from authsvc.config import Settings
-from authsvc.core.signing_keys import REFRESH_INTERVAL, SigningKeys, VerifiedToken
+from authsvc.core.sessions.signing_keys import REFRESH_INTERVAL, SigningKeys, VerifiedToken
 from authsvc.crypto.jwt import ACCESS_TOKEN_TYPE
 from authsvc.crypto.sealing import KeyRing
 from authsvc.errors import TokenInvalid

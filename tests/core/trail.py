@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from uuid import UUID, uuid4
 
-from authsvc.core.audit import Audit, AuditEvent, AuditKind
-from authsvc.core.audit_verify import ChainReport, Mark, verify
-from authsvc.core.caller import Caller
+from authsvc.core.access.caller import Caller
+from authsvc.core.audit.trail import Audit, AuditEvent, AuditKind
+from authsvc.core.audit.verify import ChainReport, Mark, verify
 from authsvc.crypto.sealing import KeyRing
 from authsvc.store.audit import CHAINS
 from authsvc.store.db import Database

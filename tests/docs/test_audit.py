@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from authsvc.config import Settings
-from authsvc.core.audit import AuditKind
-from authsvc.core.audit_verify import FAULTS
+from authsvc.core.audit.trail import AuditKind
+from authsvc.core.audit.verify import FAULTS
 from authsvc.crypto.sealing import KeyRing, MasterKey
 from authsvc.store.audit import Event
 from authsvc.store.db import Database

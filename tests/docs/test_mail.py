@@ -9,7 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from authsvc.core.notices import MailKind
+from authsvc.core.messages.notices import MailKind
 from authsvc.dev.catcher import MailCatcher
 from authsvc.mail.wording import CODE_WORDS, LAYOUT, NAMES, Wording
 from tests.cli.command import bare_environment

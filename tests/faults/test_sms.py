@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from authsvc.clock import SystemClock
-from authsvc.core.notices import MailKind, MailParameters, Notices
+from authsvc.core.messages.notices import MailKind, MailParameters, Notices
 from authsvc.crypto.sealing import KeyRing, MasterKey
 from authsvc.store.db import Database
 from authsvc.store.outbox import Medium

@@ -9,8 +9,8 @@ from datetime import timedelta
 import pytest
 
 from authsvc.config import HooksSettings
-from authsvc.core.caller import Caller
-from authsvc.core.custom_challenge import ChallengeState, CustomChallenge
+from authsvc.core.access.caller import Caller
+from authsvc.core.factors.custom import ChallengeState, CustomChallenge
 from authsvc.crypto.sealing import KeyRing
 from authsvc.rpc.challenge_hook import ChallengeHookClient
 from authsvc.store import users

@@ -8,7 +8,7 @@ import grpc
 import pytest
 from structlog.testing import capture_logs
 
-from authsvc.core.custom_challenge import ChallengeState, CustomChallenge, Parameters, Verdict
+from authsvc.core.factors.custom import ChallengeState, CustomChallenge, Parameters, Verdict
 from authsvc.errors import HookUnavailable, NotAuthorized
 from authsvc.store.db import Database
 from tests.hooks.conftest import CALLER, MOST_ROUNDS, begun, user_named

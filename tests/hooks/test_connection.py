@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from authsvc.clock import monotonic
-from authsvc.core.custom_challenge import ChallengeState, CustomChallenge, Verdict
+from authsvc.core.factors.custom import ChallengeState, CustomChallenge, Verdict
 from authsvc.errors import HookUnavailable
 from authsvc.store.db import Database
 from authsvc.store.users import User

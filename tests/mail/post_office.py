@@ -12,7 +12,7 @@ from uuid import UUID
 
 from authsvc.clock import Clock
 from authsvc.config import MailSettings
-from authsvc.core.notices import MailKind, MailParameters, Notices
+from authsvc.core.messages.notices import MailKind, MailParameters, Notices
 from authsvc.crypto.sealing import KeyRing
 from authsvc.mail.carriers import Carrier, MailCarrier, Sender
 from authsvc.mail.dispatcher import Dispatcher

@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import SecretStr
 
 from authsvc.config import SmsSettings
-from authsvc.core.notices import MailKind
+from authsvc.core.messages.notices import MailKind
 from authsvc.mail.sms import SmsCarrier
 from authsvc.store.outbox import Medium
 from tests.mail.post_office import PostOffice

@@ -9,7 +9,7 @@ from uuid import uuid4
 import pytest
 from structlog.testing import capture_logs
 
-from authsvc.core.notices import MailKind
+from authsvc.core.messages.notices import MailKind
 from authsvc.crypto.sealing import KeyRing, MasterKey, Purpose
 from authsvc.mail.delivery import Delivery
 from authsvc.mail.smtp import SmtpSender

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from structlog.testing import capture_logs
 
-from authsvc.core.notices import MailKind, MailParameters, Notices
+from authsvc.core.messages.notices import MailKind, MailParameters, Notices
 from authsvc.mail.samples import TEMPORARY_PASSWORD
 from tests.clock import FakeClock
 from tests.mail.post_office import PostOffice

@@ -12,7 +12,7 @@ from uuid import UUID
 import pytest
 
 from authsvc.config import MailSettings
-from authsvc.core.notices import MailKind, MailParameters
+from authsvc.core.messages.notices import MailKind, MailParameters
 from authsvc.dev.mailbox import code_in
 from authsvc.mail.messages import CODE_MAILS, Messages
 from authsvc.mail.samples import RECIPIENT, Sample, samples

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from authsvc.config import MailSettings
-from authsvc.core.notices import MailKind, MailParameters
+from authsvc.core.messages.notices import MailKind, MailParameters
 from authsvc.mail.backoff import backoff, jittered
 from authsvc.mail.messages import CODE_MAILS, Messages
 from authsvc.mail.samples import TEMPORARY_PASSWORD, samples

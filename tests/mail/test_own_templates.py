@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from authsvc.config import MailSettings
-from authsvc.core.notices import MailKind
+from authsvc.core.messages.notices import MailKind
 from authsvc.crypto.tokens import new_id
 from authsvc.mail.messages import Messages
 from authsvc.mail.proofs import proofread

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from authsvc.core.notices import MailKind
+from authsvc.core.messages.notices import MailKind
 from authsvc.mail.sms import MENDABLE
 from authsvc.store.outbox import Medium
 from tests.clock import FakeClock

@@ -11,7 +11,7 @@ from pydantic import SecretStr
 
 from authsvc.clock import Clock
 from authsvc.config import MailSettings
-from authsvc.core.notices import MailKind, MailParameters
+from authsvc.core.messages.notices import MailKind, MailParameters
 from authsvc.crypto.tokens import new_id
 from authsvc.mail.failures import PermanentFailure, TemporaryFailure
 from authsvc.mail.messages import Messages

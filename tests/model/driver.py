@@ -13,8 +13,8 @@ from typing import Any, TypeVar
 import grpc
 
 from authsvc.config import Settings
-from authsvc.core.audit import Audit
-from authsvc.core.operators import AdminKeys
+from authsvc.core.audit.trail import Audit
+from authsvc.core.operators.identity import AdminKeys
 from authsvc.crypto.sealing import KeyRing, parse_master_keys
 from authsvc.store.db import Database
 from authsvc.v1 import auth_service_pb2 as pb

@@ -10,8 +10,8 @@ import grpc
 
 from authsvc.clock import SystemClock
 from authsvc.config import load
-from authsvc.core.audit import Audit
-from authsvc.core.operators import AdminKeys
+from authsvc.core.audit.trail import Audit
+from authsvc.core.operators.identity import AdminKeys
 from authsvc.crypto.sealing import KeyRing, parse_master_keys
 from authsvc.store.db import Database
 from tests.admin.operator import Operator

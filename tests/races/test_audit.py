@@ -6,7 +6,7 @@ import pytest
 from pydantic import SecretStr
 
 from authsvc.config import DatabaseSettings
-from authsvc.core.audit_verify import verify
+from authsvc.core.audit.verify import verify
 from authsvc.crypto.sealing import KeyRing, parse_master_keys
 from authsvc.store.db import Database
 from tests.client import Client, reasons

@@ -6,7 +6,7 @@ import asyncio
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from authsvc.core.throttle import Factor
+from authsvc.core.access.throttle import Factor
 from authsvc.crypto.sealing import MasterKey
 from authsvc.store import throttle
 from authsvc.store.db import Database

@@ -6,8 +6,8 @@ from datetime import UTC, timedelta
 
 import pytest
 
-from authsvc.core.audit import AuditKind
-from authsvc.core.audit_verify import verify
+from authsvc.core.audit.trail import AuditKind
+from authsvc.core.audit.verify import verify
 from authsvc.crypto.sealing import KeyRing
 from authsvc.store.db import Database
 from authsvc.v1 import auth_service_pb2 as pb

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from authsvc.core.audit_verify import verify as verify_trail
+from authsvc.core.audit.verify import verify as verify_trail
 from authsvc.crypto.sealing import KeyRing
 from authsvc.store.db import Database
 from authsvc.v1 import auth_service_pb2 as pb

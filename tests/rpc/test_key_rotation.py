@@ -9,7 +9,7 @@ import pytest
 from pydantic import SecretStr
 
 from authsvc.config import KeysSettings, Settings
-from authsvc.core.signing_keys import SigningKeys
+from authsvc.core.sessions.signing_keys import SigningKeys
 from authsvc.crypto.sealing import KeyRing, MasterKey
 from authsvc.store.db import Database
 from authsvc.v1 import auth_service_pb2 as pb

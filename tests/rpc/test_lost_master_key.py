@@ -15,7 +15,7 @@ from pydantic import SecretStr
 
 from authsvc.app import READINESS_INTERVAL, App
 from authsvc.config import KeysSettings, Settings
-from authsvc.core.signing_keys import SigningKeys
+from authsvc.core.sessions.signing_keys import SigningKeys
 from authsvc.crypto.sealing import KeyRing, MasterKey
 from authsvc.rpc.server import AUTH_SERVICE
 from authsvc.store.db import Database

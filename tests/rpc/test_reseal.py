@@ -12,8 +12,8 @@ import pytest
 from pydantic import SecretStr
 
 from authsvc.config import KeysSettings, Settings
-from authsvc.core.audit import AuditKind
-from authsvc.core.audit_retention import AuditRetention
+from authsvc.core.audit.retention import AuditRetention
+from authsvc.core.audit.trail import AuditKind
 from authsvc.core.reseal import reseal
 from authsvc.crypto.sealing import KeyRing, MasterKey
 from authsvc.crypto.tokens import new_id

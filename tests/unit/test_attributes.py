@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from authsvc.config import AttributeType, CustomAttribute
-from authsvc.core.attributes import STANDARD, VALUE_BYTES, Attributes, has_control_characters, parse_attributes
+from authsvc.core.accounts.attributes import STANDARD, VALUE_BYTES, Attributes, has_control_characters, parse_attributes
 from authsvc.core.names import EmailAddress
 from authsvc.errors import Violation
 from tests.ids import short

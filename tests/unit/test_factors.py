@@ -10,7 +10,7 @@ from uuid import UUID
 import pytest
 
 from authsvc.config import MfaType
-from authsvc.core.factors import askable, enrolled, recovery_medium, settable
+from authsvc.core.factors.rules import askable, enrolled, recovery_medium, settable
 from authsvc.store.users import User
 
 TOTP, SMS, EMAIL = MfaType.TOTP, MfaType.SMS, MfaType.EMAIL

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from authsvc.core.notices import MailParameters, MfaChange
+from authsvc.core.messages.notices import MailParameters, MfaChange
 
 WHOLE = MailParameters(
     to="ada@example.com",

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from authsvc.config import MfaMode, PasswordsSettings
-from authsvc.core.password_policy import PasswordPolicy, own_words
+from authsvc.core.accounts.password_policy import PasswordPolicy, own_words
 from authsvc.errors import Violation
 from tests.ids import short
 

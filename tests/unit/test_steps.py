@@ -6,7 +6,7 @@ from itertools import chain, combinations, product
 import pytest
 
 from authsvc.config import MfaMode, MfaType
-from authsvc.core.steps import (
+from authsvc.core.sign_in.steps import (
     ANSWERED_ELSEWHERE,
     ANSWERS,
     CHALLENGED,

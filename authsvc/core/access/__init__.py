@@ -1,0 +1,1 @@
+"""Who calls, what they may spend, and the one gate before every verifier."""

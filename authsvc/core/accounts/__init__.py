@@ -1,0 +1,1 @@
+"""Accounts: sign-up, names, profile, addresses, passwords, their end."""

@@ -1,0 +1,238 @@
+"""New e-mail addresses and phone numbers of a signed-in user: they wait until a code that was sent to them is given."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import datetime
+
+from authsvc.clock import Clock
+from authsvc.config import Settings
+from authsvc.core.access.throttle import Action, Throttle
+from authsvc.core.accounts.attributes import Attributes
+from authsvc.core.audit.trail import Audit, AuditKind
+from authsvc.core.messages.codes import CodeDelivery, CodePurpose, MailCodes
+from authsvc.core.messages.notices import MailKind, MfaChange, Notices, addressed, recipient
+from authsvc.core.names import mask_email, mask_phone
+from authsvc.core.sessions.sessions import Bearer, Sessions, event_of
+from authsvc.errors import CodeExpired, Conflict, InvalidFields, TokenRevoked, Violation
+from authsvc.store import attributes, users
+from authsvc.store.db import RETRY_CONFLICT, Database, Executor
+from authsvc.store.outbox import Medium
+from authsvc.store.users import User
+
+EMAIL = "email"
+PHONE_NUMBER = "phone_number"
+_PURPOSES = {EMAIL: CodePurpose.VERIFY_EMAIL, PHONE_NUMBER: CodePurpose.VERIFY_PHONE}
+
+
+@dataclass(frozen=True, slots=True)
+class Unverified:
+    """Hold a value of `email` or `phone_number` that waits for its code, and the form in which it is told apart."""
+
+    name: str
+    value: str
+    key: str
+
+
+class Confirmations:
+    """Send the codes of new addresses and numbers, and put into use what is confirmed."""
+
+    def __init__(
+        self,
+        database: Database,
+        throttle: Throttle,
+        codes: MailCodes,
+        sessions: Sessions,
+        notices: Notices,
+        audit: Audit,
+        settings: Settings,
+        clock: Clock,
+    ) -> None:
+        self._database = database
+        self._throttle = throttle
+        self._codes = codes
+        self._sessions = sessions
+        self._notices = notices
+        self._audit = audit
+        self._sends_sms = bool(settings.sms.webhook_url)
+        self._clock = clock
+
+    async def send_code(self, bearer: Bearer, name: str) -> CodeDelivery:
+        """Send a code to the value that waits for one, in place of the former code.
+
+        Raises:
+            InvalidFields: nothing waits, or there is no way to send a code to it.
+            LimitExceeded: too many codes for this user, from this source or in all.
+            Conflict: the value was changed at the same time.
+        """
+        waiting = self._waiting(await self._user(bearer), name)
+        if waiting is None:
+            violation = Violation("name", "NOTHING_TO_VERIFY", "must be an attribute that waits for its verification")
+            raise InvalidFields(violations=(violation,))
+        may_send = await self.spend([waiting], bearer)
+        now = self._clock.now()
+        async with self._database.transaction() as transaction:
+            user = await self._sessions.hold(transaction, bearer)
+            if self._waiting(user, name) != waiting:
+                raise Conflict(retry_after=RETRY_CONFLICT)
+            delivery = await self._send(transaction, user, waiting, may_send, now=now)
+            await self._audit.record(transaction, event_of(bearer, AuditKind.SEND_USER_ATTRIBUTE_CODE, name=name))
+        return delivery
+
+    async def confirm(self, bearer: Bearer, name: str, code: str) -> None:
+        """Put the value that waits into use with its code; a former verified address is told by mail.
+
+        Raises:
+            CodeMismatch: the code is wrong, or was sent to another value.
+            CodeExpired: it is used, replaced, burned, expired, never issued, or the address is somebody else's now.
+            LimitExceeded: too many tries for this user.
+        """
+        waiting = self._waiting(await self._user(bearer), name)
+        bound_to = waiting.value if waiting else ""
+        purpose, username_key = _PURPOSES[name], bearer.standing.username_key
+        standing = bearer.standing
+        kind = AuditKind.CONFIRM_USER_ATTRIBUTE
+        async with self._audit.failures(
+            kind, bearer.caller, user_id=standing.user_id, session_id=standing.session_id
+        ) as tried:
+            tried.details["name"] = name
+            await self._codes.try_code(purpose, username_key, code, bound_to=bound_to)
+            now = self._clock.now()
+            async with self._database.transaction() as transaction:
+                user = await self._sessions.hold(transaction, bearer)
+                if waiting is None or not await _put_into_use(transaction, user, waiting, now):
+                    raise CodeExpired
+                await self._codes.consume(transaction, purpose, username_key, code, now=now, bound_to=bound_to)
+                await self._let_go(transaction, user, waiting, now)
+                if name == PHONE_NUMBER and user.sms_mfa:
+                    await self._notices.tell(
+                        transaction, MailKind.MFA_CHANGED, user, now=now, change=MfaChange.PREFERENCE_CHANGED
+                    )
+                await self._audit.record(transaction, event_of(bearer, kind, name=name))
+
+    def new_values(self, user: User, given: Attributes) -> list[Unverified]:
+        """Return which given values have to be verified before they are used."""
+        new = []
+        if given.email and not (user.email == given.email.address and user.email_verified_at):
+            new.append(Unverified(EMAIL, given.email.address, given.email.key))
+        number = given.others.get(PHONE_NUMBER)
+        if number and self._sends_sms and not (user.phone_number == number and user.phone_verified_at):
+            new.append(Unverified(PHONE_NUMBER, number, number))
+        return new
+
+    async def spend(self, new: Collection[Unverified], bearer: Bearer) -> frozenset[str]:
+        """Count the codes to be sent; return the names of those that their address or number has not had too many of.
+
+        That some are withheld is no error: the caller must not learn what others sent there.
+
+        Raises:
+            LimitExceeded: too many codes for this user, from this source or in all.
+        """
+        if new:
+            await self._throttle.spend_call(Action.RESEND, bearer.caller)
+        for unverified in new:
+            await self._codes.spend_send(_PURPOSES[unverified.name], bearer.standing.username_key)
+        return frozenset([each.name for each in new if await self._throttle.spend_address(each.key)])
+
+    async def begin(
+        self,
+        executor: Executor,
+        user: User,
+        given: Attributes,
+        new: Collection[Unverified],
+        may_send: frozenset[str],
+        *,
+        now: datetime,
+    ) -> dict[str, CodeDelivery]:
+        """Have given values wait for their codes, and send those, in a transaction that holds the user's row.
+
+        A value that is in use and verified ends the wait of another one. A number that no code can be sent to is in use
+        at once, unverified.
+        """
+        number = given.others.get(PHONE_NUMBER)
+        if given.email:
+            await attributes.set_pending_email(executor, user_id=user.user_id, email=None, email_key=None)
+        if number and self._sends_sms:
+            await attributes.set_pending_phone(executor, user_id=user.user_id, phone_number=None)
+        elif number:
+            await attributes.set_unverified_phone(executor, user_id=user.user_id, phone_number=number, now=now)
+        sent = {}
+        for each in new:
+            await _set_pending(executor, user, each)
+            sent[each.name] = await self._send(executor, user, each, may_send, now=now)
+        return sent
+
+    async def remove(self, executor: Executor, user: User, name: str, *, now: datetime) -> None:
+        """Remove address or number with what waits, in a transaction that holds the user's row; the address is told."""
+        if name == EMAIL:
+            await attributes.remove_email(executor, user_id=user.user_id, now=now)
+            await self._notices.tell(executor, MailKind.EMAIL_CHANGED, user, now=now)
+        else:
+            await attributes.remove_phone(executor, user_id=user.user_id, now=now)
+        await self._codes.drop(executor, user.username_key, CodePurpose.RESET_PASSWORD, _PURPOSES[name])
+
+    async def _send(
+        self, executor: Executor, user: User, unverified: Unverified, may_send: frozenset[str], *, now: datetime
+    ) -> CodeDelivery:
+        owner = None
+        if unverified.name == EMAIL:
+            owner = await users.find_email_owner(executor, email_key=unverified.key)
+        if owner is not None and owner.user_id == user.user_id:
+            owner = None
+        told = recipient(owner)
+        # A disabled owner is not told, and keeps the address all the same: its mailbox gets no code.
+        is_sent = unverified.name in may_send and (owner is None or told is not None)
+        medium = Medium.EMAIL if unverified.name == EMAIL else Medium.SMS
+        await self._codes.issue(
+            executor,
+            _PURPOSES[unverified.name],
+            user.username_key,
+            addressed(user, unverified.value) if is_sent else None,
+            now=now,
+            medium=medium,
+            owner=told,
+            bound_to=unverified.value,
+        )
+        mask = mask_email if unverified.name == EMAIL else mask_phone
+        return CodeDelivery(mask(unverified.value), medium, unverified.name)
+
+    async def _let_go(self, executor: Executor, user: User, used: Unverified, now: datetime) -> None:
+        """Tell the former address, and end the codes that went to it or to the former number."""
+        former = user.email if used.name == EMAIL else user.phone_number
+        if former is None or former == used.value:
+            return
+        await self._codes.drop(executor, user.username_key, CodePurpose.RESET_PASSWORD)
+        if used.name == EMAIL:
+            await self._notices.tell(executor, MailKind.EMAIL_CHANGED, user, now=now, new_email=mask_email(used.value))
+
+    async def _user(self, bearer: Bearer) -> User:
+        user = await users.find_by_id(self._database, user_id=bearer.standing.user_id)
+        if user is None:
+            raise TokenRevoked
+        return user
+
+    def _waiting(self, user: User, name: str) -> Unverified | None:
+        if name == EMAIL and user.pending_email and user.pending_email_key:
+            return Unverified(EMAIL, user.pending_email, user.pending_email_key)
+        if name == EMAIL and user.email and user.email_key and not user.email_verified_at:
+            return Unverified(EMAIL, user.email, user.email_key)
+        number = user.pending_phone_number or (None if user.phone_verified_at else user.phone_number)
+        if name == PHONE_NUMBER and number and self._sends_sms:
+            return Unverified(PHONE_NUMBER, number, number)
+        return None
+
+
+async def _set_pending(executor: Executor, user: User, new: Unverified) -> None:
+    if new.name == EMAIL:
+        await attributes.set_pending_email(executor, user_id=user.user_id, email=new.value, email_key=new.key)
+    else:
+        await attributes.set_pending_phone(executor, user_id=user.user_id, phone_number=new.value)
+
+
+async def _put_into_use(executor: Executor, user: User, waiting: Unverified, now: datetime) -> bool:
+    if waiting.name == EMAIL:
+        return await attributes.confirm_email(
+            executor, user_id=user.user_id, email=waiting.value, email_key=waiting.key, now=now
+        )
+    return await attributes.confirm_phone(executor, user_id=user.user_id, phone_number=waiting.value, now=now)

@@ -1,0 +1,59 @@
+"""The end of an account: everything personal goes, at once and for good."""
+
+from __future__ import annotations
+
+from authsvc.core.access.throttle import Factor, Throttle
+from authsvc.core.audit.trail import Audit, AuditKind
+from authsvc.core.messages.codes import CodePurpose, MailCodes
+from authsvc.core.sessions.sessions import Bearer, Sessions, event_of
+from authsvc.store import deletion
+from authsvc.store.db import Database, Executor
+from authsvc.store.users import User
+
+
+class Deletion:
+    """Erase accounts."""
+
+    def __init__(
+        self, database: Database, throttle: Throttle, codes: MailCodes, sessions: Sessions, audit: Audit
+    ) -> None:
+        self._database = database
+        self._throttle = throttle
+        self._codes = codes
+        self._sessions = sessions
+        self._audit = audit
+
+    async def delete(self, bearer: Bearer) -> None:
+        """Erase the bearer's account.
+
+        Raises:
+            ReauthenticationRequired: the authentication is too old.
+            TokenRevoked: the session has ended, or the account is gone.
+        """
+        self._sessions.require_recent(bearer)
+        async with self._database.transaction() as transaction:
+            user = await self._sessions.hold(transaction, bearer)
+            await self.erase(transaction, user)
+            await self._audit.record(transaction, event_of(bearer, AuditKind.DELETE_USER))
+
+    async def erase(self, executor: Executor, user: User) -> None:
+        """Erase an account, in a transaction that holds its row and records the deletion as its last thing.
+
+        The record takes the personal data out of the user's audit events.
+        """
+        names = _names_of(user)
+        keys = [self._codes.supersede_key(purpose, name) for name in names for purpose in CodePurpose]
+        await deletion.delete_mail(executor, user_id=user.user_id, supersede_keys=keys)
+        # Codes and failures are kept by name: whoever has the name next must not inherit them.
+        for name in names:
+            await self._codes.drop(executor, name, *CodePurpose)
+        for name in names:
+            await self._throttle.forget(executor, name, *Factor)
+            await self._throttle.forget_sends(executor, name, *Factor, *CodePurpose)
+        await deletion.delete_user(executor, user_id=user.user_id)
+
+
+def _names_of(user: User) -> list[str]:
+    """Return what things are kept by: while an address stood for no account, that was the address itself."""
+    # In one order, so that two deletions don't wait for each other.
+    return sorted({name for name in (user.username_key, user.email_key, user.pending_email_key) if name is not None})

@@ -1,0 +1,47 @@
+"""Which account is meant: by the key of its name, or by its id."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from uuid import UUID
+
+from authsvc.errors import UserNotFound
+from authsvc.store import users
+from authsvc.store.db import Executor
+from authsvc.store.users import User
+
+
+@dataclass(frozen=True, slots=True)
+class UserRef:
+    """Name an account by the key of its username, or by its id."""
+
+    username_key: str = ""
+    user_id: UUID | None = None
+
+
+async def find(executor: Executor, ref: UserRef) -> User:
+    """Return an account.
+
+    Raises:
+        UserNotFound: there is none.
+    """
+    if ref.user_id is None:
+        user = await users.find(executor, username_key=ref.username_key)
+    else:
+        user = await users.find_by_id(executor, user_id=ref.user_id)
+    if user is None:
+        raise UserNotFound
+    return user
+
+
+async def lock(executor: Executor, ref: UserRef) -> User:
+    """Hold the row of an account until the transaction ends, and return the account as it is then.
+
+    Raises:
+        UserNotFound: there is none.
+    """
+    user_id = ref.user_id or (await find(executor, ref)).user_id
+    user = await users.lock(executor, user_id=user_id)
+    if user is None:
+        raise UserNotFound
+    return user

@@ -1,0 +1,115 @@
+"""The first password of a user's own, in place of an operator's temporary one, with the attributes that are missing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from authsvc.config import Settings
+from authsvc.core.accounts.attributes import Attributes, parse_attributes
+from authsvc.core.accounts.password_policy import PasswordPolicy, own_words
+from authsvc.core.messages.notices import MailKind, Notices
+from authsvc.crypto.password_hash import PasswordHasher
+from authsvc.errors import InvalidFields, InvalidPassword, SessionExpired, Violation
+from authsvc.store import challenges, passwords, users
+from authsvc.store.challenges import Challenge
+from authsvc.store.db import Database, Executor
+from authsvc.store.users import User
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """Hold a new password's hash and the attributes that came with it."""
+
+    hash: str
+    attributes: Attributes
+
+    def __repr__(self) -> str:
+        return "Change(…)"
+
+
+class NewPasswords:
+    """Replace temporary passwords."""
+
+    def __init__(
+        self,
+        database: Database,
+        hasher: PasswordHasher,
+        policy: PasswordPolicy,
+        notices: Notices,
+        settings: Settings,
+    ) -> None:
+        self._database = database
+        self._hasher = hasher
+        self._policy = policy
+        self._notices = notices
+        self._required = settings.accounts.required_attributes
+        self._custom = settings.attributes.custom
+
+    def missing(self, user: User) -> list[str]:
+        """Return the required attributes that an account lacks."""
+        has = user.attributes.keys() | ({"email"} if user.email else set())
+        return [name for name in self._required if name not in has]
+
+    async def verify(self, challenge: Challenge, password: str, attributes: Mapping[str, str]) -> Change:
+        """Check what the user chose, and hash the password, outside any transaction.
+
+        Raises:
+            InvalidFields, InvalidPassword: every broken rule at once; the session can be answered again.
+            SessionExpired: the account is gone.
+            Overloaded: too many hashes wait.
+        """
+        user = await users.find_by_id(self._database, user_id=challenge.user_id)
+        if user is None:
+            raise SessionExpired
+        parsed = self._parse(user, attributes)
+        words = own_words(user.username_key, parsed.email.address if parsed.email else user.email)
+        field = "new_password"
+        normal = self._policy.normalise(password, field=field)
+        if isinstance(normal, Violation):
+            raise InvalidPassword(violations=(normal,))
+        if broken := self._policy.violations(normal, field=field, own_words=words):
+            raise InvalidPassword(violations=tuple(broken))
+        async with self._hasher.place() as place:
+            credential = await passwords.find(self._database, username_key=user.username_key)
+            if credential is not None and await place.verify(credential.hash, normal):
+                violation = Violation(field, "REUSED", "must not be the temporary password")
+                raise InvalidPassword(violations=(violation,))
+            return Change(await place.hash(normal), parsed)
+
+    async def accept(self, executor: Executor, user: User, change: Change, now: datetime) -> User:
+        """Set the password and the attributes, in a transaction that holds the account's row; return the account.
+
+        Raises:
+            SessionExpired: another call set a password.
+        """
+        email = change.attributes.email
+        if not await users.finish_forced_change(
+            executor,
+            user_id=user.user_id,
+            email=email.address if email else user.email,
+            email_key=email.key if email else user.email_key,
+            attributes={**user.attributes, **change.attributes.others},
+            now=now,
+        ):
+            raise SessionExpired
+        # Whoever read the temporary one in the mailbox, or recovered it there, chose this one: see core.factors.
+        await passwords.choose(executor, user_id=user.user_id, hash_=change.hash, now=now)
+        # Whoever else knew the temporary password.
+        await challenges.delete_of_user(executor, user_id=user.user_id)
+        await self._notices.tell(executor, MailKind.PASSWORD_CHANGED, user, now=now)
+        changed = await users.find_by_id(executor, user_id=user.user_id)
+        if changed is None:
+            raise SessionExpired
+        return changed
+
+    def _parse(self, user: User, given: Mapping[str, str]) -> Attributes:
+        missing = self.missing(user)
+        absent = [name for name in missing if not given.get(name)]
+        violations = [Violation(f'attributes["{name}"]', "REQUIRED", "must not be empty") for name in absent]
+        taken = {name: given[name] for name in missing if given.get(name)}
+        parsed = parse_attributes(taken, email_required=False, custom=self._custom)
+        if isinstance(parsed, list) or violations:
+            raise InvalidFields(violations=(*violations, *(parsed if isinstance(parsed, list) else ())))
+        return parsed

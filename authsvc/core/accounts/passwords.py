@@ -1,0 +1,195 @@
+"""Forgotten and changed passwords."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from authsvc.clock import Clock
+from authsvc.config import AccountsSettings, MfaMode, MfaType
+from authsvc.core.access.caller import Caller
+from authsvc.core.access.throttle import Action, Factor, Throttle
+from authsvc.core.accounts.password_policy import PasswordPolicy, own_words
+from authsvc.core.audit.trail import Audit, AuditEvent, AuditKind
+from authsvc.core.factors import rules as factors
+from authsvc.core.messages.codes import CodeDelivery, CodePurpose, MailCodes, address_of, delivery_of
+from authsvc.core.messages.notices import MailKind, Notices, addressed
+from authsvc.core.sessions.sessions import Bearer, Sessions, event_of
+from authsvc.crypto.password_hash import PasswordHasher
+from authsvc.crypto.tokens import new_id
+from authsvc.errors import CodeExpired, Conflict, InvalidPassword, NotAuthorized, Violation
+from authsvc.store import factors as factor_rows
+from authsvc.store import passwords, users
+from authsvc.store.db import RETRY_CONFLICT, Database, Executor
+from authsvc.store.outbox import Medium
+from authsvc.store.users import User
+
+
+class Passwords:
+    """Reset and update passwords."""
+
+    def __init__(
+        self,
+        database: Database,
+        hasher: PasswordHasher,
+        throttle: Throttle,
+        codes: MailCodes,
+        policy: PasswordPolicy,
+        sessions: Sessions,
+        notices: Notices,
+        audit: Audit,
+        settings: AccountsSettings,
+        clock: Clock,
+    ) -> None:
+        self._database = database
+        self._hasher = hasher
+        self._throttle = throttle
+        self._codes = codes
+        self._policy = policy
+        self._sessions = sessions
+        self._notices = notices
+        self._audit = audit
+        # What is asked for nowhere keeps no password from being recovered.
+        self._asked = frozenset(settings.mfa_types) if settings.mfa is not MfaMode.OFF else factors.NONE
+        self._clock = clock
+
+    async def start_reset(self, username_key: str, caller: Caller) -> CodeDelivery:
+        """Send a reset code to an account's verified address; other names are answered alike and sent nothing.
+
+        Where the address is the account's only second factor, the code goes to its verified phone number, if any.
+
+        Raises:
+            LimitExceeded: too many codes for this name, from this source or in all.
+        """
+        await self._throttle.spend_call(Action.RESET, caller)
+        await self._codes.spend_send(CodePurpose.RESET_PASSWORD, username_key)
+        now = self._clock.now()
+        async with self._database.transaction() as transaction:
+            # A change of the address comes before as a whole, or ends this code: none must live on at a former address.
+            user = await users.lock_name(transaction, username_key=username_key)
+            medium = await self._recovery_medium(transaction, user)
+            await self._codes.issue(
+                transaction,
+                CodePurpose.RESET_PASSWORD,
+                username_key,
+                addressed(user, address_of(user, medium)) if user and medium and not user.disabled_at else None,
+                now=now,
+                medium=medium or Medium.EMAIL,
+            )
+            event = AuditEvent(AuditKind.RESET_PASSWORD, caller, user.user_id if user else None)
+            await self._audit.record(transaction, event)
+        if user is not None and medium is not None:
+            return delivery_of(user, medium)
+        may_be_phone = MfaType.EMAIL in self._asked
+        return self._codes.delivery(username_key, user.email if user else None, may_be_phone=may_be_phone)
+
+    async def send_code(self, executor: Executor, user: User, now: datetime) -> CodeDelivery | None:
+        """Send a reset code to a user whom an operator asks for a new password; None if there is nowhere to send one.
+
+        Happens in a transaction that holds the user's row, and is counted against no limit.
+        """
+        medium = await self._recovery_medium(executor, user)
+        if medium is None or user.disabled_at is not None:
+            return None
+        to = addressed(user, address_of(user, medium))
+        await self._codes.issue(executor, CodePurpose.RESET_PASSWORD, user.username_key, to, now=now, medium=medium)
+        return delivery_of(user, medium)
+
+    async def confirm_reset(self, username_key: str, code: str, new_password: str, caller: Caller) -> None:
+        """Set a new password with a reset code; end all sessions and half-done sign-ins.
+
+        Raises:
+            InvalidPassword: the new password breaks the policy; the code can still be used.
+            CodeMismatch, CodeExpired: see `MailCodes.try_code`.
+            LimitExceeded: too many tries from this source or for this name.
+            Overloaded: too many hashes wait.
+        """
+        field = "new_password"
+        password = self._new_password(new_password, field, own_words(username_key, None))
+        await self._throttle.spend_call(Action.RESET, caller)
+        async with self._audit.failures(AuditKind.CONFIRM_RESET_PASSWORD, caller, username_key=username_key):
+            async with self._hasher.place() as place:
+                await self._codes.try_code(CodePurpose.RESET_PASSWORD, username_key, code)
+                user = await users.find(self._database, username_key=username_key)
+                if user is None:
+                    raise CodeExpired
+                try:
+                    self._new_password(new_password, field, own_words(username_key, user.email))
+                except InvalidPassword:
+                    await self._codes.forgive(CodePurpose.RESET_PASSWORD, username_key, code)
+                    raise
+                hash_ = await place.hash(password)
+            now = self._clock.now()
+            async with self._database.transaction() as transaction:
+                locked = await users.lock(transaction, user_id=user.user_id)
+                if locked is None:
+                    raise CodeExpired
+                medium = await self._codes.consume(transaction, CodePurpose.RESET_PASSWORD, username_key, code, now=now)
+                await passwords.replace(transaction, user_id=user.user_id, hash_=hash_, now=now, recovered_by=medium)
+                await users.finish_reset(transaction, user_id=user.user_id)
+                await self._sessions.end_all(transaction, user.user_id, now)
+                await self._throttle.forget(transaction, username_key, Factor.PASSWORD)
+                await self._notices.tell(transaction, MailKind.PASSWORD_CHANGED, locked, now=now)
+                event = AuditEvent(AuditKind.CONFIRM_RESET_PASSWORD, caller, user.user_id)
+                await self._audit.record(transaction, event)
+
+    async def update(self, bearer: Bearer, previous: str, proposed: str) -> None:
+        """Change the password; end the user's other sessions and half-done sign-ins.
+
+        Raises:
+            ReauthenticationRequired: the authentication is too old.
+            InvalidPassword: the proposed password breaks the policy, or is the previous one.
+            NotAuthorized: the previous password is wrong.
+            LimitExceeded: too many wrong passwords for this account.
+            Overloaded: too many hashes wait.
+            Conflict: the password was changed at the same time.
+        """
+        self._sessions.require_recent(bearer)
+        standing = bearer.standing
+        field = "proposed_password"
+        current = await users.find_by_id(self._database, user_id=standing.user_id)
+        words = own_words(standing.username_key, current.email if current else None)
+        password = self._new_password(proposed, field, words)
+        normal = self._policy.normalise(previous, field="previous_password")
+        if isinstance(normal, Violation):
+            raise NotAuthorized
+        # Whether it is the present one or not: nothing was guessed, so there is nothing to count.
+        if normal == password:
+            raise InvalidPassword(violations=(Violation(field, "REUSED", "must not be the previous password"),))
+        async with self._audit.failures(
+            AuditKind.UPDATE_PASSWORD, bearer.caller, user_id=standing.user_id, session_id=standing.session_id
+        ):
+            async with self._hasher.place() as place:
+                await self._throttle.spend_try(Factor.PASSWORD, standing.username_key)
+                credential = await passwords.find(self._database, username_key=standing.username_key)
+                verified = credential.hash if credential else None
+                if not await place.verify(verified, normal) or verified is None:
+                    raise NotAuthorized
+                hash_ = await place.hash(password)
+            now = self._clock.now()
+            async with self._database.transaction() as transaction:
+                user = await self._sessions.hold(transaction, bearer)
+                if not await passwords.has_hash(transaction, user_id=user.user_id, hash_=verified):
+                    raise Conflict(retry_after=RETRY_CONFLICT)
+                await passwords.replace(transaction, user_id=user.user_id, hash_=hash_, now=now)
+                await self._sessions.end_all(transaction, user.user_id, now, keep=standing.session_id)
+                await self._throttle.forget(transaction, user.username_key, Factor.PASSWORD)
+                await self._notices.tell(transaction, MailKind.PASSWORD_CHANGED, user, now=now)
+                await self._audit.record(transaction, event_of(bearer, AuditKind.UPDATE_PASSWORD))
+
+    async def _recovery_medium(self, executor: Executor, user: User | None) -> Medium | None:
+        # The same statement for a name that doesn't exist.
+        state = await factor_rows.find_state(executor, user_id=user.user_id if user else new_id())
+        if user is None:
+            return None
+        enrolled = factors.enrolled(user, has_authenticator=state.authenticators > 0)
+        medium = factors.recovery_medium(user, enrolled, self._asked)
+        return Medium(medium) if medium else None
+
+    def _new_password(self, text: str, field: str, words: frozenset[str]) -> str:
+        normal = self._policy.normalise(text, field=field)
+        broken = (
+            [normal] if isinstance(normal, Violation) else self._policy.violations(normal, field=field, own_words=words)
+        )
+        if broken or isinstance(normal, Violation):
+            raise InvalidPassword(violations=tuple(broken))
+        return normal

@@ -1,0 +1,180 @@
+"""The attributes of a signed-in user: what they are, and how they change."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from authsvc.clock import Clock
+from authsvc.config import MfaType, Settings
+from authsvc.core.accounts.addresses import Confirmations
+from authsvc.core.accounts.attributes import CONFIRMED_BY_CODE, STANDARD, Attributes, field_of, parse_attributes
+from authsvc.core.audit.trail import Audit, AuditKind
+from authsvc.core.factors.rules import find_kinds
+from authsvc.core.messages.codes import CodeDelivery
+from authsvc.core.sessions.sessions import Bearer, Sessions, event_of
+from authsvc.errors import Conflict, InvalidFields, TokenRevoked, Violation
+from authsvc.store import attributes as attribute_rows
+from authsvc.store import users
+from authsvc.store.db import RETRY_CONFLICT, Database, Executor
+from authsvc.store.users import User
+
+
+@dataclass(frozen=True, slots=True)
+class UserAttributes:
+    """Hold a user's attributes as they are in use, and the values that wait for their code."""
+
+    attributes: dict[str, str]
+    pending: dict[str, str]
+
+
+class Profile:
+    """Tell and change the attributes of a signed-in user."""
+
+    def __init__(
+        self,
+        database: Database,
+        sessions: Sessions,
+        confirmations: Confirmations,
+        audit: Audit,
+        settings: Settings,
+        clock: Clock,
+    ) -> None:
+        self._database = database
+        self._sessions = sessions
+        self._confirmations = confirmations
+        self._audit = audit
+        self._custom = settings.attributes.custom
+        self._known = STANDARD | self._custom.keys()
+        accounts = settings.accounts
+        self._required = frozenset(accounts.required_attributes) | ({"email"} if accounts.confirm_sign_up else set())
+        self._allowed = frozenset(accounts.mfa_types)
+        self._clock = clock
+
+    async def fetch(self, bearer: Bearer) -> UserAttributes:
+        """Return the user's attributes.
+
+        Raises:
+            TokenRevoked: the account has just been erased.
+        """
+        return attributes_of(await self._user(bearer))
+
+    async def update(self, bearer: Bearer, values: Mapping[str, str]) -> dict[str, CodeDelivery | None]:
+        """Set attributes, all or none; return of each where its code is on its way to, if it has to be verified first.
+
+        Raises:
+            InvalidFields: every broken rule at once.
+            ReauthenticationRequired: the authentication is too old to change the address or the number.
+            LimitExceeded: too many codes for this user, from this source or in all.
+            Conflict: the address or the number was changed at the same time.
+        """
+        parsed = self._parse(values)
+        if any(name in values for name in CONFIRMED_BY_CODE):
+            self._sessions.require_recent(bearer)
+        new = self._confirmations.new_values(await self._user(bearer), parsed)
+        may_send = await self._confirmations.spend(new, bearer)
+        now = self._clock.now()
+        others = {name: value for name, value in parsed.others.items() if name not in CONFIRMED_BY_CODE}
+        async with self._database.transaction() as transaction:
+            user = await self._sessions.hold(transaction, bearer)
+            if self._confirmations.new_values(user, parsed) != new:
+                raise Conflict(retry_after=RETRY_CONFLICT)
+            if others:
+                await attribute_rows.merge(transaction, user_id=user.user_id, attributes=others, now=now)
+                user = replace(user, attributes={**user.attributes, **others})
+            sent = await self._confirmations.begin(transaction, user, parsed, new, may_send, now=now)
+            event = event_of(bearer, AuditKind.UPDATE_USER_ATTRIBUTES, names=" ".join(sorted(values)))
+            await self._audit.record(transaction, event)
+        return dict.fromkeys(values) | sent
+
+    async def delete(self, bearer: Bearer, names: Collection[str]) -> None:
+        """Remove attributes, all or none, with a value that waits; no error for those that are not there.
+
+        Raises:
+            InvalidFields: an attribute is unknown, not the user's to write, required, or a second factor.
+            ReauthenticationRequired: the authentication is too old to remove the address or the number.
+        """
+        self._check_names(names)
+        if any(name in names for name in CONFIRMED_BY_CODE):
+            self._sessions.require_recent(bearer)
+        now = self._clock.now()
+        async with self._database.transaction() as transaction:
+            user = await self._sessions.hold(transaction, bearer)
+            await self._require_spare(transaction, user, names)
+            others = [name for name in names if name not in CONFIRMED_BY_CODE]
+            await attribute_rows.remove(transaction, user_id=user.user_id, names=others, now=now)
+            for name in CONFIRMED_BY_CODE:
+                if name in names:
+                    await self._confirmations.remove(transaction, user, name, now=now)
+            event = event_of(bearer, AuditKind.DELETE_USER_ATTRIBUTES, names=" ".join(sorted(set(names))))
+            await self._audit.record(transaction, event)
+
+    async def _user(self, bearer: Bearer) -> User:
+        user = await users.find_by_id(self._database, user_id=bearer.standing.user_id)
+        if user is None:
+            raise TokenRevoked
+        return user
+
+    def _parse(self, values: Mapping[str, str]) -> Attributes:
+        empty = [
+            Violation(field_of(name), "REQUIRED", "must not be empty")
+            for name in sorted(self._known & values.keys())
+            if not values[name]
+        ]
+        parsed = parse_attributes(
+            {name: value for name, value in values.items() if value or name not in self._known},
+            email_required=False,
+            custom=self._custom,
+        )
+        broken = [*empty, *(parsed if isinstance(parsed, list) else [])]
+        if broken or isinstance(parsed, list):
+            raise InvalidFields(violations=tuple(broken))
+        return parsed
+
+    def _check_names(self, names: Collection[str]) -> None:
+        unknown = Violation("names", "UNKNOWN", "must be names of attributes")
+        read_only = {name for name, declared in self._custom.items() if not declared.user_may_write}
+        self._refuse(
+            *([] if self._known >= set(names) else [unknown]),
+            *_among(names, read_only, "NOT_WRITABLE", "must not be written by users"),
+            *_among(names, self._required, "REQUIRED", "must stay: every account has it"),
+        )
+
+    async def _require_spare(self, executor: Executor, user: User, names: Collection[str]) -> None:
+        kinds = await find_kinds(executor, user, self._allowed)
+        attributes = {MfaType.EMAIL: "email", MfaType.SMS: "phone_number"}
+        in_use = {attribute for kind, attribute in attributes.items() if kind in kinds.in_use}
+        signs_in_by = {"email"} if user.username_key == str(user.user_id) else set()
+        self._refuse(
+            *_among(names, in_use, "SECOND_FACTOR", "must stay while it is a second factor"),
+            *_among(names, signs_in_by, "SIGN_IN_NAME", "must stay: the user signs in by it"),
+        )
+
+    @staticmethod
+    def _refuse(*violations: Violation) -> None:
+        if violations:
+            raise InvalidFields(violations=violations)
+
+
+def _among(names: Collection[str], refused: Collection[str], rule: str, description: str) -> list[Violation]:
+    return [Violation(f"names[{number}]", rule, description) for number, name in enumerate(names) if name in refused]
+
+
+def attributes_of(user: User) -> UserAttributes:
+    """Return an account's attributes by name, those that nobody writes among them."""
+    attributes = {
+        **user.attributes,
+        "sub": str(user.user_id),
+        "updated_at": str(int((user.updated_at or user.created_at).timestamp())),
+    }
+    if user.email is not None:
+        attributes |= {"email": user.email, "email_verified": _truth(user.email_verified_at)}
+    if user.phone_number is not None:
+        attributes["phone_number_verified"] = _truth(user.phone_verified_at)
+    pending = {"email": user.pending_email, "phone_number": user.pending_phone_number}
+    return UserAttributes(attributes, {name: value for name, value in pending.items() if value is not None})
+
+
+def _truth(verified_at: datetime | None) -> str:
+    return "false" if verified_at is None else "true"

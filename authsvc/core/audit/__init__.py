@@ -1,0 +1,1 @@
+"""The audit trail: recording, reading, verifying, removing by age."""

@@ -1,0 +1,82 @@
+"""The age of the audit trail: months are made ahead, and removed whole once they are too old."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import structlog
+
+from authsvc.core.audit.chain import event_digest, pruned_parts
+from authsvc.crypto.sealing import KeyRing, Purpose
+from authsvc.store import audit
+from authsvc.store.audit import Chain
+from authsvc.store.db import Database, Executor
+
+# Enough for replicas that stand still over a month's end.
+MONTHS_AHEAD = 2
+
+_log = structlog.get_logger()
+
+
+class AuditRetention:
+    """Make and remove months; any number of replicas may, at once."""
+
+    def __init__(self, database: Database, ring: KeyRing, retention: timedelta) -> None:
+        self._database = database
+        self._ring = ring
+        self._retention = retention
+
+    async def make_months(self, now: datetime) -> int:
+        """Make this month and those ahead unless they are there; return how many."""
+        months = [_month(now, ahead) for ahead in range(MONTHS_AHEAD + 1)]
+        return sum([await audit.make_month(self._database, moment=month) for month in months])
+
+    async def prune(self, now: datetime) -> int:
+        """Remove whole months whose last event is older than the retention; return how many.
+
+        Where each chain begins from then on is noted under a keyed seal, so that nobody else can shorten it. Chains
+        whose part to be removed does not end as it was recorded stay as they are: that is for `authsvc audit verify`.
+        """
+        month = _month(now - self._retention)
+        oldest = await audit.find_oldest(self._database)
+        if oldest is None or oldest >= month:
+            return 0
+        async with self._database.transaction() as transaction:
+            if not await audit.try_prune_lock(transaction):
+                return 0
+            chains = [
+                chain for chain in await audit.lock_chains(transaction, before=month) if chain.last_event is not None
+            ]
+            ends = [await self._end_of(transaction, chain, chain.last_event or 0) for chain in chains]
+            broken = [chain.chain for chain, end in zip(chains, ends, strict=True) if end is None]
+            if broken:
+                _log.error("audit_not_pruned", chains=broken, remedy="authsvc audit verify")
+                return 0
+            for chain, end in zip(chains, ends, strict=True):
+                await self._note(transaction, chain.chain, chain.last_event or 0, end or b"")
+            return await audit.drop_before(transaction, month=month)
+
+    async def _end_of(self, executor: Executor, chain: Chain, last: int) -> bytes | None:
+        """Return the digest of a chain's last event to be removed; None if it is not what was recorded there."""
+        # The event before vouches for the last one, the one after shows that none is left out.
+        stretch = await audit.find_events(executor, chain=chain.chain, first=last - 1, last=last + 1)
+        previous = {event.sequence: event.digest for event in stretch} | {chain.pruned_sequence: chain.pruned_digest}
+        expected = {last - 1, last, last + 1} - {chain.pruned_sequence, chain.sequence + 1}
+        if sorted(event.sequence for event in stretch) != sorted(expected) or last > chain.sequence:
+            return None
+        for event in stretch:
+            before = previous.get(event.sequence - 1)
+            if before is not None and event_digest(self._ring, before, event) != event.digest:
+                return None
+        return previous[last]
+
+    async def _note(self, executor: Executor, chain: int, last: int, digest: bytes) -> None:
+        seal = self._ring.digest(Purpose.AUDIT_PRUNED, *pruned_parts(chain, last, digest))
+        await audit.note_pruned(executor, chain=chain, sequence=last, digest=digest, seal=seal)
+
+
+def _month(moment: datetime, ahead: int = 0) -> datetime:
+    """Return the begin of a moment's month, or of one that many months later."""
+    utc = moment.astimezone(UTC)
+    months = utc.year * 12 + utc.month - 1 + ahead
+    return datetime(months // 12, months % 12 + 1, 1, tzinfo=UTC)

@@ -1,0 +1,182 @@
+"""The second factors of a signed-in user: which are enabled and preferred, and the list of authenticators."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from uuid import UUID
+
+from authsvc.clock import Clock
+from authsvc.config import AccountsSettings, MfaMode, MfaType
+from authsvc.core.audit.trail import Audit, AuditKind
+from authsvc.core.factors.rules import find_kinds
+from authsvc.core.messages.notices import MailKind, MfaChange, Notices
+from authsvc.core.sessions.sessions import Bearer, Sessions, event_of
+from authsvc.errors import InvalidFields, MfaNotEnrolled, MfaRequired, TokenRevoked, Violation
+from authsvc.store import mfa_preferences, passwords, recovery_codes, totp_devices, users
+from authsvc.store.db import Database, Executor
+from authsvc.store.totp_devices import TotpDevice
+from authsvc.store.users import User
+
+
+class Preference(enum.StrEnum):
+    """Name what is done to one kind of factor: the values of the proto enum `MfaPreference` without their prefix."""
+
+    ENABLED = "ENABLED"
+    DISABLED = "DISABLED"
+    PREFERRED = "PREFERRED"
+    NOT_PREFERRED = "NOT_PREFERRED"
+
+
+@dataclass(frozen=True, slots=True)
+class MfaState:
+    """Hold the second factors that sign-ins may ask for, the preferred one, and how many recovery codes are left."""
+
+    enabled: tuple[MfaType, ...]
+    preferred: MfaType | None
+    recovery_codes_left: int
+
+
+class Mfa:
+    """Tell and change the second factors of a signed-in user."""
+
+    def __init__(
+        self,
+        database: Database,
+        sessions: Sessions,
+        notices: Notices,
+        audit: Audit,
+        settings: AccountsSettings,
+        clock: Clock,
+    ) -> None:
+        self._database = database
+        self._sessions = sessions
+        self._notices = notices
+        self._audit = audit
+        self._is_required = settings.mfa is MfaMode.REQUIRED
+        self._allowed = frozenset(settings.mfa_types)
+        self._clock = clock
+
+    async def fetch(self, bearer: Bearer) -> MfaState:
+        """Return the user's second factors.
+
+        Raises:
+            TokenRevoked: the account has just been erased.
+        """
+        user = await users.find_by_id(self._database, user_id=bearer.standing.user_id)
+        if user is None:
+            raise TokenRevoked
+        enabled = await self._in_use(self._database, user)
+        return MfaState(
+            enabled=tuple(kind for kind in MfaType if kind in enabled),
+            preferred=MfaType(user.preferred_mfa) if user.preferred_mfa in enabled else None,
+            recovery_codes_left=await recovery_codes.count(self._database, user_id=user.user_id),
+        )
+
+    async def update(self, bearer: Bearer, changes: Mapping[MfaType, Preference]) -> None:
+        """Enable, disable and prefer second factors, all or none, and tell the user by mail if anything changed.
+
+        Raises:
+            InvalidFields: a factor to be enabled is not one that the settings allow, or two are to be preferred.
+            ReauthenticationRequired: the authentication is too old.
+            MfaNotEnrolled: a factor to be enabled is not set up.
+            MfaRequired: the last factor would go where one is required.
+        """
+        self._sessions.require_recent(bearer)
+        self._check(changes)
+        now = self._clock.now()
+        async with self._database.transaction() as transaction:
+            user = await self._sessions.hold(transaction, bearer)
+            changed = _changed(user, changes)
+            before, after = await self._in_use(transaction, user), await self._in_use(transaction, changed)
+            if not _enabled_by(changes) <= after:
+                raise MfaNotEnrolled
+            self._require_rest(before, after)
+            if changed == user:
+                return
+            await mfa_preferences.set_all(
+                transaction,
+                user_id=user.user_id,
+                totp=changed.totp_mfa,
+                sms=changed.sms_mfa,
+                email=changed.email_mfa,
+                preferred=changed.preferred_mfa,
+            )
+            await passwords.settle(transaction, user_id=user.user_id)
+            await self._notices.tell(
+                transaction, MailKind.MFA_CHANGED, user, now=now, change=MfaChange.PREFERENCE_CHANGED
+            )
+            details = {kind.lower(): str(change) for kind, change in changes.items()}
+            await self._audit.record(transaction, event_of(bearer, AuditKind.UPDATE_MFA_PREFERENCE, **details))
+
+    async def list_devices(self, bearer: Bearer) -> list[TotpDevice]:
+        """List the user's active authenticators, oldest first."""
+        return await totp_devices.list_active(self._database, user_id=bearer.standing.user_id)
+
+    async def remove_device(self, bearer: Bearer, device_id: UUID) -> None:
+        """Remove an active authenticator of the user, and tell the user by mail; no error if there is none to remove.
+
+        Raises:
+            ReauthenticationRequired: the authentication is too old.
+            MfaRequired: it is the last factor, and one is required.
+        """
+        self._sessions.require_recent(bearer)
+        now = self._clock.now()
+        async with self._database.transaction() as transaction:
+            user = await self._sessions.hold(transaction, bearer)
+            before = await self._in_use(transaction, user)
+            if not await totp_devices.delete_active(transaction, device_id=device_id, user_id=user.user_id):
+                return
+            self._require_rest(before, await self._in_use(transaction, user))
+            await passwords.settle(transaction, user_id=user.user_id)
+            await self._notices.tell(
+                transaction, MailKind.MFA_CHANGED, user, now=now, change=MfaChange.AUTHENTICATOR_REMOVED
+            )
+            event = event_of(bearer, AuditKind.REMOVE_TOTP_DEVICE, device_id=str(device_id))
+            await self._audit.record(transaction, event)
+
+    def _check(self, changes: Mapping[MfaType, Preference]) -> None:
+        violations = [
+            Violation(kind.lower(), "NOT_ALLOWED", "must be a second factor that the settings allow")
+            for kind in _enabled_by(changes) - self._allowed
+        ]
+        preferred = [kind for kind, change in changes.items() if change is Preference.PREFERRED]
+        violations += [
+            Violation(kind.lower(), "ONE_PREFERRED", "must be the only one that is preferred") for kind in preferred[1:]
+        ]
+        if violations:
+            raise InvalidFields(violations=tuple(sorted(violations, key=lambda violation: violation.field)))
+
+    def _require_rest(self, before: frozenset[MfaType], after: frozenset[MfaType]) -> None:
+        # An account that had none to be asked for, as under other settings, loses nothing.
+        if self._is_required and before and not after:
+            raise MfaRequired
+
+    async def _in_use(self, executor: Executor, user: User) -> frozenset[MfaType]:
+        return (await find_kinds(executor, user, self._allowed)).in_use
+
+
+def _enabled_by(changes: Mapping[MfaType, Preference]) -> frozenset[MfaType]:
+    enabling = (Preference.ENABLED, Preference.PREFERRED)
+    return frozenset(kind for kind, change in changes.items() if change in enabling)
+
+
+def _changed(user: User, changes: Mapping[MfaType, Preference]) -> User:
+    """Return the account with its columns as the changes leave them."""
+    holds = {MfaType.TOTP: user.totp_mfa, MfaType.SMS: user.sms_mfa, MfaType.EMAIL: user.email_mfa}
+    preferred = user.preferred_mfa
+    for kind, change in changes.items():
+        if change is not Preference.NOT_PREFERRED:
+            holds[kind] = change is not Preference.DISABLED
+        if change is Preference.PREFERRED:
+            preferred = kind
+        elif change in (Preference.DISABLED, Preference.NOT_PREFERRED) and preferred == kind:
+            preferred = None
+    return replace(
+        user,
+        totp_mfa=holds[MfaType.TOTP],
+        sms_mfa=holds[MfaType.SMS],
+        email_mfa=holds[MfaType.EMAIL],
+        preferred_mfa=preferred,
+    )

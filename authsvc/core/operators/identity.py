@@ -1,0 +1,130 @@
+"""Operators: who they are by certificate or admin key, and the keys."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from authsvc.clock import Clock
+from authsvc.core.access.caller import Caller
+from authsvc.core.audit.trail import Audit, AuditEvent, AuditKind, AuditResult
+from authsvc.crypto.sealing import KeyRing, Purpose
+from authsvc.crypto.tokens import new_handle
+from authsvc.errors import PermissionDenied
+from authsvc.store import admin_keys
+from authsvc.store.admin_keys import AdminKey
+from authsvc.store.db import Database, Executor
+
+# By it a key is known for what it is where it should not be: in a log, a chat, a repository.
+KEY_PREFIX = "authsvc_admin_"
+# Exact enough to find keys that nobody uses, and no write for each call.
+LAST_USED_EXACT_TO = timedelta(hours=1)
+# No name of a key has a colon: an operator by certificate can't be taken for one by key.
+CERTIFICATE_PREFIX = "certificate:"
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+
+
+@dataclass(frozen=True, slots=True)
+class Operator:
+    """Hold which operator makes a call, and from where."""
+
+    name: str
+    caller: Caller
+
+    @property
+    def actor(self) -> str:
+        """Return the operator as the audit trail names one."""
+        return f"operator:{self.name}"
+
+
+class Operators:
+    """Tell operators from others."""
+
+    def __init__(
+        self, database: Database, ring: KeyRing, audit: Audit, identities: Iterable[str], clock: Clock
+    ) -> None:
+        self._database = database
+        self._ring = ring
+        self._audit = audit
+        self._identities = frozenset(identities)
+        self._clock = clock
+
+    async def authorise(self, certificate_names: Iterable[str], key: str, request_id: str) -> str:
+        """Return the name of the operator whom a certificate of these names, or else a key, stands for.
+
+        The use of a key that has ended is recorded: somebody has it who should not. Once an hour is enough, and what
+        strangers try is not recorded at all: or they could fill the audit trail.
+
+        Raises:
+            PermissionDenied: neither stands for one.
+        """
+        for name in certificate_names:
+            if name in self._identities:
+                return CERTIFICATE_PREFIX + name
+        if not key:
+            raise PermissionDenied
+        now = self._clock.now()
+        found = await admin_keys.find(self._database, digests=self._ring.digests(Purpose.ADMIN_KEY, key))
+        if found is None:
+            raise PermissionDenied
+        stale = now - LAST_USED_EXACT_TO
+        if found.revoked_at is not None or found.expires_at <= now:
+            # The first use after the end is recorded, however fresh the last one before it.
+            end = min(found.revoked_at or found.expires_at, found.expires_at)
+            await self._record_refusal(found, request_id, now, unless_after=max(stale, end))
+            raise PermissionDenied
+        if found.last_used_at is None or found.last_used_at <= stale:
+            await admin_keys.touch(self._database, name=found.name, now=now, unless_after=stale)
+        return found.name
+
+    async def _record_refusal(self, key: AdminKey, request_id: str, now: datetime, *, unless_after: datetime) -> None:
+        event = AuditEvent(
+            kind=AuditKind.ADMIN_REFUSED,
+            caller=Caller(request_id=request_id),
+            actor=f"operator:{key.name}",
+            result=AuditResult.FAILURE,
+            reason=PermissionDenied.reason,
+        )
+        async with self._database.transaction() as transaction:
+            if await admin_keys.touch(transaction, name=key.name, now=now, unless_after=unless_after):
+                await self._audit.record(transaction, event)
+
+
+class AdminKeys:
+    """Make, list and revoke admin keys."""
+
+    def __init__(self, database: Database, ring: KeyRing, audit: Audit, clock: Clock) -> None:
+        self._database = database
+        self._ring = ring
+        self._audit = audit
+        self._clock = clock
+
+    async def create(self, name: str, life: timedelta) -> tuple[str, datetime] | None:
+        """Return a new key, which is told only here, and when it ends; None if there was ever one of this name."""
+        key = KEY_PREFIX + new_handle()
+        now = self._clock.now()
+        digest = self._ring.digest(Purpose.ADMIN_KEY, key)
+        async with self._database.transaction() as transaction:
+            if not await admin_keys.insert(transaction, name=name, digest=digest, now=now, expires_at=now + life):
+                return None
+            await self._record(transaction, AuditKind.ADMIN_CREATE_KEY, name)
+        return key, now + life
+
+    async def list_all(self) -> list[AdminKey]:
+        """List all keys, revoked and expired ones too, oldest first."""
+        return await admin_keys.list_all(self._database)
+
+    async def revoke(self, name: str) -> bool:
+        """End a key at once and for good; False if there is none of this name."""
+        async with self._database.transaction() as transaction:
+            if not await admin_keys.revoke(transaction, name=name, now=self._clock.now()):
+                return False
+            await self._record(transaction, AuditKind.ADMIN_REVOKE_KEY, name)
+        return True
+
+    async def _record(self, executor: Executor, kind: AuditKind, name: str) -> None:
+        await self._audit.record(
+            executor, AuditEvent(kind=kind, caller=Caller(), actor="system", details={"key": name})
+        )

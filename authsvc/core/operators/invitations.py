@@ -1,0 +1,242 @@
+"""Accounts that operators make: a temporary password, an invitation that tells it, and another one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from authsvc.clock import Clock
+from authsvc.config import Settings
+from authsvc.core.access.throttle import Factor, Throttle
+from authsvc.core.accounts.attributes import Attributes, parse_attributes
+from authsvc.core.accounts.lookup import UserRef, find, lock
+from authsvc.core.accounts.password_policy import PasswordPolicy, own_words
+from authsvc.core.audit.trail import Audit, AuditEvent, AuditKind
+from authsvc.core.messages.codes import CodeDelivery
+from authsvc.core.messages.notices import Notices
+from authsvc.core.names import Username, mask_email, parse_username
+from authsvc.core.operators.identity import Operator
+from authsvc.crypto.password_hash import PasswordHasher
+from authsvc.crypto.tokens import new_id
+from authsvc.errors import EmailExists, InvalidFields, InvalidPassword, UsernameExists, UserNotFound, Violation
+from authsvc.store import challenges, user_admin, users
+from authsvc.store.db import Database, Executor
+from authsvc.store.outbox import Medium
+from authsvc.store.users import User
+
+
+@dataclass(frozen=True, slots=True)
+class Invitation:
+    """Hold what an operator says of a new account; as sent, not validated.
+
+    Without a `temporary_password` one is made by chance.
+    """
+
+    username: str
+    attributes: Mapping[str, str]
+    email_verified: bool
+    phone_number_verified: bool
+    temporary_password: str
+    is_mailed: bool
+
+    def __repr__(self) -> str:
+        return "Invitation(…)"
+
+
+@dataclass(frozen=True, slots=True)
+class _Account:
+    username: Username
+    attributes: Attributes
+    password: str
+
+    def __repr__(self) -> str:
+        return f"_Account({self.username.display!r})"
+
+
+class Invitations:
+    """Make accounts, and invite their users."""
+
+    def __init__(
+        self,
+        database: Database,
+        hasher: PasswordHasher,
+        throttle: Throttle,
+        notices: Notices,
+        policy: PasswordPolicy,
+        audit: Audit,
+        settings: Settings,
+        clock: Clock,
+    ) -> None:
+        self._database = database
+        self._hasher = hasher
+        self._throttle = throttle
+        self._notices = notices
+        self._policy = policy
+        self._audit = audit
+        self._settings = settings.accounts
+        self._custom = settings.attributes.custom
+        self._clock = clock
+
+    async def create(self, invitation: Invitation, operator: Operator) -> UUID:
+        """Make an account whose user has to change the temporary password, and mail it if that is asked for.
+
+        Raises:
+            InvalidFields, InvalidPassword: every broken rule at once.
+            UsernameExists: the name is taken, or reserved by a sign-up whose code has not expired.
+            EmailExists: the address is to count as verified, and is another account's.
+            Overloaded: too many hashes wait.
+        """
+        account = self._parse(invitation)
+        async with self._hasher.place() as place:
+            hash_ = await place.hash(account.password)
+        now = self._clock.now()
+        async with self._database.transaction() as transaction:
+            user = await self._insert(transaction, account, invitation, now)
+            expires_at = now + self._settings.temporary_password_ttl
+            await user_admin.put_password(
+                transaction,
+                user_id=user.user_id,
+                hash_=hash_,
+                now=now,
+                expires_at=expires_at,
+                sent_over=Medium.EMAIL if invitation.is_mailed else None,
+            )
+            # What was guessed at the name before belongs to whoever had it.
+            await self._throttle.forget(transaction, user.username_key, *Factor)
+            if invitation.is_mailed:
+                await self._notices.invite(transaction, user, account.password, now=now, expires_at=expires_at)
+            claims = {
+                "email_verified": invitation.email_verified,
+                "phone_number_verified": invitation.phone_number_verified,
+            }
+            details = {mark: "true" for mark, said in claims.items() if said}
+            await self._record(transaction, AuditKind.ADMIN_CREATE_USER, user, operator, details)
+        return user.user_id
+
+    async def resend(self, ref: UserRef, operator: Operator) -> CodeDelivery:
+        """Replace the temporary password of a user who has not signed in yet, and mail it.
+
+        Raises:
+            UserNotFound: there is no such user.
+            InvalidFields: the user has set a password, has no address, or is disabled.
+            Overloaded: too many hashes wait.
+        """
+        user = await find(self._database, ref)
+        # Before the hash, which costs more; the transaction looks again.
+        _invited(user)
+        password = self._policy.make_temporary(own_words(user.username_key, user.email))
+        async with self._hasher.place() as place:
+            hash_ = await place.hash(password)
+        now = self._clock.now()
+        async with self._database.transaction() as transaction:
+            user = await lock(transaction, UserRef(user_id=user.user_id))
+            email = _invited(user)
+            expires_at = now + self._settings.temporary_password_ttl
+            await user_admin.put_password(
+                transaction,
+                user_id=user.user_id,
+                hash_=hash_,
+                now=now,
+                expires_at=expires_at,
+                sent_over=Medium.EMAIL,
+            )
+            # Whoever came in by the former password may be why there is another.
+            await challenges.delete_of_user(transaction, user_id=user.user_id)
+            await self._throttle.forget(transaction, user.username_key, Factor.PASSWORD)
+            await self._notices.invite(transaction, user, password, now=now, expires_at=expires_at)
+            await self._record(transaction, AuditKind.ADMIN_RESEND_INVITATION, user, operator)
+        return CodeDelivery(mask_email(email))
+
+    async def _insert(self, executor: Executor, account: _Account, invitation: Invitation, now: datetime) -> User:
+        email, user_id = account.attributes.email, new_id()
+        if not await users.insert(
+            executor,
+            user_id=user_id,
+            username=account.username.display,
+            username_key=account.username.key,
+            status="FORCE_CHANGE_PASSWORD",
+            email=email.address if email else None,
+            email_key=email.key if email else None,
+            attributes=account.attributes.others,
+            now=now,
+            reserved_until=None,
+        ):
+            raise UsernameExists
+        if not await user_admin.set_verified(
+            executor,
+            user_id=user_id,
+            email_verified_at=now if invitation.email_verified else None,
+            phone_verified_at=now if invitation.phone_number_verified else None,
+        ):
+            raise EmailExists
+        user = await users.lock(executor, user_id=user_id)
+        if user is None:
+            raise UserNotFound
+        return user
+
+    async def _record(
+        self,
+        executor: Executor,
+        kind: AuditKind,
+        user: User,
+        operator: Operator,
+        details: Mapping[str, str] | None = None,
+    ) -> None:
+        event = AuditEvent(
+            kind=kind, caller=operator.caller, user_id=user.user_id, actor=operator.actor, details=details or {}
+        )
+        await self._audit.record(executor, event)
+
+    def _parse(self, invitation: Invitation) -> _Account:
+        name = parse_username(invitation.username)
+        attributes = parse_attributes(
+            invitation.attributes, email_required=invitation.is_mailed, custom=self._custom, by_operator=True
+        )
+        key = "" if isinstance(name, Violation) else name.key
+        words = own_words(key, invitation.attributes.get("email"))
+        invalid = [*([name] if isinstance(name, Violation) else []), *_unverifiable(invitation)]
+        weak: list[Violation] = []
+        password: str | list[Violation] = []
+        if invitation.temporary_password:
+            password = self._policy.new(invitation.temporary_password, field="temporary_password", own_words=words)
+            weak = password if isinstance(password, list) else []
+        elif invitation.is_mailed:
+            password = self._policy.make_temporary(words)
+        else:
+            invalid.append(Violation("temporary_password", "REQUIRED", "must be given where no invitation tells it"))
+        if isinstance(attributes, list):
+            invalid += attributes
+        if invalid:
+            raise InvalidFields(violations=(*invalid, *weak))
+        if weak:
+            raise InvalidPassword(violations=tuple(weak))
+        assert isinstance(name, Username)  # noqa: S101  # told by the two lists above
+        assert isinstance(attributes, Attributes)  # noqa: S101  # told by the two lists above
+        assert isinstance(password, str)  # noqa: S101  # told by the two lists above
+        return _Account(name, attributes, password)
+
+
+def _unverifiable(invitation: Invitation) -> list[Violation]:
+    claims = (
+        (invitation.email_verified, "email_verified", "email"),
+        (invitation.phone_number_verified, "phone_number_verified", "phone_number"),
+    )
+    return [
+        Violation(field, "MISSING", f'needs attributes["{attribute}"]')
+        for is_claimed, field, attribute in claims
+        if is_claimed and not invitation.attributes.get(attribute)
+    ]
+
+
+def _invited(user: User) -> str:
+    """Return the address of a user who can be invited again."""
+    if user.status != "FORCE_CHANGE_PASSWORD":
+        violation = Violation("user", "STATUS", "must have a temporary password and not have changed it yet")
+        raise InvalidFields(violations=(violation,))
+    if user.email is None:
+        raise InvalidFields(violations=(Violation("user", "NO_EMAIL", "must have an e-mail address"),))
+    if user.disabled_at is not None:
+        raise InvalidFields(violations=(Violation("user", "DISABLED", "must be enabled: others are sent no mail"),))
+    return user.email

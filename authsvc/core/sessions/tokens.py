@@ -1,0 +1,76 @@
+"""The tokens of a signed-in user: what they say, and their signing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from uuid import UUID
+
+from authsvc.clock import Clock
+from authsvc.config import TokensSettings
+from authsvc.core.sessions.signing_keys import SigningKeys
+from authsvc.crypto.jwt import ACCESS_TOKEN_TYPE, ID_TOKEN_TYPE
+from authsvc.crypto.tokens import new_id
+from authsvc.store.users import User
+
+
+@dataclass(frozen=True, slots=True)
+class Tokens:
+    """Hold the tokens of a signed-in user."""
+
+    access_token: str
+    id_token: str
+    refresh_token: str
+    access_token_expires_at: datetime
+
+    def __repr__(self) -> str:
+        return "Tokens(…)"
+
+
+class TokenSigner:
+    """Sign tokens with the current key."""
+
+    def __init__(self, signing_keys: SigningKeys, settings: TokensSettings, clock: Clock) -> None:
+        self._signing_keys = signing_keys
+        self._settings = settings
+        self._clock = clock
+
+    async def sign(
+        self,
+        *,
+        user: User,
+        groups: list[str],
+        session_id: UUID,
+        origin_jti: UUID,
+        access_jti: UUID,
+        amr: list[str],
+        auth_time: datetime,
+        session_ends_at: datetime,
+        refresh_token: str,
+    ) -> Tokens:
+        """Sign an access and an ID token that end with the session at the latest."""
+        key = await self._signing_keys.current()
+        issued_at = int(self._clock.now().timestamp())
+        # Who verifies tokens without asking must not take them for longer than the session lives.
+        expires_at = min(issued_at + int(self._settings.access_ttl.total_seconds()), int(session_ends_at.timestamp()))
+        shared = {
+            "iss": self._settings.issuer,
+            "aud": self._settings.audience,
+            "sub": str(user.user_id),
+            "sid": str(session_id),
+            "origin_jti": str(origin_jti),
+            "auth_time": int(auth_time.timestamp()),
+            "amr": amr,
+            "iat": issued_at,
+            "exp": expires_at,
+            "username": user.username,
+            "groups": groups,
+        }
+        access = key.sign({**shared, "jti": str(access_jti), "token_use": "access"}, typ=ACCESS_TOKEN_TYPE)
+        about = {
+            **user.attributes,
+            **({"email": user.email, "email_verified": user.email_verified_at is not None} if user.email else {}),
+            **({"phone_number_verified": user.phone_verified_at is not None} if user.phone_number else {}),
+        }
+        identity = key.sign({**about, **shared, "jti": str(new_id()), "token_use": "id"}, typ=ID_TOKEN_TYPE)
+        return Tokens(access, identity, refresh_token, datetime.fromtimestamp(expires_at, UTC))

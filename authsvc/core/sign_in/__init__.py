@@ -1,0 +1,1 @@
+"""Sign-in: the flow, the table of steps, and step-up."""
