@@ -20,6 +20,7 @@ from authsvc.config import Settings, load
 from authsvc.crypto.sealing import MasterKey
 from authsvc.crypto.tokens import new_id
 from authsvc.dev.postgres import EmbeddedPostgres
+from authsvc.domain import UserId, UsernameKey
 from authsvc.store import passwords, users
 from authsvc.store.db import Database
 from authsvc.store.migrate import migrate, read_migrations
@@ -98,9 +99,9 @@ class Stack:
                 user_id = new_id()
                 await users.insert(
                     transaction,
-                    user_id=user_id,
+                    user_id=UserId(user_id),
                     username=username(number),
-                    username_key=username(number),
+                    username_key=UsernameKey(username(number)),
                     status="CONFIRMED",
                     email=None,
                     email_key=None,
@@ -108,7 +109,7 @@ class Stack:
                     now=clock.now(),
                     reserved_until=None,
                 )
-                await passwords.insert(transaction, user_id=user_id, hash_=hash_, now=clock.now())
+                await passwords.insert(transaction, user_id=UserId(user_id), hash_=hash_, now=clock.now())
         await database.close()
 
 

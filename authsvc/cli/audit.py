@@ -23,6 +23,7 @@ from authsvc.core.audit.verify import FAULTS, ChainReport, Mark
 from authsvc.core.audit.verify import verify as verify_trail
 from authsvc.core.names import Username, parse_username
 from authsvc.crypto.sealing import KeyRing, parse_master_keys
+from authsvc.domain import UserId
 from authsvc.errors import DatabaseUnavailable, UserNotFound
 from authsvc.store.audit import Event
 from authsvc.store.db import Database
@@ -103,10 +104,10 @@ async def _list(settings: Settings, who: str | None, limit: int) -> list[Event]:
 
 def _ref(who: str) -> UserRef:
     try:
-        return UserRef(user_id=UUID(who))
+        return UserRef(user_id=UserId(UUID(who)))
     except ValueError:
         name = parse_username(who)
-    return UserRef(username_key=name.key if isinstance(name, Username) else "")
+    return UserRef(username_key=name.key if isinstance(name, Username) else None)
 
 
 @asynccontextmanager

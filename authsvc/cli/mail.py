@@ -14,6 +14,7 @@ from authsvc.clock import SystemClock
 from authsvc.config import MailSettings
 from authsvc.core.messages.notices import MailKind
 from authsvc.crypto.tokens import new_id
+from authsvc.domain import MailId
 from authsvc.mail.failures import NotTaken
 from authsvc.mail.messages import Messages
 from authsvc.mail.preview import INDEX, write_preview
@@ -70,7 +71,7 @@ def send_test(address: str, kind: str, locale: str) -> None:
     settings = read_settings("mail", "files").mail
     sample = next(samples(MailKind(kind.upper()), to=address, locale=locale))
     try:
-        message = sample.render(Messages(settings), mail_id=new_id(), created_at=SystemClock().now())
+        message = sample.render(Messages(settings), mail_id=MailId(new_id()), created_at=SystemClock().now())
     except ValueError as error:
         raise click.UsageError(f"{address}: is no address that mail can be sent to") from error
     server = f"{settings.smtp_host}:{settings.smtp_port}"

@@ -10,6 +10,7 @@ import phonenumbers
 from email_validator import EmailNotValidError, validate_email
 from precis_i18n import get_profile
 
+from authsvc.domain import EmailKey, UsernameKey
 from authsvc.errors import Violation
 
 USERNAME_CHARACTERS = 128
@@ -24,7 +25,7 @@ class Username:
     """Hold a name as its owner writes it and as names are told apart (RFC 8265 §3.3)."""
 
     display: str
-    key: str
+    key: UsernameKey
 
 
 def parse_username(text: str, *, field: str = "username") -> Username | Violation:
@@ -44,7 +45,7 @@ def parse_username(text: str, *, field: str = "username") -> Username | Violatio
         if "@" in key or "@" in display:
             return Violation(field, "AT_SIGN", "must not contain @")
         if len(display) <= USERNAME_CHARACTERS and len(key) <= USERNAME_CHARACTERS:
-            return Username(display, key)
+            return Username(display, UsernameKey(key))
     return Violation(field, "LENGTH", f"must have at most {USERNAME_CHARACTERS} characters")
 
 
@@ -62,7 +63,7 @@ class EmailAddress:
     """Hold an address as mail is sent to it and as addresses are told apart."""
 
     address: str
-    key: str
+    key: EmailKey
 
 
 def parse_email(text: str, *, field: str = 'attributes["email"]') -> EmailAddress | Violation:
@@ -78,8 +79,8 @@ def parse_email(text: str, *, field: str = 'attributes["email"]') -> EmailAddres
     return EmailAddress(address, _email_key(address))
 
 
-def _email_key(address: str) -> str:
-    return unicodedata.normalize("NFKC", address).casefold()
+def _email_key(address: str) -> EmailKey:
+    return EmailKey(unicodedata.normalize("NFKC", address).casefold())
 
 
 def mask_email(address: str) -> str:

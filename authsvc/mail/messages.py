@@ -12,12 +12,12 @@ from email.headerregistry import Address
 from email.message import EmailMessage
 from email.policy import SMTP
 from email.utils import format_datetime
-from uuid import UUID
 
 from email_validator import validate_email
 
 from authsvc.config import MailSettings
 from authsvc.core.messages.notices import MailKind, MailParameters
+from authsvc.domain import MailId
 from authsvc.mail.wording import CODE_PLACEHOLDER, LAYOUT, Wording, read_folder
 
 CODE_MAILS = frozenset(
@@ -47,7 +47,7 @@ class Messages:
         kind: MailKind,
         parameters: MailParameters,
         *,
-        mail_id: UUID,
+        mail_id: MailId,
         created_at: datetime,
         expires_at: datetime | None,
     ) -> EmailMessage:

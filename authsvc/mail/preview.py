@@ -12,12 +12,13 @@ from uuid import UUID
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
 from authsvc.core.messages.notices import MailKind
+from authsvc.domain import MailId
 from authsvc.mail.messages import Messages
 from authsvc.mail.samples import CREATED_AT, samples
 
 INDEX = "index.html"
 # The same each time: two previews differ only where the words do.
-_MAIL_ID = UUID(int=0)
+_MAIL_ID = MailId(UUID(int=0))
 
 
 @dataclass(frozen=True, slots=True)

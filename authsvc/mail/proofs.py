@@ -13,6 +13,7 @@ from jinja2 import TemplateSyntaxError
 from authsvc.config import MailSettings
 from authsvc.core.messages.notices import MailKind
 from authsvc.crypto.tokens import new_id
+from authsvc.domain import MailId
 from authsvc.mail.messages import Messages
 from authsvc.mail.samples import CREATED_AT, Sample, samples
 from authsvc.mail.wording import CODE_WORDS, LAYOUT, TemplatesError, Wording, read_folder
@@ -54,7 +55,7 @@ def _faults_of_mails(wording: Wording, messages: Messages) -> list[str]:
         for kind in MailKind:
             for sample in samples(kind, locale=language):
                 try:
-                    message = _marked(sample).render(messages, mail_id=new_id(), created_at=CREATED_AT)
+                    message = _marked(sample).render(messages, mail_id=MailId(new_id()), created_at=CREATED_AT)
                 except Exception as error:  # templates can raise anything
                     faults.append(_told(error, wording))
                 else:

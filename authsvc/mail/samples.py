@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from email.message import EmailMessage
-from uuid import UUID
 
 from authsvc.core.messages.notices import MailKind, MailParameters, MfaChange
+from authsvc.domain import MailId
 from authsvc.mail.messages import CODE_MAILS, Messages
 
 RECIPIENT = "ada@example.com"
@@ -26,7 +26,7 @@ class Sample:
     parameters: MailParameters
     lives_for: timedelta | None = None
 
-    def render(self, messages: Messages, *, mail_id: UUID, created_at: datetime) -> EmailMessage:
+    def render(self, messages: Messages, *, mail_id: MailId, created_at: datetime) -> EmailMessage:
         """Return the message."""
         expires_at = None if self.lives_for is None else created_at + self.lives_for
         return messages.render(

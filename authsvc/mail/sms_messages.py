@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 from datetime import datetime
-from uuid import UUID
 
 from authsvc.config import SmsSettings
 from authsvc.core.messages.notices import MailKind, MailParameters
+from authsvc.domain import MailId
 from authsvc.mail.wording import CODE_PLACEHOLDER, DEFAULT_LANGUAGE, tags_of
 
 # In letters of GSM 03.38 alone: one of another alphabet would halve what fits into one SMS.
@@ -33,7 +33,7 @@ class SmsMessages:
         kind: MailKind,
         parameters: MailParameters,
         *,
-        mail_id: UUID,
+        mail_id: MailId,
         created_at: datetime,
         expires_at: datetime | None,
     ) -> bytes:

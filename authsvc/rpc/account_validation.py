@@ -11,6 +11,7 @@ from authsvc.core.factors.preferences import Preference
 from authsvc.core.factors.recovery import Recovery
 from authsvc.core.names import parse_code
 from authsvc.core.sign_in.reauthentication import GivenProof, ProofKind
+from authsvc.domain import DeviceId
 from authsvc.errors import Violation
 from authsvc.rpc.fields import Fields, uuid_of
 from authsvc.v1 import auth_service_pb2 as pb
@@ -32,12 +33,12 @@ def mfa_preferences(request: pb.UpdateMfaPreferenceRequest) -> dict[MfaType, Pre
     return changes
 
 
-def device_id_of(request: pb.RemoveTotpDeviceRequest) -> UUID:
+def device_id_of(request: pb.RemoveTotpDeviceRequest) -> DeviceId:
     """Return the authenticator's id."""
     fields = Fields()
     device_id = fields.take(uuid_of(request.device_id, "device_id"), UUID(int=0))
     fields.check()
-    return device_id
+    return DeviceId(device_id)
 
 
 def proof_of(request: pb.ReauthenticateRequest, policy: PasswordPolicy) -> GivenProof:

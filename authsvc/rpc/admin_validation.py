@@ -19,6 +19,7 @@ from authsvc.core.operators.groups import DESCRIPTION_CHARACTERS, parse_group
 from authsvc.core.operators.invitations import Invitation
 from authsvc.core.operators.user_list import UserOrder
 from authsvc.core.pages import LARGEST_PAGE, TOKEN_CHARACTERS
+from authsvc.domain import MailId, UserId, UsernameKey
 from authsvc.errors import Violation
 from authsvc.rpc.fields import Fields, uuid_of
 from authsvc.store.user_list import UserFilter
@@ -201,22 +202,22 @@ def mail_list(request: pb.ListMailRequest) -> tuple[str | None, Page]:
     return state, page
 
 
-def mail_id_of(request: pb.RetryMailRequest) -> UUID:
+def mail_id_of(request: pb.RetryMailRequest) -> MailId:
     """Return the id of a mail."""
     fields = Fields()
     mail_id = fields.take(uuid_of(request.mail_id, "mail_id"), UUID(int=0))
     fields.check()
-    return mail_id
+    return MailId(mail_id)
 
 
 def _user(fields: Fields, request: _NamesUser) -> UserRef:
     match request.WhichOneof("user"):
         case "username":
             username = parse_username(request.username)
-            key = fields.take(username if isinstance(username, Violation) else username.key, "")
+            key = fields.take(username if isinstance(username, Violation) else username.key, UsernameKey(""))
             return UserRef(username_key=key)
         case "user_id":
-            return UserRef(user_id=fields.take(uuid_of(request.user_id, "user_id"), UUID(int=0)))
+            return UserRef(user_id=UserId(fields.take(uuid_of(request.user_id, "user_id"), UUID(int=0))))
         case _:
             fields.refuse("user", "REQUIRED", "must be given: a username or a user_id")
             return UserRef()

@@ -11,6 +11,7 @@ from authsvc.core.names import parse_code
 from authsvc.core.pages import LARGEST_PAGE
 from authsvc.core.sign_in.answers import Answer
 from authsvc.core.sign_in.steps import AnswerKind
+from authsvc.domain import SessionId
 from authsvc.errors import Violation
 from authsvc.rpc.fields import Fields, handle, uuid_of
 from authsvc.v1 import auth_service_pb2 as pb
@@ -106,12 +107,12 @@ def page_of(request: pb.ListSessionsRequest | pb.ListAuthEventsRequest) -> tuple
     return request.page_size, request.page_token
 
 
-def session_id_of(request: pb.RevokeSessionRequest) -> UUID:
+def session_id_of(request: pb.RevokeSessionRequest) -> SessionId:
     """Return the session's id."""
     fields = Fields()
     session_id = fields.take(uuid_of(request.session_id, "session_id"), UUID(int=0))
     fields.check()
-    return session_id
+    return SessionId(session_id)
 
 
 def confirm_reset_password(request: pb.ConfirmResetPasswordRequest, identities: Identities) -> tuple[Login, str]:

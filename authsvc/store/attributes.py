@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from datetime import datetime
-from uuid import UUID
 
 import asyncpg
 
+from authsvc.domain import EmailKey, UserId
 from authsvc.store.db import Executor, affected
 
 MERGE = """
@@ -16,7 +16,7 @@ update users
 """
 
 
-async def merge(executor: Executor, *, user_id: UUID, attributes: dict[str, str], now: datetime) -> None:
+async def merge(executor: Executor, *, user_id: UserId, attributes: dict[str, str], now: datetime) -> None:
     """Set attributes; the others stay."""
     await executor.execute(MERGE, user_id, attributes, now)
 
@@ -28,7 +28,7 @@ update users
 """
 
 
-async def remove(executor: Executor, *, user_id: UUID, names: list[str], now: datetime) -> None:
+async def remove(executor: Executor, *, user_id: UserId, names: list[str], now: datetime) -> None:
     """Remove attributes that are there."""
     await executor.execute(REMOVE, user_id, names, now)
 
@@ -40,7 +40,9 @@ update users
 """
 
 
-async def set_pending_email(executor: Executor, *, user_id: UUID, email: str | None, email_key: str | None) -> None:
+async def set_pending_email(
+    executor: Executor, *, user_id: UserId, email: str | None, email_key: EmailKey | None
+) -> None:
     """Have an address wait for its code, in place of one that waited; None: no address waits any more."""
     await executor.execute(SET_PENDING_EMAIL, user_id, email, email_key)
 
@@ -52,7 +54,7 @@ update users
 """
 
 
-async def set_pending_phone(executor: Executor, *, user_id: UUID, phone_number: str | None) -> None:
+async def set_pending_phone(executor: Executor, *, user_id: UserId, phone_number: str | None) -> None:
     """Have a number wait for its code, in place of one that waited; None: no number waits any more."""
     await executor.execute(SET_PENDING_PHONE, user_id, phone_number)
 
@@ -72,7 +74,7 @@ update users u
 """
 
 
-async def confirm_email(executor: Executor, *, user_id: UUID, email: str, email_key: str, now: datetime) -> bool:
+async def confirm_email(executor: Executor, *, user_id: UserId, email: str, email_key: EmailKey, now: datetime) -> bool:
     """Put the address into use that waited for its code; False if it does not, or another account has verified it.
 
     The transaction is lost if another account gets the address at this very moment.
@@ -92,7 +94,7 @@ update users
 """
 
 
-async def confirm_phone(executor: Executor, *, user_id: UUID, phone_number: str, now: datetime) -> bool:
+async def confirm_phone(executor: Executor, *, user_id: UserId, phone_number: str, now: datetime) -> bool:
     """Put the number into use that waited for its code; False if it does not."""
     return affected(await executor.execute(CONFIRM_PHONE, user_id, phone_number, now)) == 1
 
@@ -105,7 +107,7 @@ update users
 """
 
 
-async def set_unverified_phone(executor: Executor, *, user_id: UUID, phone_number: str, now: datetime) -> None:
+async def set_unverified_phone(executor: Executor, *, user_id: UserId, phone_number: str, now: datetime) -> None:
     """Put a number into use without a code."""
     await executor.execute(SET_UNVERIFIED_PHONE, user_id, phone_number, now)
 
@@ -118,7 +120,7 @@ update users
 """
 
 
-async def remove_email(executor: Executor, *, user_id: UUID, now: datetime) -> None:
+async def remove_email(executor: Executor, *, user_id: UserId, now: datetime) -> None:
     """Remove the address, one that waits, and what made it a second factor: the next one is none."""
     await executor.execute(REMOVE_EMAIL, user_id, now)
 
@@ -131,6 +133,6 @@ update users
 """
 
 
-async def remove_phone(executor: Executor, *, user_id: UUID, now: datetime) -> None:
+async def remove_phone(executor: Executor, *, user_id: UserId, now: datetime) -> None:
     """Remove the number, one that waits, and what made it a second factor: the next one is none."""
     await executor.execute(REMOVE_PHONE, user_id, now)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from uuid import UUID
 
+from authsvc.domain import SessionId, UserId
 from authsvc.store.db import Executor, affected
 
 # As many as the migration makes.
@@ -26,9 +26,9 @@ class Event:
     kind: str
     result: str
     reason: str
-    user_id: UUID | None
+    user_id: UserId | None
     actor: str
-    session_id: UUID | None
+    session_id: SessionId | None
     request_id: str
     details: dict[str, str]
     username: str | None
@@ -82,7 +82,7 @@ select c.sequence, c.digest, c.last_at, c.seal, u.username
 """
 
 
-async def lock_head(executor: Executor, *, chain: int, user_id: UUID | None) -> Head:
+async def lock_head(executor: Executor, *, chain: int, user_id: UserId | None) -> Head:
     """Hold the end of a chain until the transaction ends.
 
     Raises:
@@ -153,7 +153,7 @@ update audit_events
 """
 
 
-async def erase_of_user(executor: Executor, *, user_id: UUID) -> int:
+async def erase_of_user(executor: Executor, *, user_id: UserId) -> int:
     """Erase the personal data of a user's events, in a transaction that holds the user's chain."""
     return affected(await executor.execute(ERASE_OF_USER, user_id))
 
@@ -170,7 +170,7 @@ select chain, sequence, created_at, kind, result, reason, user_id, actor, sessio
 """
 
 
-async def list_of_user(executor: Executor, *, user_id: UUID, since: datetime, before: int, limit: int) -> list[Event]:
+async def list_of_user(executor: Executor, *, user_id: UserId, since: datetime, before: int, limit: int) -> list[Event]:
     """List the events of a user whose sequence is below `before`, latest first."""
     return [Event(**row) for row in await executor.fetch(LIST_OF_USER, user_id, since, before, limit)]
 

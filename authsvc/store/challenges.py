@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from uuid import UUID
 
+from authsvc.domain import DeviceId, UserId, UsernameKey
 from authsvc.store.db import Executor, affected
 
 
@@ -17,11 +17,11 @@ class Challenge:
     """
 
     digest: bytes
-    user_id: UUID
-    username_key: str
+    user_id: UserId
+    username_key: UsernameKey
     step: str
     proved: list[str]
-    totp_device_id: UUID | None
+    totp_device_id: DeviceId | None
     code_digest: bytes | None
     superseded: list[bytes]
     code_sent_at: datetime | None
@@ -41,10 +41,10 @@ async def insert(
     executor: Executor,
     *,
     digest: bytes,
-    user_id: UUID,
+    user_id: UserId,
     step: str,
     proved: list[str],
-    totp_device_id: UUID | None = None,
+    totp_device_id: DeviceId | None = None,
     code_digest: bytes | None = None,
     sealed_state: bytes | None = None,
     now: datetime,
@@ -151,7 +151,7 @@ delete from challenge_sessions
 """
 
 
-async def delete_of_user(executor: Executor, *, user_id: UUID) -> None:
+async def delete_of_user(executor: Executor, *, user_id: UserId) -> None:
     """End all half-done sign-ins and set-ups of an account."""
     await executor.execute(DELETE_OF_USER, user_id)
 

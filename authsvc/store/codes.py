@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
+from authsvc.domain import UsernameKey
 from authsvc.store.db import Executor, affected
 
 # Ten replaced codes are remembered, to be answered as expired.
@@ -24,7 +25,7 @@ on conflict (username_key, purpose) do update
 async def issue(
     executor: Executor,
     *,
-    username_key: str,
+    username_key: UsernameKey,
     purpose: str,
     digest: bytes,
     now: datetime,
@@ -55,7 +56,7 @@ returning digest = any($3::bytea[]) as is_right, superseded && $3::bytea[] as is
 
 
 async def spend_try(
-    executor: Executor, *, username_key: str, purpose: str, digests: list[bytes], now: datetime, max_wrong: int
+    executor: Executor, *, username_key: UsernameKey, purpose: str, digests: list[bytes], now: datetime, max_wrong: int
 ) -> Try | None:
     """Count one try against a live code and compare it, in one statement; None if there is no live code."""
     row = await executor.fetchrow(SPEND_TRY, username_key, purpose, digests, now, max_wrong)
@@ -71,7 +72,7 @@ update codes
 """
 
 
-async def forgive(executor: Executor, *, username_key: str, purpose: str, digests: list[bytes]) -> None:
+async def forgive(executor: Executor, *, username_key: UsernameKey, purpose: str, digests: list[bytes]) -> None:
     """Forget the wrong tries of a code that its owner has proved to know."""
     await executor.execute(FORGIVE, username_key, purpose, digests)
 
@@ -87,7 +88,7 @@ returning medium
 
 
 async def consume(
-    executor: Executor, *, username_key: str, purpose: str, digests: list[bytes], now: datetime
+    executor: Executor, *, username_key: UsernameKey, purpose: str, digests: list[bytes], now: datetime
 ) -> str | None:
     """Use a code up and return what carried it; None if another call used it up, or it was replaced or expired."""
     medium: str | None = await executor.fetchval(CONSUME, username_key, purpose, digests, now)
@@ -101,7 +102,7 @@ delete from codes
 """
 
 
-async def delete(executor: Executor, *, username_key: str, purposes: list[str]) -> None:
+async def delete(executor: Executor, *, username_key: UsernameKey, purposes: list[str]) -> None:
     """End the codes of a name for some purposes."""
     await executor.execute(DELETE, username_key, purposes)
 

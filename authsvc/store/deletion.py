@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from uuid import UUID
-
+from authsvc.domain import UserId
 from authsvc.store.db import Executor, affected
 
 DELETE_MAIL = """
@@ -13,7 +12,7 @@ delete from outbox
 """
 
 
-async def delete_mail(executor: Executor, *, user_id: UUID, supersede_keys: list[str]) -> int:
+async def delete_mail(executor: Executor, *, user_id: UserId, supersede_keys: list[str]) -> int:
     """Remove a user's mail, sent or waiting, and return how much there was; a mail on the wire is not stopped."""
     return affected(await executor.execute(DELETE_MAIL, user_id, supersede_keys))
 
@@ -24,6 +23,6 @@ delete from users
 """
 
 
-async def delete_user(executor: Executor, *, user_id: UUID) -> bool:
+async def delete_user(executor: Executor, *, user_id: UserId) -> bool:
     """Remove an account with its password, factors, sessions, sign-ins and memberships; False if it is gone."""
     return affected(await executor.execute(DELETE_USER, user_id)) == 1

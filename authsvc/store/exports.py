@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
 
+from authsvc.domain import DeviceId, UserId
 from authsvc.store.db import Executor
 
 
@@ -13,7 +14,7 @@ from authsvc.store.db import Executor
 class StoredUser:
     """Hold a whole account; the authenticators' columns are lists of one length, oldest first."""
 
-    user_id: UUID
+    user_id: UserId
     username: str
     status: str
     email: str | None
@@ -31,7 +32,7 @@ class StoredUser:
     hash: str | None = field(repr=False)
     password_expires_at: datetime | None
     recovered_by: str | None
-    device_ids: list[UUID]
+    device_ids: list[DeviceId]
     friendly_names: list[str]
     sealed_secrets: list[bytes]
     devices_verified_at: list[datetime]

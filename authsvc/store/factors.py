@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
-from uuid import UUID
 
 import asyncpg
 
+from authsvc.domain import UserId
 from authsvc.store.db import Executor, affected
 
 
@@ -26,7 +26,7 @@ select (select count(*)::int from totp_devices where user_id = $1 and verified_a
 """
 
 
-async def find_state(executor: Executor, *, user_id: UUID) -> FactorState:
+async def find_state(executor: Executor, *, user_id: UserId) -> FactorState:
     """Find what the rules of second factors ask of an account, beside its row."""
     row: Any = await executor.fetchrow(FIND_STATE, user_id)
     return FactorState(**row)
@@ -40,7 +40,7 @@ update users
 """
 
 
-async def enable_totp(executor: Executor, *, user_id: UUID) -> None:
+async def enable_totp(executor: Executor, *, user_id: UserId) -> None:
     """Make authenticators a second factor, should the user have disabled them."""
     await executor.execute(ENABLE_TOTP, user_id)
 
@@ -52,7 +52,7 @@ update users
 """
 
 
-async def enable_sms(executor: Executor, *, user_id: UUID, now: datetime) -> None:
+async def enable_sms(executor: Executor, *, user_id: UserId, now: datetime) -> None:
     """Make the phone number, which has just been proved, a second factor."""
     await executor.execute(ENABLE_SMS, user_id, now)
 
@@ -69,7 +69,7 @@ update users u
 """
 
 
-async def enable_email(executor: Executor, *, user_id: UUID, now: datetime) -> bool:
+async def enable_email(executor: Executor, *, user_id: UserId, now: datetime) -> bool:
     """Make the address, which has just been proved, a second factor; False if another account has verified it.
 
     The transaction is lost if another account gets the address at this very moment.

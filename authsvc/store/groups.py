@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from uuid import UUID
 
 import asyncpg
 
+from authsvc.domain import UserId
 from authsvc.store.db import Executor, affected
 
 
@@ -79,7 +79,7 @@ on conflict (group_name, user_id) do nothing
 """
 
 
-async def add_member(executor: Executor, *, group: str, user_id: UUID, now: datetime) -> bool:
+async def add_member(executor: Executor, *, group: str, user_id: UserId, now: datetime) -> bool:
     """Put an account into a group, unless it is in it; False if there is none: the transaction is lost then."""
     try:
         await executor.execute(ADD_MEMBER, group, user_id, now)
@@ -95,7 +95,7 @@ delete from group_members
 """
 
 
-async def remove_member(executor: Executor, *, group: str, user_id: UUID) -> None:
+async def remove_member(executor: Executor, *, group: str, user_id: UserId) -> None:
     """Take an account out of a group, if it is in it."""
     await executor.execute(REMOVE_MEMBER, group, user_id)
 
@@ -109,7 +109,7 @@ select g.name, g.description, g.precedence, g.created_at
 """
 
 
-async def list_of_user(executor: Executor, *, user_id: UUID) -> list[Group]:
+async def list_of_user(executor: Executor, *, user_id: UserId) -> list[Group]:
     """List the groups of an account in the order of their precedence, then by name."""
     return [Group(**row) for row in await executor.fetch(LIST_OF_USER, user_id)]
 
@@ -125,7 +125,7 @@ select array(
 """
 
 
-async def list_names(executor: Executor, *, user_id: UUID) -> list[str]:
+async def list_names(executor: Executor, *, user_id: UserId) -> list[str]:
     """List the names of an account's groups in the order of their precedence, then by name."""
     names: list[str] = await executor.fetchval(LIST_NAMES, user_id)
     return names

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
+from authsvc.domain import MailId
 from authsvc.store.db import Executor, affected
 
 
@@ -13,7 +14,7 @@ from authsvc.store.db import Executor, affected
 class MailEntry:
     """Hold where one mail stands."""
 
-    mail_id: UUID
+    mail_id: MailId
     kind: str
     medium: str
     state: str
@@ -57,6 +58,6 @@ select pg_notify('authsvc_outbox', '')
 """
 
 
-async def hurry(executor: Executor, *, mail_id: UUID, now: datetime) -> bool:
+async def hurry(executor: Executor, *, mail_id: MailId, now: datetime) -> bool:
     """Let a waiting mail be due now, and wake the workers; False if there is none, or its time has passed."""
     return affected(await executor.execute(HURRY, mail_id, now)) == 1

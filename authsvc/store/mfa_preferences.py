@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from uuid import UUID
-
+from authsvc.domain import UserId
 from authsvc.store.db import Executor
 
 SET = """
@@ -14,7 +13,7 @@ update users
 
 
 async def set_all(
-    executor: Executor, *, user_id: UUID, totp: bool, sms: bool, email: bool, preferred: str | None
+    executor: Executor, *, user_id: UserId, totp: bool, sms: bool, email: bool, preferred: str | None
 ) -> None:
     """Store what is enabled and preferred, in a transaction that holds the user's row."""
     await executor.execute(SET, user_id, totp, sms, email, preferred)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
 
+from authsvc.domain import DeviceId, EmailKey, UserId, UsernameKey
 from authsvc.store.db import Executor
 
 
@@ -14,7 +15,7 @@ from authsvc.store.db import Executor
 class NewDevice:
     """Hold one active authenticator; its secret is sealed."""
 
-    device_id: UUID
+    device_id: DeviceId
     friendly_name: str
     sealed_secret: bytes
     verified_at: datetime
@@ -24,12 +25,12 @@ class NewDevice:
 class NewUser:
     """Hold a whole account; without a hash it has no password."""
 
-    user_id: UUID
+    user_id: UserId
     username: str
-    username_key: str
+    username_key: UsernameKey
     status: str
     email: str | None
-    email_key: str | None
+    email_key: EmailKey | None
     email_verified_at: datetime | None
     attributes: dict[str, str]
     phone_verified_at: datetime | None
@@ -48,7 +49,7 @@ class NewUser:
     groups: tuple[str, ...]
 
     @property
-    def verified_key(self) -> str | None:
+    def verified_key(self) -> EmailKey | None:
         """Return the key of the address if it is verified: no other account may have verified it."""
         return self.email_key if self.email_verified_at else None
 

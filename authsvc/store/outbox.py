@@ -13,10 +13,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
-from uuid import UUID
 
 import asyncpg
 
+from authsvc.domain import MailId, UserId
 from authsvc.store.db import Database, Executor, affected
 
 # INSERT names it too.
@@ -62,8 +62,8 @@ select pg_notify('authsvc_outbox', '')
 async def insert(
     executor: Executor,
     *,
-    mail_id: UUID,
-    user_id: UUID | None = None,
+    mail_id: MailId,
+    user_id: UserId | None = None,
     kind: str,
     medium: Medium,
     sealed_parameters: bytes | None,
@@ -102,7 +102,7 @@ async def supersede(executor: Executor, *, supersede_key: str, now: datetime) ->
 class ClaimedMail:
     """Hold a mail under this worker's lease; `attempts` counts this try."""
 
-    mail_id: UUID
+    mail_id: MailId
     kind: str
     medium: str
     sealed_parameters: bytes
@@ -157,7 +157,9 @@ select exists (
 """
 
 
-async def is_wanted(executor: Executor, *, mail_id: UUID, attempts: int, now: datetime, leased_until: datetime) -> bool:
+async def is_wanted(
+    executor: Executor, *, mail_id: MailId, attempts: int, now: datetime, leased_until: datetime
+) -> bool:
     """Tell whether a claimed mail may still be sent: not superseded, not expired, and ours until `leased_until`."""
     return bool(await executor.fetchval(IS_WANTED, mail_id, attempts, now, leased_until))
 
@@ -178,7 +180,7 @@ update outbox
 async def finish(
     executor: Executor,
     *,
-    mail_id: UUID,
+    mail_id: MailId,
     attempts: int,
     state: MailState,
     last_error: str | None,
@@ -200,7 +202,7 @@ update outbox
 """
 
 
-async def retry(executor: Executor, *, mail_id: UUID, attempts: int, not_before: datetime, last_error: str) -> bool:
+async def retry(executor: Executor, *, mail_id: MailId, attempts: int, not_before: datetime, last_error: str) -> bool:
     """Give a mail back for another try; False if the lease was lost or the mail has an end already."""
     tag = await executor.execute(RETRY, mail_id, attempts, not_before, last_error)
     return affected(tag) == 1
@@ -210,7 +212,7 @@ async def retry(executor: Executor, *, mail_id: UUID, attempts: int, not_before:
 class ExpiredMail:
     """Name a mail that was not sent in time, after so many tries."""
 
-    mail_id: UUID
+    mail_id: MailId
     kind: str
     medium: str
     attempts: int

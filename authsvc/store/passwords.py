@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from uuid import UUID
 
+from authsvc.domain import UserId, UsernameKey
 from authsvc.store.db import Executor
 
 
@@ -16,7 +16,7 @@ class Credential:
     An account that was imported without a password has no hash, and needs a reset.
     """
 
-    user_id: UUID
+    user_id: UserId
     hash: str | None
     expires_at: datetime | None
 
@@ -27,7 +27,7 @@ values ($1, $2, $3)
 """
 
 
-async def insert(executor: Executor, *, user_id: UUID, hash_: str, now: datetime) -> None:
+async def insert(executor: Executor, *, user_id: UserId, hash_: str, now: datetime) -> None:
     """Give a new account its password."""
     await executor.execute(INSERT, user_id, hash_, now)
 
@@ -44,7 +44,7 @@ on conflict (user_id) do update
 
 
 async def replace(
-    executor: Executor, *, user_id: UUID, hash_: str, now: datetime, recovered_by: str | None = None
+    executor: Executor, *, user_id: UserId, hash_: str, now: datetime, recovered_by: str | None = None
 ) -> None:
     """Replace the password for good, if there was one; `recovered_by` is the medium over which it was recovered."""
     await executor.execute(REPLACE, user_id, hash_, now, recovered_by)
@@ -57,7 +57,7 @@ update passwords
 """
 
 
-async def choose(executor: Executor, *, user_id: UUID, hash_: str, now: datetime) -> None:
+async def choose(executor: Executor, *, user_id: UserId, hash_: str, now: datetime) -> None:
     """Replace a temporary password for good; over what medium it came, if over one, stays noted."""
     await executor.execute(CHOOSE, user_id, hash_, now)
 
@@ -70,7 +70,7 @@ update passwords
 """
 
 
-async def settle(executor: Executor, *, user_id: UUID) -> None:
+async def settle(executor: Executor, *, user_id: UserId) -> None:
     """Note that the account's owner has proved a factor beside the password, however it was recovered."""
     await executor.execute(SETTLE, user_id)
 
@@ -83,7 +83,7 @@ update passwords
 """
 
 
-async def rehash(executor: Executor, *, user_id: UUID, verified: str, hash_: str) -> None:
+async def rehash(executor: Executor, *, user_id: UserId, verified: str, hash_: str) -> None:
     """Replace the hash of the same password, unless the password was changed meanwhile."""
     await executor.execute(REHASH, user_id, verified, hash_)
 
@@ -96,7 +96,7 @@ select u.user_id, p.hash, p.expires_at
 """
 
 
-async def find(executor: Executor, *, username_key: str) -> Credential | None:
+async def find(executor: Executor, *, username_key: UsernameKey) -> Credential | None:
     """Find what the password of a name is verified against."""
     row = await executor.fetchrow(FIND, username_key)
     return None if row is None else Credential(**row)
@@ -111,6 +111,6 @@ select exists (
 """
 
 
-async def has_hash(executor: Executor, *, user_id: UUID, hash_: str) -> bool:
+async def has_hash(executor: Executor, *, user_id: UserId, hash_: str) -> bool:
     """Tell whether the account's password hash is still `hash_`."""
     return bool(await executor.fetchval(HAS_HASH, user_id, hash_))

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from datetime import datetime
-from uuid import UUID
 
+from authsvc.domain import UserId
 from authsvc.store.db import Executor, affected
 
 DELETE_OF_USER = """
@@ -19,7 +19,7 @@ select digest, $2, $3
 """
 
 
-async def replace(executor: Executor, *, user_id: UUID, digests: list[bytes], now: datetime) -> None:
+async def replace(executor: Executor, *, user_id: UserId, digests: list[bytes], now: datetime) -> None:
     """Store a new set of codes and delete the former one, in a transaction that holds the user's row."""
     await executor.execute(DELETE_OF_USER, user_id)
     await executor.execute(INSERT, digests, user_id, now)
@@ -32,7 +32,7 @@ delete from recovery_codes
 """
 
 
-async def consume(executor: Executor, *, user_id: UUID, digests: list[bytes]) -> bool:
+async def consume(executor: Executor, *, user_id: UserId, digests: list[bytes]) -> bool:
     """Use a code up; False if the account has none like it, or another call did."""
     return affected(await executor.execute(CONSUME, user_id, digests)) == 1
 
@@ -44,6 +44,6 @@ select count(*)::int
 """
 
 
-async def count(executor: Executor, *, user_id: UUID) -> int:
+async def count(executor: Executor, *, user_id: UserId) -> int:
     """Count the codes that are left."""
     return int(await executor.fetchval(COUNT, user_id))

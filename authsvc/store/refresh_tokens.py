@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from uuid import UUID
 
+from authsvc.domain import SessionId, UserId
 from authsvc.store.db import Executor, affected
 
 
@@ -14,8 +14,8 @@ class RefreshToken:
     """Hold a token of any age and the session it belongs to."""
 
     digest: bytes
-    session_id: UUID
-    user_id: UUID
+    session_id: SessionId
+    user_id: UserId
     used_at: datetime | None
     sealed_successor: bytes | None
 
@@ -42,7 +42,7 @@ select digest
 """
 
 
-async def find_unused(executor: Executor, *, session_id: UUID) -> bytes | None:
+async def find_unused(executor: Executor, *, session_id: SessionId) -> bytes | None:
     """Find the one token of a session that has no successor yet."""
     digest: bytes | None = await executor.fetchval(FIND_UNUSED, session_id)
     return digest

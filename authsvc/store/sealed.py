@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from uuid import UUID
 
+from authsvc.domain import DeviceId, UserId
 from authsvc.store.db import Executor, affected
 
 
@@ -12,8 +13,8 @@ from authsvc.store.db import Executor, affected
 class SealedSecret:
     """Hold the secret of an authenticator."""
 
-    device_id: UUID
-    user_id: UUID
+    device_id: DeviceId
+    user_id: UserId
     sealed: bytes
 
 
@@ -57,7 +58,7 @@ update totp_devices
 """
 
 
-async def replace_secret(executor: Executor, *, device_id: UUID, former: bytes, sealed: bytes) -> bool:
+async def replace_secret(executor: Executor, *, device_id: DeviceId, former: bytes, sealed: bytes) -> bool:
     """Replace a sealed secret; False if it is gone or was replaced by another call."""
     return affected(await executor.execute(REPLACE_SECRET, device_id, former, sealed)) == 1
 

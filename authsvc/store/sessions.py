@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
+from authsvc.domain import SessionId, UserId, UsernameKey
 from authsvc.store.db import Executor, affected
 
 
@@ -13,8 +14,8 @@ from authsvc.store.db import Executor, affected
 class Session:
     """Hold one session."""
 
-    session_id: UUID
-    user_id: UUID
+    session_id: SessionId
+    user_id: UserId
     origin_jti: UUID
     amr: list[str]
     auth_time: datetime
@@ -30,15 +31,15 @@ class Session:
 class Standing:
     """Hold what a bearer token stands for at this moment."""
 
-    session_id: UUID
+    session_id: SessionId
     origin_jti: UUID
     amr: list[str]
     auth_time: datetime
     expires_at: datetime
     revoked_at: datetime | None
-    user_id: UUID
+    user_id: UserId
     username: str
-    username_key: str
+    username_key: UsernameKey
     status: str
     disabled_at: datetime | None
 
@@ -69,8 +70,8 @@ select array(
 async def insert(
     executor: Executor,
     *,
-    session_id: UUID,
-    user_id: UUID,
+    session_id: SessionId,
+    user_id: UserId,
     origin_jti: UUID,
     amr: list[str],
     now: datetime,
@@ -96,7 +97,7 @@ select s.session_id, s.origin_jti, s.amr, s.auth_time, s.expires_at, s.revoked_a
 """
 
 
-async def find_standing(executor: Executor, *, session_id: UUID) -> Standing | None:
+async def find_standing(executor: Executor, *, session_id: SessionId) -> Standing | None:
     """Find a session and its account as they stand now."""
     row = await executor.fetchrow(FIND_STANDING, session_id)
     return None if row is None else Standing(*row)
@@ -116,7 +117,7 @@ select session_id, user_id, origin_jti, amr, auth_time, created_at, last_used_at
 
 
 async def list_live(
-    executor: Executor, *, user_id: UUID, now: datetime, before: tuple[datetime, UUID], limit: int
+    executor: Executor, *, user_id: UserId, now: datetime, before: tuple[datetime, UUID], limit: int
 ) -> list[Session]:
     """List live sessions that were created before `before`, latest first."""
     return [Session(**row) for row in await executor.fetch(LIST_LIVE, user_id, now, *before, limit)]
@@ -131,7 +132,7 @@ update sessions
 """
 
 
-async def revoke(executor: Executor, *, session_id: UUID, user_id: UUID, now: datetime) -> bool:
+async def revoke(executor: Executor, *, session_id: SessionId, user_id: UserId, now: datetime) -> bool:
     """End one session of an account; False if there was nothing to end."""
     return affected(await executor.execute(REVOKE, session_id, user_id, now)) == 1
 
@@ -145,7 +146,7 @@ update sessions
 """
 
 
-async def revoke_of_user(executor: Executor, *, user_id: UUID, now: datetime, keep: UUID | None = None) -> int:
+async def revoke_of_user(executor: Executor, *, user_id: UserId, now: datetime, keep: SessionId | None = None) -> int:
     """End all sessions of an account, but for the one to `keep`."""
     return affected(await executor.execute(REVOKE_OF_USER, user_id, now, keep))
 
@@ -157,7 +158,9 @@ update sessions
 """
 
 
-async def touch(executor: Executor, *, session_id: UUID, now: datetime, client_ip: str, client_user_agent: str) -> None:
+async def touch(
+    executor: Executor, *, session_id: SessionId, now: datetime, client_ip: str, client_user_agent: str
+) -> None:
     """Note that a session was used, and from where."""
     await executor.execute(TOUCH, session_id, now, client_ip, client_user_agent)
 
@@ -170,7 +173,7 @@ update sessions
 
 
 async def renew(
-    executor: Executor, *, session_id: UUID, amr: list[str], now: datetime, client_ip: str, client_user_agent: str
+    executor: Executor, *, session_id: SessionId, amr: list[str], now: datetime, client_ip: str, client_user_agent: str
 ) -> None:
     """Note that the session's user was proved again, how, and from where; it does not end later by it."""
     await executor.execute(RENEW, session_id, now, amr, client_ip, client_user_agent)

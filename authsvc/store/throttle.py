@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from authsvc.domain import UsernameKey
 from authsvc.store.db import Executor, affected
 
 # Count n locks for 2^(n - lock_from) seconds from lock_from on, at most lock_max. The exponent is bounded, not only the
@@ -28,7 +29,7 @@ on conflict (username_key, factor) do update
 async def spend_failure(
     executor: Executor,
     *,
-    username_key: str,
+    username_key: UsernameKey,
     factor: str,
     now: datetime,
     lock_from: int,
@@ -59,7 +60,7 @@ select count, locked_until
 """
 
 
-async def find_lock(executor: Executor, *, username_key: str, factor: str) -> Lock | None:
+async def find_lock(executor: Executor, *, username_key: UsernameKey, factor: str) -> Lock | None:
     """Find the count of failures in a row and the end of the present lock."""
     row = await executor.fetchrow(FIND_LOCK, username_key, factor)
     return None if row is None else Lock(**row)
@@ -72,7 +73,7 @@ delete from failures
 """
 
 
-async def reset_failures(executor: Executor, *, username_key: str, factors: list[str]) -> None:
+async def reset_failures(executor: Executor, *, username_key: UsernameKey, factors: list[str]) -> None:
     """Forget the failures of some factors of one account."""
     await executor.execute(RESET_FAILURES, username_key, factors)
 
@@ -87,7 +88,7 @@ update failures
 """
 
 
-async def refund_failure(executor: Executor, *, username_key: str, factor: str, now: datetime) -> None:
+async def refund_failure(executor: Executor, *, username_key: UsernameKey, factor: str, now: datetime) -> None:
     """Take one failure back that was counted in advance, with the lock that it set."""
     await executor.execute(REFUND_FAILURE, username_key, factor, now)
 

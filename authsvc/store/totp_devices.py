@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from uuid import UUID
 
+from authsvc.domain import DeviceId, UserId
 from authsvc.store.db import Executor, affected
 
 
@@ -13,8 +13,8 @@ from authsvc.store.db import Executor, affected
 class TotpDevice:
     """Hold one authenticator; its secret is sealed. It is active once verified."""
 
-    device_id: UUID
-    user_id: UUID
+    device_id: DeviceId
+    user_id: UserId
     friendly_name: str
     sealed_secret: bytes
     verified_at: datetime | None
@@ -35,8 +35,8 @@ values ($1, $2, $3, $4, $5, $6)
 async def insert_pending(
     executor: Executor,
     *,
-    device_id: UUID,
-    user_id: UUID,
+    device_id: DeviceId,
+    user_id: UserId,
     friendly_name: str,
     sealed_secret: bytes,
     now: datetime,
@@ -59,7 +59,7 @@ delete from totp_devices
 """
 
 
-async def keep_newest_pending(executor: Executor, *, user_id: UUID, count: int) -> None:
+async def keep_newest_pending(executor: Executor, *, user_id: UserId, count: int) -> None:
     """Delete the authenticators that wait for their first code, and with them their challenge sessions, but `count`."""
     await executor.execute(KEEP_NEWEST_PENDING, user_id, count)
 
@@ -72,7 +72,7 @@ select device_id, user_id, friendly_name, sealed_secret, verified_at, last_used_
 """
 
 
-async def find_pending(executor: Executor, *, device_id: UUID) -> TotpDevice | None:
+async def find_pending(executor: Executor, *, device_id: DeviceId) -> TotpDevice | None:
     """Find an authenticator that waits for its first code."""
     row = await executor.fetchrow(FIND_PENDING, device_id)
     return None if row is None else TotpDevice(**row)
@@ -87,7 +87,7 @@ select device_id, user_id, friendly_name, sealed_secret, verified_at, last_used_
 """
 
 
-async def list_active(executor: Executor, *, user_id: UUID) -> list[TotpDevice]:
+async def list_active(executor: Executor, *, user_id: UserId) -> list[TotpDevice]:
     """List the account's active authenticators, oldest first."""
     return [TotpDevice(**row) for row in await executor.fetch(LIST_ACTIVE, user_id)]
 
@@ -100,7 +100,7 @@ select count(*)::int
 """
 
 
-async def count_active(executor: Executor, *, user_id: UUID) -> int:
+async def count_active(executor: Executor, *, user_id: UserId) -> int:
     """Count the account's active authenticators."""
     return int(await executor.fetchval(COUNT_ACTIVE, user_id))
 
@@ -113,7 +113,7 @@ update totp_devices
 """
 
 
-async def activate(executor: Executor, *, device_id: UUID, step: int, now: datetime) -> bool:
+async def activate(executor: Executor, *, device_id: DeviceId, step: int, now: datetime) -> bool:
     """Make a pending authenticator active; the step of its first code is used up. False if another call did."""
     return affected(await executor.execute(ACTIVATE, device_id, now, step)) == 1
 
@@ -127,7 +127,7 @@ update totp_devices
 """
 
 
-async def claim_step(executor: Executor, *, device_id: UUID, step: int, now: datetime) -> bool:
+async def claim_step(executor: Executor, *, device_id: DeviceId, step: int, now: datetime) -> bool:
     """Accept the code of a time step; False if it, or a later one, was accepted before (RFC 6238 §5.2)."""
     return affected(await executor.execute(CLAIM_STEP, device_id, step, now)) == 1
 
@@ -158,6 +158,6 @@ delete from totp_devices
 """
 
 
-async def delete_active(executor: Executor, *, device_id: UUID, user_id: UUID) -> bool:
+async def delete_active(executor: Executor, *, device_id: DeviceId, user_id: UserId) -> bool:
     """Remove an active authenticator of an account; False if it has no such one."""
     return affected(await executor.execute(DELETE_ACTIVE, device_id, user_id)) == 1

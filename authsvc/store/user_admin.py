@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from datetime import datetime
-from uuid import UUID
 
 import asyncpg
 
+from authsvc.domain import EmailKey, UserId
 from authsvc.store.db import Executor
 
 SET_VERIFIED = """
@@ -17,7 +17,7 @@ update users
 
 
 async def set_verified(
-    executor: Executor, *, user_id: UUID, email_verified_at: datetime | None, phone_verified_at: datetime | None
+    executor: Executor, *, user_id: UserId, email_verified_at: datetime | None, phone_verified_at: datetime | None
 ) -> bool:
     """Note which addresses of a new account are its user's; False if another account has verified the e-mail address.
 
@@ -44,7 +44,7 @@ on conflict (user_id) do update
 async def put_password(
     executor: Executor,
     *,
-    user_id: UUID,
+    user_id: UserId,
     hash_: str,
     now: datetime,
     expires_at: datetime | None,
@@ -66,7 +66,7 @@ update passwords
 """
 
 
-async def end_mailed_password(executor: Executor, *, user_id: UUID, now: datetime) -> None:
+async def end_mailed_password(executor: Executor, *, user_id: UserId, now: datetime) -> None:
     """End the temporary password of an account, if it was mailed."""
     await executor.execute(END_MAILED_PASSWORD, user_id, now)
 
@@ -78,7 +78,7 @@ update users
 """
 
 
-async def set_status(executor: Executor, *, user_id: UUID, status: str, now: datetime) -> None:
+async def set_status(executor: Executor, *, user_id: UserId, status: str, now: datetime) -> None:
     """Put an account into a state in which it keeps its name."""
     await executor.execute(SET_STATUS, user_id, status, now)
 
@@ -90,7 +90,7 @@ update users
 """
 
 
-async def set_disabled(executor: Executor, *, user_id: UUID, disabled_at: datetime | None, now: datetime) -> None:
+async def set_disabled(executor: Executor, *, user_id: UserId, disabled_at: datetime | None, now: datetime) -> None:
     """Disable an account, or enable it by None."""
     await executor.execute(SET_DISABLED, user_id, disabled_at, now)
 
@@ -112,7 +112,7 @@ delete from recovery_codes
 """
 
 
-async def reset_mfa(executor: Executor, *, user_id: UUID, now: datetime) -> None:
+async def reset_mfa(executor: Executor, *, user_id: UserId, now: datetime) -> None:
     """Take an account's second factors away."""
     await executor.execute(RESET_MFA, user_id, now)
     await executor.execute(DELETE_TOTP_DEVICES, user_id)
@@ -144,9 +144,9 @@ update users
 async def set_attributes(
     executor: Executor,
     *,
-    user_id: UUID,
+    user_id: UserId,
     email: str | None,
-    email_key: str | None,
+    email_key: EmailKey | None,
     email_verified_at: datetime | None,
     attributes: dict[str, str],
     phone_verified_at: datetime | None,

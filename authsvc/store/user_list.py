@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
+from authsvc.domain import EmailKey, UserId, UsernameKey
 from authsvc.store.db import Executor
 
 
@@ -17,12 +18,12 @@ from authsvc.store.db import Executor
 class UserEntry:
     """Hold one account with its factors and groups."""
 
-    user_id: UUID
+    user_id: UserId
     username: str
-    username_key: str
+    username_key: UsernameKey
     status: str
     email: str | None
-    email_key: str | None
+    email_key: EmailKey | None
     email_verified_at: datetime | None
     phone_verified_at: datetime | None
     attributes: dict[str, str]
@@ -42,7 +43,7 @@ class UserFilter:
     """Hold what accounts of a list have in common; None: whatever it is."""
 
     username_prefix: str | None = None
-    email_key: str | None = None
+    email_key: EmailKey | None = None
     email_prefix: str | None = None
     status: str | None = None
     enabled: bool | None = None
@@ -242,13 +243,13 @@ FIND_BY_NAME = _select + " where u.username_key = $1"
 FIND_BY_ID = _select + " where u.user_id = $1"
 
 
-async def find_by_name(executor: Executor, *, username_key: str) -> UserEntry | None:
+async def find_by_name(executor: Executor, *, username_key: UsernameKey) -> UserEntry | None:
     """Find an account by the key of its name."""
     row = await executor.fetchrow(FIND_BY_NAME, username_key)
     return None if row is None else UserEntry(**row)
 
 
-async def find_by_id(executor: Executor, *, user_id: UUID) -> UserEntry | None:
+async def find_by_id(executor: Executor, *, user_id: UserId) -> UserEntry | None:
     """Find an account by its id."""
     row = await executor.fetchrow(FIND_BY_ID, user_id)
     return None if row is None else UserEntry(**row)

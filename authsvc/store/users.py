@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from uuid import UUID
 
 import asyncpg
 
+from authsvc.domain import EmailKey, UserId, UsernameKey
 from authsvc.store.db import Executor, affected
 
 
@@ -15,12 +15,12 @@ from authsvc.store.db import Executor, affected
 class User:
     """Hold one account, without its password."""
 
-    user_id: UUID
+    user_id: UserId
     username: str
-    username_key: str
+    username_key: UsernameKey
     status: str
     email: str | None
-    email_key: str | None
+    email_key: EmailKey | None
     email_verified_at: datetime | None
     attributes: dict[str, str]
     created_at: datetime
@@ -32,7 +32,7 @@ class User:
     preferred_mfa: str | None
     phone_verified_at: datetime | None
     pending_email: str | None
-    pending_email_key: str | None
+    pending_email_key: EmailKey | None
     pending_phone_number: str | None
     updated_at: datetime | None
 
@@ -65,12 +65,12 @@ on conflict do nothing
 async def insert(
     executor: Executor,
     *,
-    user_id: UUID,
+    user_id: UserId,
     username: str,
-    username_key: str,
+    username_key: UsernameKey,
     status: str,
     email: str | None,
-    email_key: str | None,
+    email_key: EmailKey | None,
     attributes: dict[str, str],
     now: datetime,
     reserved_until: datetime | None,
@@ -122,7 +122,9 @@ select username_key
 """
 
 
-async def find_keys_by_email(executor: Executor, *, email_key: str, verified_only: bool, limit: int) -> list[str]:
+async def find_keys_by_email(
+    executor: Executor, *, email_key: EmailKey, verified_only: bool, limit: int
+) -> list[UsernameKey]:
     """Find the names of the account that has verified an address, and of those that are to confirm it, newest first."""
     return [row["username_key"] for row in await executor.fetch(FIND_KEYS_BY_EMAIL, email_key, verified_only, limit)]
 
@@ -135,7 +137,9 @@ update users
 """
 
 
-async def reserve_username(executor: Executor, *, username_key: str, until: datetime, at_most: timedelta) -> None:
+async def reserve_username(
+    executor: Executor, *, username_key: UsernameKey, until: datetime, at_most: timedelta
+) -> None:
     """Keep the name of an unconfirmed account until `until`, but not for longer than `at_most` in all."""
     await executor.execute(RESERVE_USERNAME, username_key, until, at_most)
 
@@ -150,7 +154,7 @@ select user_id, username, username_key, status, email, email_key, email_verified
 """
 
 
-async def find_email_owner(executor: Executor, *, email_key: str | None) -> User | None:
+async def find_email_owner(executor: Executor, *, email_key: EmailKey | None) -> User | None:
     """Find the account that has verified an address."""
     row = await executor.fetchrow(FIND_EMAIL_OWNER, email_key)
     return None if row is None else User(**row)
@@ -165,7 +169,7 @@ select user_id, username, username_key, status, email, email_key, email_verified
 """
 
 
-async def find(executor: Executor, *, username_key: str) -> User | None:
+async def find(executor: Executor, *, username_key: UsernameKey) -> User | None:
     """Find an account by the key of its name."""
     row = await executor.fetchrow(FIND, username_key)
     return None if row is None else User(**row)
@@ -178,9 +182,9 @@ select user_id
 """
 
 
-async def find_id(executor: Executor, *, username_key: str) -> UUID | None:
+async def find_id(executor: Executor, *, username_key: UsernameKey) -> UserId | None:
     """Find the id of an account by the key of its name."""
-    found: UUID | None = await executor.fetchval(FIND_ID, username_key)
+    found: UserId | None = await executor.fetchval(FIND_ID, username_key)
     return found
 
 
@@ -193,7 +197,7 @@ select user_id, username, username_key, status, email, email_key, email_verified
 """
 
 
-async def find_by_id(executor: Executor, *, user_id: UUID) -> User | None:
+async def find_by_id(executor: Executor, *, user_id: UserId) -> User | None:
     """Find an account by its id."""
     row = await executor.fetchrow(FIND_BY_ID, user_id)
     return None if row is None else User(**row)
@@ -209,7 +213,7 @@ select user_id, username, username_key, status, email, email_key, email_verified
 """
 
 
-async def lock(executor: Executor, *, user_id: UUID) -> User | None:
+async def lock(executor: Executor, *, user_id: UserId) -> User | None:
     """Find an account and hold its row until the transaction ends: what changes one account happens in a row."""
     row = await executor.fetchrow(LOCK, user_id)
     return None if row is None else User(**row)
@@ -225,7 +229,7 @@ select user_id, username, username_key, status, email, email_key, email_verified
 """
 
 
-async def lock_name(executor: Executor, *, username_key: str) -> User | None:
+async def lock_name(executor: Executor, *, username_key: UsernameKey) -> User | None:
     """Find an account by the key of its name, and hold its row like `lock`."""
     row = await executor.fetchrow(LOCK_NAME, username_key)
     return None if row is None else User(**row)
@@ -256,7 +260,9 @@ returning u.user_id
 """
 
 
-async def confirm(executor: Executor, *, username_key: str, now: datetime, by_email: bool = False) -> UUID | None:
+async def confirm(
+    executor: Executor, *, username_key: UsernameKey, now: datetime, by_email: bool = False
+) -> UserId | None:
     """Confirm an account and its address; None if it is confirmed already, or another account has the address.
 
     With `by_email` the account needs a new password if others are to confirm the same address.
@@ -264,7 +270,7 @@ async def confirm(executor: Executor, *, username_key: str, now: datetime, by_em
     The transaction is lost if another account gets the address at this very moment.
     """
     try:
-        user_id: UUID | None = await executor.fetchval(CONFIRM, username_key, now, by_email)
+        user_id: UserId | None = await executor.fetchval(CONFIRM, username_key, now, by_email)
     except asyncpg.UniqueViolationError:
         return None
     return user_id
@@ -278,7 +284,7 @@ update users
 """
 
 
-async def finish_reset(executor: Executor, *, user_id: UUID) -> None:
+async def finish_reset(executor: Executor, *, user_id: UserId) -> None:
     """Note that the password reset an operator asked for is done."""
     await executor.execute(FINISH_RESET, user_id)
 
@@ -294,9 +300,9 @@ update users
 async def finish_forced_change(
     executor: Executor,
     *,
-    user_id: UUID,
+    user_id: UserId,
     email: str | None,
-    email_key: str | None,
+    email_key: EmailKey | None,
     attributes: dict[str, str],
     now: datetime,
 ) -> bool:

@@ -11,6 +11,7 @@ from uuid import UUID
 import pytest
 
 from authsvc.crypto.tokens import new_id
+from authsvc.domain import EmailKey, UserId, UsernameKey
 from authsvc.store import users
 from authsvc.store.db import Database
 from authsvc.v1 import admin_service_pb2 as pb
@@ -28,12 +29,12 @@ async def insert(database: Database, name: str, *, minutes: int = 0, email: str 
     user_id = new_id()
     assert await users.insert(
         database,
-        user_id=user_id,
+        user_id=UserId(user_id),
         username=name,
-        username_key=name.lower(),
+        username_key=UsernameKey(name.lower()),
         status="CONFIRMED",
         email=email,
-        email_key=email.lower() if email else None,
+        email_key=EmailKey(email.lower()) if email else None,
         attributes={},
         now=BEGIN + timedelta(minutes=minutes),
         reserved_until=None,

@@ -10,6 +10,7 @@ import pytest
 from authsvc.core.access.caller import Caller
 from authsvc.core.audit.trail import Audit, AuditEvent, AuditKind
 from authsvc.crypto.sealing import KeyRing
+from authsvc.domain import SessionId, UserId
 from authsvc.errors import CodeMismatch, DatabaseUnavailable, DomainError, LimitExceeded
 from authsvc.store import audit as store
 from authsvc.store.audit import Event
@@ -47,7 +48,9 @@ async def test_event_says_who_did_what_from_where(
 ) -> None:
     """An event holds kind, result, user and name, actor, session, request id, address, agent, time and details."""
     session_id = uuid4()
-    event = AuditEvent(AuditKind.SIGN_IN, CALLER, user_id, session_id=session_id, details={"amr": "pwd otp"})
+    event = AuditEvent(
+        AuditKind.SIGN_IN, CALLER, UserId(user_id), session_id=SessionId(session_id), details={"amr": "pwd otp"}
+    )
     await audit.record(database, event)
     (kept,) = await events_of(database, user_id)
     assert (kept.kind, kept.result, kept.reason, kept.actor) == ("SIGN_IN", "SUCCESS", "", "user")
@@ -61,13 +64,13 @@ async def test_event_goes_with_what_it_tells_of(audit: Audit, database: Database
 
     async def fail() -> None:
         async with database.transaction() as transaction:
-            await audit.record(transaction, AuditEvent(AuditKind.SIGN_OUT, CALLER, user_id))
+            await audit.record(transaction, AuditEvent(AuditKind.SIGN_OUT, CALLER, UserId(user_id)))
             raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
         await fail()
     assert await events_of(database, user_id) == []
-    await audit.record(database, AuditEvent(AuditKind.SIGN_IN, CALLER, user_id))
+    await audit.record(database, AuditEvent(AuditKind.SIGN_IN, CALLER, UserId(user_id)))
     assert [event.sequence for event in await events_of(database, user_id)] == [1]
 
 
@@ -76,7 +79,7 @@ async def test_refusal_is_recorded_with_what_the_flow_learned(audit: Audit, data
 
     async def flow() -> None:
         async with audit.failures(AuditKind.SIGN_IN, CALLER) as tried:
-            tried.user_id = user_id
+            tried.user_id = UserId(user_id)
             tried.details["factor"] = "TOTP"
             raise CodeMismatch
 
@@ -107,12 +110,12 @@ async def test_unseen_try_is_no_try(audit: Audit, database: Database) -> None:
 
 async def test_deletion_takes_all_personal_data_along(audit: Audit, database: Database, user_id: UUID) -> None:
     """After a recorded deletion no event of the user has a name, an address or an agent; what happened stays."""
-    await audit.record(database, AuditEvent(AuditKind.SIGN_IN, CALLER, user_id))
+    await audit.record(database, AuditEvent(AuditKind.SIGN_IN, CALLER, UserId(user_id)))
     async with database.transaction() as transaction:
         await transaction.execute("delete from users where user_id = $1", user_id)
-        await audit.record(transaction, AuditEvent(AuditKind.DELETE_USER, CALLER, user_id))
+        await audit.record(transaction, AuditEvent(AuditKind.DELETE_USER, CALLER, UserId(user_id)))
     with pytest.raises(CodeMismatch):
-        async with audit.failures(AuditKind.SIGN_IN, CALLER, user_id=user_id):
+        async with audit.failures(AuditKind.SIGN_IN, CALLER, user_id=UserId(user_id)):
             raise CodeMismatch
     kept = await events_of(database, user_id)
     assert [event.kind for event in kept] == ["SIGN_IN", "DELETE_USER", "SIGN_IN"]
@@ -125,17 +128,17 @@ async def test_order_on_a_chain_is_that_of_time(
     audit: Audit, database: Database, clock: FakeClock, user_id: UUID
 ) -> None:
     """An event of a replica whose clock is behind is not older than the one before it."""
-    await audit.record(database, AuditEvent(AuditKind.SIGN_IN, CALLER, user_id))
+    await audit.record(database, AuditEvent(AuditKind.SIGN_IN, CALLER, UserId(user_id)))
     first = clock.now()
     clock.advance(timedelta(hours=-1))
-    await audit.record(database, AuditEvent(AuditKind.SIGN_OUT, CALLER, user_id))
+    await audit.record(database, AuditEvent(AuditKind.SIGN_OUT, CALLER, UserId(user_id)))
     assert [event.created_at for event in await events_of(database, user_id)] == [first, first]
 
 
 async def test_chains_end_where_their_events_end(audit: Audit, database: Database, user_id: UUID) -> None:
     """A chain's row has sequence, digest and time of its last event."""
     for kind in (AuditKind.SIGN_IN, AuditKind.SIGN_OUT):
-        await audit.record(database, AuditEvent(kind, CALLER, user_id))
+        await audit.record(database, AuditEvent(kind, CALLER, UserId(user_id)))
     last, _ = await events_of(database, user_id)
     chain = await store.find_chain(database, chain=last.chain)
     assert chain is not None

@@ -10,6 +10,7 @@ from authsvc.core.access.caller import Caller
 from authsvc.core.audit import verify as audit_verify
 from authsvc.core.audit.trail import AuditEvent, AuditKind
 from authsvc.crypto.sealing import KeyRing, MasterKey
+from authsvc.domain import UserId
 from authsvc.store.audit import CHAINS
 from authsvc.store.db import Database
 from tests.clock import FakeClock
@@ -221,7 +222,7 @@ async def test_deleted_user_leaves_a_trail_that_verifies(trail: Trail) -> None:
     """What happened to a deleted user is still on the chain, which verifies without the personal data."""
     async with trail.database.transaction() as transaction:
         await transaction.execute("delete from users where user_id = $1", trail.user_id)
-        await trail.audit.record(transaction, AuditEvent(AuditKind.DELETE_USER, CALLER, trail.user_id))
+        await trail.audit.record(transaction, AuditEvent(AuditKind.DELETE_USER, CALLER, UserId(trail.user_id)))
     assert await trail.faults() == []
     left = await trail.database.fetchval("select count(*) from audit_events where client_ip is not null")
     assert (left, sum(report.events for report in await trail.reports())) == (0, 6)
@@ -264,7 +265,7 @@ async def test_events_of_many_users_at_once_make_valid_chains(trail: Trail) -> N
 
     async def record(number: int) -> None:
         events = [
-            AuditEvent(AuditKind.ADMIN_DISABLE_USER, Caller(), users[(number + each) % len(users)].user_id)
+            AuditEvent(AuditKind.ADMIN_DISABLE_USER, Caller(), UserId(users[(number + each) % len(users)].user_id))
             for each in range(1 + number % 3)
         ]
         async with trail.database.transaction() as transaction:

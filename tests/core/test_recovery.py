@@ -16,6 +16,7 @@ from authsvc.core.messages.notices import MailKind, Notices
 from authsvc.core.sessions.sessions import Sessions
 from authsvc.core.sessions.signing_keys import SigningKeys
 from authsvc.crypto.sealing import KeyRing, MasterKey
+from authsvc.domain import UserId, UsernameKey
 from authsvc.errors import CodeMismatch, Violation
 from authsvc.store import users
 from authsvc.store.db import Database
@@ -55,7 +56,7 @@ async def accept(recovery: Recovery, database: Database, account: Account, code:
     parsed = Recovery.parse(code, field="recovery_code")
     assert isinstance(parsed, str)
     async with database.transaction() as transaction:
-        user = await users.lock(transaction, user_id=UUID(account.user_id))
+        user = await users.lock(transaction, user_id=UserId(UUID(account.user_id)))
         assert isinstance(user, User)
         return await recovery.accept(transaction, user, parsed, clock.now())
 
@@ -135,7 +136,7 @@ async def test_use_opens_closed_factors(
     recovery, throttle = made(database, ring, settings, clock)
     code, *_ = await recovery_codes(service, ada.tokens)
     for factor in (*STANDS_FOR, Factor.PASSWORD):
-        await throttle.spend_try(factor, "ada")
+        await throttle.spend_try(factor, UsernameKey("ada"))
     await accept(recovery, database, ada, code, clock)
     kept = await database.fetch("select factor from failures where username_key = 'ada'")
     assert [row["factor"] for row in kept] == [Factor.PASSWORD]

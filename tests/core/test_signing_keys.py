@@ -14,6 +14,7 @@ from authsvc.config import Settings
 from authsvc.core.sessions.signing_keys import REFRESH_INTERVAL, SigningKeys, VerifiedToken
 from authsvc.crypto.jwt import ACCESS_TOKEN_TYPE
 from authsvc.crypto.sealing import KeyRing
+from authsvc.domain import SessionId
 from authsvc.errors import TokenInvalid
 from authsvc.store.db import Database
 from authsvc.v1 import auth_service_pb2 as pb
@@ -50,7 +51,7 @@ async def test_token_says_the_same_every_time(keys: SigningKeys) -> None:
     tokens = [await token_of(keys, session_id) for session_id in sessions]
     for _ in range(2):
         seen = [await keys.verify_access_token(token) for token in tokens]
-        assert seen == [VerifiedToken(session_id, END) for session_id in sessions]
+        assert seen == [VerifiedToken(SessionId(session_id), END) for session_id in sessions]
 
 
 async def test_changed_copy_of_a_token_that_was_seen_is_refused(keys: SigningKeys) -> None:

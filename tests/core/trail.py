@@ -10,6 +10,7 @@ from authsvc.core.access.caller import Caller
 from authsvc.core.audit.trail import Audit, AuditEvent, AuditKind
 from authsvc.core.audit.verify import ChainReport, Mark, verify
 from authsvc.crypto.sealing import KeyRing
+from authsvc.domain import SessionId, UserId
 from authsvc.store.audit import CHAINS
 from authsvc.store.db import Database
 from tests.clock import FakeClock
@@ -40,7 +41,9 @@ class Trail:
         """Record events of the user, each on its own."""
         for kind in kinds:
             async with self.database.transaction() as transaction:
-                event = AuditEvent(kind, caller, self.user_id, session_id=uuid4(), details={"amr": "pwd"})
+                event = AuditEvent(
+                    kind, caller, UserId(self.user_id), session_id=SessionId(uuid4()), details={"amr": "pwd"}
+                )
                 await self.audit.record(transaction, event)
 
     async def chain(self) -> int:

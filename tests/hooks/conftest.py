@@ -12,6 +12,7 @@ from authsvc.config import HooksSettings
 from authsvc.core.access.caller import Caller
 from authsvc.core.factors.custom import ChallengeState, CustomChallenge
 from authsvc.crypto.sealing import KeyRing
+from authsvc.domain import UsernameKey
 from authsvc.rpc.challenge_hook import ChallengeHookClient
 from authsvc.store import users
 from authsvc.store.db import Database
@@ -59,7 +60,7 @@ async def custom(hook: HookProcess, challenging: Challenging) -> AsyncIterator[C
 async def user_named(database: Database, name: str) -> User:
     """Make an account; its name tells the scripted hook what to do."""
     await insert_user(database, name, now=NOON, email="ada@example.com")
-    user = await users.find(database, username_key=name)
+    user = await users.find(database, username_key=UsernameKey(name))
     assert user is not None
     return user
 

@@ -11,6 +11,7 @@ from structlog.testing import capture_logs
 
 from authsvc.core.messages.notices import MailKind
 from authsvc.crypto.sealing import KeyRing, MasterKey, Purpose
+from authsvc.domain import MailId
 from authsvc.mail.delivery import Delivery
 from authsvc.mail.smtp import SmtpSender
 from authsvc.store import outbox
@@ -238,7 +239,7 @@ async def test_mail_that_cannot_be_rendered_dies_in_the_end(
     mail_id = uuid4()
     await outbox.insert(
         office.database,
-        mail_id=mail_id,
+        mail_id=MailId(mail_id),
         kind=kind,
         medium=Medium.EMAIL,
         sealed_parameters=office.ring.seal(Purpose.MAIL, json.dumps(parameters).encode(), bound_to=str(mail_id)),

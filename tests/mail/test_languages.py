@@ -14,6 +14,7 @@ import pytest
 from authsvc.config import MailSettings
 from authsvc.core.messages.notices import MailKind, MailParameters
 from authsvc.dev.mailbox import code_in
+from authsvc.domain import MailId
 from authsvc.mail.messages import CODE_MAILS, Messages
 from authsvc.mail.samples import RECIPIENT, Sample, samples
 from authsvc.mail.wording import Wording, tags_of
@@ -34,7 +35,7 @@ CASES = [
 
 def arrived(sample: Sample, **settings: str) -> EmailMessage:
     """Return a mail as it arrives."""
-    message = sample.render(Messages(MailSettings(**settings)), mail_id=MAIL_ID, created_at=NOW)
+    message = sample.render(Messages(MailSettings(**settings)), mail_id=MailId(MAIL_ID), created_at=NOW)
     return BytesParser(policy=default).parsebytes(message.as_bytes())
 
 

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from authsvc.config import MailSettings
 from authsvc.core.messages.notices import MailKind, MailParameters
+from authsvc.domain import MailId
 from authsvc.mail.backoff import backoff, jittered
 from authsvc.mail.messages import CODE_MAILS, Messages
 from authsvc.mail.samples import TEMPORARY_PASSWORD, samples
@@ -50,7 +51,7 @@ def render(
     message = Messages(MailSettings(**changes)).render(
         kind,
         replace(parameters, code=code) if kind in CODE_MAILS else parameters,
-        mail_id=MAIL_ID,
+        mail_id=MailId(MAIL_ID),
         created_at=NOW,
         expires_at=expires_at,
     )
@@ -223,7 +224,7 @@ def test_every_server_can_carry_the_mail(words: str) -> None:
     message = Messages(MailSettings(code_message=words, from_name="Zoë" * 20)).render(
         MailKind.SIGN_UP_CODE,
         MailParameters(to="ada@example.com", username="zoë" * 40, code="481516"),
-        mail_id=MAIL_ID,
+        mail_id=MailId(MAIL_ID),
         created_at=NOW,
         expires_at=None,
     )

@@ -14,6 +14,7 @@ import pytest
 from authsvc.config import MailSettings
 from authsvc.core.messages.notices import MailKind
 from authsvc.crypto.tokens import new_id
+from authsvc.domain import MailId
 from authsvc.mail.messages import Messages
 from authsvc.mail.proofs import proofread
 from authsvc.mail.samples import CREATED_AT, samples
@@ -38,7 +39,7 @@ def messages_with(folder: Path, files: Mapping[str, str], **changes: Any) -> Mes
 def mail_of(messages: Messages, kind: MailKind, locale: str = "") -> EmailMessage:
     """Return a kind of mail as it arrives."""
     sample = next(samples(kind, locale=locale))
-    message = sample.render(messages, mail_id=new_id(), created_at=CREATED_AT)
+    message = sample.render(messages, mail_id=MailId(new_id()), created_at=CREATED_AT)
     return BytesParser(policy=default).parsebytes(message.as_bytes())
 
 

@@ -13,6 +13,7 @@ from authsvc.clock import Clock
 from authsvc.config import MailSettings
 from authsvc.core.messages.notices import MailKind, MailParameters
 from authsvc.crypto.tokens import new_id
+from authsvc.domain import MailId
 from authsvc.mail.failures import PermanentFailure, TemporaryFailure
 from authsvc.mail.messages import Messages
 from authsvc.mail.smtp import SmtpSender
@@ -41,7 +42,7 @@ def message(settings: MailSettings, clock: Clock, to: str = TO) -> EmailMessage:
     return Messages(settings).render(
         MailKind.SIGN_UP_CODE,
         MailParameters(to=to, username="ada", code="481516"),
-        mail_id=new_id(),
+        mail_id=MailId(new_id()),
         created_at=clock.now(),
         expires_at=None,
     )

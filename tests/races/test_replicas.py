@@ -8,6 +8,7 @@ from pathlib import Path
 
 from authsvc.core.access.throttle import Factor
 from authsvc.crypto.sealing import MasterKey
+from authsvc.domain import UsernameKey
 from authsvc.store import throttle
 from authsvc.store.db import Database
 from authsvc.v1 import auth_service_pb2 as pb
@@ -39,7 +40,7 @@ async def test_clocks_that_differ(database: Database) -> None:
     for clock in (now, now - timedelta(seconds=2), now + timedelta(seconds=2), now):
         assert await throttle.spend_failure(
             database,
-            username_key="ada",
+            username_key=UsernameKey("ada"),
             factor=Factor.PASSWORD,
             now=clock,
             lock_from=5,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from uuid import UUID, uuid4
 
+from authsvc.domain import EmailKey, SessionId, UserId, UsernameKey
 from authsvc.store import sessions, users
 from authsvc.store.db import Executor
 
@@ -24,12 +25,12 @@ async def insert_user(
     user_id = uuid4()
     assert await users.insert(
         executor,
-        user_id=user_id,
+        user_id=UserId(user_id),
         username=username.title(),
-        username_key=username,
+        username_key=UsernameKey(username),
         status=status,
         email=email,
-        email_key=email,
+        email_key=EmailKey(email) if email else None,
         attributes={},
         now=now,
         reserved_until=reserved_until,
@@ -50,8 +51,8 @@ async def insert_session(
     session_id = session_id or uuid4()
     await sessions.insert(
         executor,
-        session_id=session_id,
-        user_id=user_id,
+        session_id=SessionId(session_id),
+        user_id=UserId(user_id),
         origin_jti=uuid4(),
         amr=["pwd"],
         now=now,

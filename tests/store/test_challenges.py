@@ -7,6 +7,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
+from authsvc.domain import DeviceId, UserId, UsernameKey
 from authsvc.store import challenges, totp_devices
 from authsvc.store.challenges import Challenge
 from authsvc.store.db import Database
@@ -32,10 +33,10 @@ class Challenges:
         await challenges.insert(
             self.database,
             digest=digest,
-            user_id=user_id or self.user_id,
+            user_id=UserId(user_id or self.user_id),
             step="CONFIRM_SIGN_IN_WITH_TOTP_CODE",
             proved=["pwd"],
-            totp_device_id=device_id,
+            totp_device_id=DeviceId(device_id) if device_id else None,
             now=self.now,
             expires_at=self.now + ttl,
         )
@@ -71,8 +72,8 @@ async def test_session_is_alive_until_it_expires(sessions: Challenges) -> None:
     last = TTL - TICK
     assert await sessions.find(at=last) == Challenge(
         digest=b"1",
-        user_id=sessions.user_id,
-        username_key="ada",
+        user_id=UserId(sessions.user_id),
+        username_key=UsernameKey("ada"),
         step="CONFIRM_SIGN_IN_WITH_TOTP_CODE",
         proved=["pwd"],
         totp_device_id=None,
@@ -124,7 +125,7 @@ async def test_ending_an_accounts_sessions_leaves_others_alone(sessions: Challen
     await sessions.insert(b"1")
     await sessions.insert(b"2")
     await sessions.insert(b"3", user_id=other)
-    await challenges.delete_of_user(sessions.database, user_id=sessions.user_id)
+    await challenges.delete_of_user(sessions.database, user_id=UserId(sessions.user_id))
     assert await sessions.find(b"1", b"2") is None
     assert await sessions.find(b"3") is not None
 
@@ -134,8 +135,8 @@ async def test_session_goes_with_the_authenticator_it_is_about(sessions: Challen
     device_id = uuid4()
     await totp_devices.insert_pending(
         sessions.database,
-        device_id=device_id,
-        user_id=sessions.user_id,
+        device_id=DeviceId(device_id),
+        user_id=UserId(sessions.user_id),
         friendly_name="phone",
         sealed_secret=b"sealed",
         now=sessions.now,

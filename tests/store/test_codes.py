@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
+from authsvc.domain import UsernameKey
 from authsvc.store import codes
 from authsvc.store.codes import Try
 from authsvc.store.db import Database
@@ -30,7 +31,7 @@ class Codes:
         now = self.now + at
         await codes.issue(
             self.database,
-            username_key="ada",
+            username_key=UsernameKey("ada"),
             purpose=purpose,
             digest=code,
             now=now,
@@ -42,7 +43,7 @@ class Codes:
         """Try a code."""
         return await codes.spend_try(
             self.database,
-            username_key="ada",
+            username_key=UsernameKey("ada"),
             purpose=purpose,
             digests=list(digests),
             now=self.now + at,
@@ -52,7 +53,7 @@ class Codes:
     async def consume(self, *digests: bytes, purpose: str = "SIGN_UP", at: timedelta = timedelta()) -> bool:
         """Use a code up."""
         medium = await codes.consume(
-            self.database, username_key="ada", purpose=purpose, digests=list(digests), now=self.now + at
+            self.database, username_key=UsernameKey("ada"), purpose=purpose, digests=list(digests), now=self.now + at
         )
         assert medium in (None, "EMAIL")
         return medium is not None
@@ -153,9 +154,9 @@ async def test_forgiving_gives_a_right_code_its_tries_back(mail_codes: Codes) ->
     await mail_codes.issue(b"1")
     for _ in range(MOST_WRONG):
         await mail_codes.spend(b"2")
-    await codes.forgive(mail_codes.database, username_key="ada", purpose="SIGN_UP", digests=[b"2"])
+    await codes.forgive(mail_codes.database, username_key=UsernameKey("ada"), purpose="SIGN_UP", digests=[b"2"])
     assert await mail_codes.spend(b"1") is None
-    await codes.forgive(mail_codes.database, username_key="ada", purpose="SIGN_UP", digests=[b"1"])
+    await codes.forgive(mail_codes.database, username_key=UsernameKey("ada"), purpose="SIGN_UP", digests=[b"1"])
     assert await mail_codes.spend(b"1") == RIGHT
 
 
@@ -171,7 +172,7 @@ async def test_purge_takes_expired_codes_up_to_its_limit(mail_codes: Codes) -> N
     for number in range(4):
         await codes.issue(
             mail_codes.database,
-            username_key=f"u{number}",
+            username_key=UsernameKey(f"u{number}"),
             purpose="SIGN_UP",
             digest=b"1",
             now=mail_codes.now,

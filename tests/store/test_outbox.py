@@ -10,6 +10,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from authsvc.clock import Clock
+from authsvc.domain import MailId
 from authsvc.store import outbox
 from authsvc.store.db import Database, Executor
 from authsvc.store.outbox import ClaimedMail, MailState, Medium
@@ -41,7 +42,7 @@ class Queue:
         mail_id = uuid4()
         await outbox.insert(
             executor or self.database,
-            mail_id=mail_id,
+            mail_id=MailId(mail_id),
             kind=kind,
             medium=medium,
             sealed_parameters=sealed,
@@ -102,7 +103,7 @@ async def test_mail_is_due_when_its_transaction_commits(queue: Queue) -> None:
         assert await queue.claim() == []
     (mail,) = await queue.claim()
     assert mail == ClaimedMail(
-        mail_id=mail_id,
+        mail_id=MailId(mail_id),
         kind="MFA_CHANGED",
         medium="EMAIL",
         sealed_parameters=SEALED,
@@ -222,7 +223,7 @@ async def test_expired_mail_is_never_claimed(queue: Queue) -> None:
     assert await queue.retry(mail, expiry)
     assert await queue.claim(expiry) == []
     (expired,) = await outbox.expire(queue.database, now=queue.now + expiry, limit=10)
-    assert expired == outbox.ExpiredMail(mail_id, "MFA_CHANGED", "EMAIL", 2)
+    assert expired == outbox.ExpiredMail(MailId(mail_id), "MFA_CHANGED", "EMAIL", 2)
     row = await queue.row(mail_id)
     assert (row["state"], row["sealed_parameters"]) == ("DEAD", None)
     assert row["last_error"] == "expired after content refused: 451"

@@ -8,6 +8,7 @@ from uuid import uuid4
 import pytest
 
 from authsvc.clock import Clock
+from authsvc.domain import MailId
 from authsvc.errors import DatabaseUnavailable
 from authsvc.store import outbox
 from authsvc.store.db import Database, Executor
@@ -35,7 +36,7 @@ async def insert(executor: Executor, clock: Clock, sealed: bytes | None) -> None
     """Insert a mail."""
     await outbox.insert(
         executor,
-        mail_id=uuid4(),
+        mail_id=MailId(uuid4()),
         kind="MFA_CHANGED",
         medium=Medium.EMAIL,
         sealed_parameters=sealed,

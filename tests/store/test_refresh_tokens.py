@@ -7,6 +7,7 @@ from uuid import UUID
 
 import pytest
 
+from authsvc.domain import SessionId, UserId
 from authsvc.store import refresh_tokens
 from authsvc.store.db import Database
 from authsvc.store.refresh_tokens import RefreshToken
@@ -48,10 +49,12 @@ async def test_rotation_uses_a_token_up_and_stores_its_successor(
     database: Database, ada: UUID, session_id: UUID, now: datetime
 ) -> None:
     """A rotated token remembers when, and its sealed successor, which belongs to the same session and is fresh."""
-    assert await find(database, b"first") == RefreshToken(b"first", session_id, ada, None, None)
+    assert await find(database, b"first") == RefreshToken(b"first", SessionId(session_id), UserId(ada), None, None)
     assert await rotate(database, b"first", b"second", now + TICK)
-    assert await find(database, b"first") == RefreshToken(b"first", session_id, ada, now + TICK, b"sealed second")
-    assert await find(database, b"second") == RefreshToken(b"second", session_id, ada, None, None)
+    assert await find(database, b"first") == RefreshToken(
+        b"first", SessionId(session_id), UserId(ada), now + TICK, b"sealed second"
+    )
+    assert await find(database, b"second") == RefreshToken(b"second", SessionId(session_id), UserId(ada), None, None)
 
 
 async def test_used_token_is_not_rotated_again(database: Database, session_id: UUID, now: datetime) -> None:

@@ -6,6 +6,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
+from authsvc.domain import SessionId, UserId, UsernameKey
 from authsvc.store import sessions
 from authsvc.store.db import Database
 from authsvc.store.sessions import Session
@@ -31,7 +32,7 @@ async def list_live(
     database: Database, user_id: UUID, *, at: datetime, before: tuple[datetime, UUID] = START, limit: int = 100
 ) -> list[Session]:
     """List live sessions."""
-    return await sessions.list_live(database, user_id=user_id, now=at, before=before, limit=limit)
+    return await sessions.list_live(database, user_id=UserId(user_id), now=at, before=before, limit=limit)
 
 
 async def test_session_is_live_until_it_expires(database: Database, ada: UUID, now: datetime) -> None:
@@ -54,7 +55,7 @@ async def test_list_has_the_accounts_own_sessions_that_were_not_ended(
     """Ended sessions and those of other accounts are not listed."""
     mine, ended = [await insert_session(database, ada, now=now) for _ in range(2)]
     await insert_session(database, await insert_user(database, "bob", now=now), now=now)
-    assert await sessions.revoke(database, session_id=ended, user_id=ada, now=now)
+    assert await sessions.revoke(database, session_id=SessionId(ended), user_id=UserId(ada), now=now)
     assert [session.session_id for session in await list_live(database, ada, at=now)] == [mine]
 
 
@@ -86,10 +87,10 @@ async def test_session_begun_while_paging_does_not_shift_the_next_page(
 async def test_only_the_sessions_own_account_can_end_it(database: Database, ada: UUID, now: datetime) -> None:
     """Ending another account's session, or one a second time, does nothing and says so."""
     session_id = await insert_session(database, ada, now=now)
-    assert not await sessions.revoke(database, session_id=session_id, user_id=uuid4(), now=now)
-    assert await sessions.revoke(database, session_id=session_id, user_id=ada, now=now)
-    assert not await sessions.revoke(database, session_id=session_id, user_id=ada, now=now + DAY)
-    standing = await sessions.find_standing(database, session_id=session_id)
+    assert not await sessions.revoke(database, session_id=SessionId(session_id), user_id=UserId(uuid4()), now=now)
+    assert await sessions.revoke(database, session_id=SessionId(session_id), user_id=UserId(ada), now=now)
+    assert not await sessions.revoke(database, session_id=SessionId(session_id), user_id=UserId(ada), now=now + DAY)
+    standing = await sessions.find_standing(database, session_id=SessionId(session_id))
     assert standing is not None
     assert standing.revoked_at == now
 
@@ -99,9 +100,9 @@ async def test_ending_all_sessions_can_keep_one(database: Database, ada: UUID, n
     keep, *_ = [await insert_session(database, ada, now=now) for _ in range(3)]
     bob = await insert_user(database, "bob", now=now)
     await insert_session(database, bob, now=now)
-    assert await sessions.revoke_of_user(database, user_id=ada, now=now, keep=keep) == 2
+    assert await sessions.revoke_of_user(database, user_id=UserId(ada), now=now, keep=SessionId(keep)) == 2
     assert [session.session_id for session in await list_live(database, ada, at=now)] == [keep]
-    assert await sessions.revoke_of_user(database, user_id=ada, now=now) == 1
+    assert await sessions.revoke_of_user(database, user_id=UserId(ada), now=now) == 1
     assert await list_live(database, ada, at=now) == []
     assert len(await list_live(database, bob, at=now)) == 1
 
@@ -111,7 +112,7 @@ async def test_touch_notes_when_and_from_where_and_nothing_else(database: Databa
     session_id = await insert_session(database, ada, now=now)
     (before,) = await list_live(database, ada, at=now)
     await sessions.touch(
-        database, session_id=session_id, now=now + TICK, client_ip="192.0.2.1", client_user_agent="agent"
+        database, session_id=SessionId(session_id), now=now + TICK, client_ip="192.0.2.1", client_user_agent="agent"
     )
     (after,) = await list_live(database, ada, at=now)
     assert after == replace(before, last_used_at=now + TICK, client_ip="192.0.2.1", client_user_agent="agent")
@@ -122,20 +123,20 @@ async def test_standing_is_of_the_session_and_of_its_account(database: Database,
     session_id = await insert_session(database, ada, now=now)
     await database.execute("update users set disabled_at = $2 where user_id = $1", ada, now + TICK)
     (session,) = await list_live(database, ada, at=now)
-    assert await sessions.find_standing(database, session_id=session_id) == sessions.Standing(
-        session_id=session_id,
+    assert await sessions.find_standing(database, session_id=SessionId(session_id)) == sessions.Standing(
+        session_id=SessionId(session_id),
         origin_jti=session.origin_jti,
         amr=["pwd"],
         auth_time=now,
         expires_at=now + DAY,
         revoked_at=None,
-        user_id=ada,
+        user_id=UserId(ada),
         username="Ada",
-        username_key="ada",
+        username_key=UsernameKey("ada"),
         status="CONFIRMED",
         disabled_at=now + TICK,
     )
-    assert await sessions.find_standing(database, session_id=uuid4()) is None
+    assert await sessions.find_standing(database, session_id=SessionId(uuid4())) is None
 
 
 async def test_purge_takes_expired_sessions_with_their_refresh_tokens(

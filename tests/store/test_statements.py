@@ -135,7 +135,10 @@ def fits(postgres: asyncpg.Type, python: Any) -> bool:
         return all(fits(postgres, each) for each in get_args(python) if each is not type(None))
     if get_origin(python) is list:
         (element,) = get_args(python)
+        element = getattr(element, "__supertype__", element)
         return postgres.name.endswith("[]") and PYTHON_TYPES[postgres.name.removesuffix("[]")] is element
+    # A NewType is what it is made of.
+    python = getattr(python, "__supertype__", python)
     bare = get_origin(python) or python
     if issubclass(bare, StrEnum):
         bare = str

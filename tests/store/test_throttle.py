@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
+from authsvc.domain import UsernameKey
 from authsvc.store import throttle
 from authsvc.store.db import Database
 from authsvc.store.throttle import Allowance, Lock
@@ -31,7 +32,7 @@ class Failures:
         """Count a failure."""
         return await throttle.spend_failure(
             self.database,
-            username_key=name,
+            username_key=UsernameKey(name),
             factor=factor,
             now=self.now + at,
             lock_from=lock_from,
@@ -51,7 +52,7 @@ class Failures:
 
     async def lock(self, *, name: str = "ada", factor: str = "PASSWORD") -> Lock | None:
         """Return how the factor stands."""
-        return await throttle.find_lock(self.database, username_key=name, factor=factor)
+        return await throttle.find_lock(self.database, username_key=UsernameKey(name), factor=factor)
 
 
 @pytest.fixture
@@ -132,7 +133,9 @@ async def test_reset_forgets_the_named_factors(failures: Failures) -> None:
     for factor in ("PASSWORD", "RESET_CODE", "TOTP"):
         await failures.spend(factor=factor)
     await failures.spend(name="bob")
-    await throttle.reset_failures(failures.database, username_key="ada", factors=["PASSWORD", "RESET_CODE"])
+    await throttle.reset_failures(
+        failures.database, username_key=UsernameKey("ada"), factors=["PASSWORD", "RESET_CODE"]
+    )
     assert await failures.lock() is None
     assert await failures.lock(factor="RESET_CODE") is None
     assert await failures.lock(factor="TOTP") is not None
@@ -143,7 +146,9 @@ async def test_refund_takes_one_failure_back_with_its_lock(failures: Failures) -
     """After a refund the factor stands as before the try, but for locks that had ended; what is not there stays so."""
 
     async def refund() -> None:
-        await throttle.refund_failure(failures.database, username_key="ada", factor="PASSWORD", now=failures.now)
+        await throttle.refund_failure(
+            failures.database, username_key=UsernameKey("ada"), factor="PASSWORD", now=failures.now
+        )
 
     await refund()
     assert await failures.lock() is None

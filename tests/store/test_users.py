@@ -6,6 +6,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
+from authsvc.domain import EmailKey, UserId, UsernameKey
 from authsvc.store import passwords, users
 from authsvc.store.db import Database, Executor
 from tests.clock import TICK, FakeClock
@@ -25,9 +26,9 @@ async def try_name(executor: Executor, at: datetime) -> UUID | None:
     user_id = uuid4()
     inserted = await users.insert(
         executor,
-        user_id=user_id,
+        user_id=UserId(user_id),
         username="ADA",
-        username_key="ada",
+        username_key=UsernameKey("ada"),
         status="UNCONFIRMED",
         email=None,
         email_key=None,
@@ -42,12 +43,12 @@ async def test_reserved_name_is_free_from_the_end_of_its_reservation(database: D
     """An unconfirmed account keeps its name until `reserved_until`; from then on a new sign-up replaces it."""
     first = await insert_user(database, now=now, status="UNCONFIRMED", reserved_until=now + HOUR)
     assert await try_name(database, now + HOUR - TICK) is None
-    assert await users.find_by_id(database, user_id=first) is not None
+    assert await users.find_by_id(database, user_id=UserId(first)) is not None
     second = await try_name(database, now + HOUR)
-    found = await users.find(database, username_key="ada")
+    found = await users.find(database, username_key=UsernameKey("ada"))
     assert found is not None
     assert (found.user_id, found.username, found.attributes) == (second, "ADA", {"name": "Ada"})
-    assert await users.find_by_id(database, user_id=first) is None
+    assert await users.find_by_id(database, user_id=UserId(first)) is None
 
 
 @pytest.mark.parametrize("status", ["CONFIRMED", "RESET_REQUIRED", "FORCE_CHANGE_PASSWORD"])
@@ -66,7 +67,7 @@ async def test_one_of_many_sign_ups_at_once_gets_the_name(database: Database, no
             return await try_name(transaction, now)
 
     made = [user_id for user_id in await asyncio.gather(*(sign_up() for _ in range(10))) if user_id]
-    found = await users.find(database, username_key="ada")
+    found = await users.find(database, username_key=UsernameKey("ada"))
     assert found is not None
     assert made == [found.user_id]
 
@@ -75,13 +76,13 @@ async def test_reservation_is_prolonged_for_unconfirmed_accounts_alone(database:
     """A new code prolongs the reservation of an unconfirmed account and gives a confirmed one none."""
     for name, status in (("ada", "UNCONFIRMED"), ("bob", "CONFIRMED")):
         await insert_user(database, name, now=now, status=status)
-        await users.reserve_username(database, username_key=name, until=now + HOUR, at_most=2 * HOUR)
-    ada, bob = [await users.find(database, username_key=name) for name in ("ada", "bob")]
+        await users.reserve_username(database, username_key=UsernameKey(name), until=now + HOUR, at_most=2 * HOUR)
+    ada, bob = [await users.find(database, username_key=UsernameKey(name)) for name in ("ada", "bob")]
     assert ada is not None
     assert bob is not None
     assert (ada.reserved_until, bob.reserved_until) == (now + HOUR, None)
-    await users.reserve_username(database, username_key="ada", until=now + 5 * HOUR, at_most=2 * HOUR)
-    ada = await users.find(database, username_key="ada")
+    await users.reserve_username(database, username_key=UsernameKey("ada"), until=now + 5 * HOUR, at_most=2 * HOUR)
+    ada = await users.find(database, username_key=UsernameKey("ada"))
     assert ada is not None
     assert ada.reserved_until == now + 2 * HOUR
 
@@ -91,22 +92,22 @@ async def test_confirming_makes_the_address_the_accounts_own(database: Database,
     user_id = await insert_user(
         database, now=now, status="UNCONFIRMED", email="a@example.com", reserved_until=now + HOUR
     )
-    assert await users.find_email_owner(database, email_key="a@example.com") is None
-    assert await users.confirm(database, username_key="ada", now=now + TICK) == user_id
-    owner = await users.find_email_owner(database, email_key="a@example.com")
+    assert await users.find_email_owner(database, email_key=EmailKey("a@example.com")) is None
+    assert await users.confirm(database, username_key=UsernameKey("ada"), now=now + TICK) == user_id
+    owner = await users.find_email_owner(database, email_key=EmailKey("a@example.com"))
     assert owner is not None
     assert owner.user_id == user_id
     assert (owner.status, owner.email_verified_at, owner.reserved_until) == ("CONFIRMED", now + TICK, None)
-    assert await users.confirm(database, username_key="ada", now=now) is None
+    assert await users.confirm(database, username_key=UsernameKey("ada"), now=now) is None
 
 
 async def test_an_address_belongs_to_who_confirms_it_first(database: Database, now: datetime) -> None:
     """Several unconfirmed accounts can have one address; the first to confirm has it, the others can't any more."""
     for name in ("ada", "bob"):
         await insert_user(database, name, now=now, status="UNCONFIRMED", email="a@example.com")
-    assert await users.confirm(database, username_key="bob", now=now) is not None
-    assert await users.confirm(database, username_key="ada", now=now) is None
-    ada = await users.find(database, username_key="ada")
+    assert await users.confirm(database, username_key=UsernameKey("bob"), now=now) is not None
+    assert await users.confirm(database, username_key=UsernameKey("ada"), now=now) is None
+    ada = await users.find(database, username_key=UsernameKey("ada"))
     assert ada is not None
     assert (ada.status, ada.email_verified_at) == ("UNCONFIRMED", None)
 
@@ -117,12 +118,12 @@ async def test_two_confirmations_of_one_address_at_once_make_one_owner(database:
         await insert_user(database, name, now=now, status="UNCONFIRMED", email="a@example.com")
     async with database.transaction() as late:
         async with database.transaction() as early:
-            assert await users.confirm(early, username_key="ada", now=now) is not None
-            waiting = asyncio.ensure_future(users.confirm(late, username_key="bob", now=now))
+            assert await users.confirm(early, username_key=UsernameKey("ada"), now=now) is not None
+            waiting = asyncio.ensure_future(users.confirm(late, username_key=UsernameKey("bob"), now=now))
             done, _ = await asyncio.wait({waiting}, timeout=0.1)
             assert not done
         assert await waiting is None
-    owner = await users.find_email_owner(database, email_key="a@example.com")
+    owner = await users.find_email_owner(database, email_key=EmailKey("a@example.com"))
     assert owner is not None
     assert owner.username_key == "ada"
 
@@ -136,14 +137,14 @@ async def test_nobody_owns_no_address(database: Database, now: datetime) -> None
 async def test_rehash_leaves_a_password_alone_that_was_changed_meanwhile(database: Database, now: datetime) -> None:
     """A rehash replaces the hash that was verified, and no other."""
     user_id = await insert_user(database, now=now)
-    await passwords.insert(database, user_id=user_id, hash_="old", now=now)
-    await passwords.rehash(database, user_id=user_id, verified="old", hash_="rehashed")
-    assert await passwords.has_hash(database, user_id=user_id, hash_="rehashed")
-    await passwords.replace(database, user_id=user_id, hash_="new", now=now)
-    await passwords.rehash(database, user_id=user_id, verified="rehashed", hash_="too late")
-    credential = await passwords.find(database, username_key="ada")
-    assert credential == passwords.Credential(user_id, "new", None)
-    assert not await passwords.has_hash(database, user_id=user_id, hash_="rehashed")
+    await passwords.insert(database, user_id=UserId(user_id), hash_="old", now=now)
+    await passwords.rehash(database, user_id=UserId(user_id), verified="old", hash_="rehashed")
+    assert await passwords.has_hash(database, user_id=UserId(user_id), hash_="rehashed")
+    await passwords.replace(database, user_id=UserId(user_id), hash_="new", now=now)
+    await passwords.rehash(database, user_id=UserId(user_id), verified="rehashed", hash_="too late")
+    credential = await passwords.find(database, username_key=UsernameKey("ada"))
+    assert credential == passwords.Credential(UserId(user_id), "new", None)
+    assert not await passwords.has_hash(database, user_id=UserId(user_id), hash_="rehashed")
 
 
 async def test_only_a_required_reset_is_finished_by_a_reset(database: Database, now: datetime) -> None:
@@ -152,8 +153,8 @@ async def test_only_a_required_reset_is_finished_by_a_reset(database: Database, 
     after = {}
     for name, status in statuses.items():
         user_id = await insert_user(database, name, now=now, status=status)
-        await users.finish_reset(database, user_id=user_id)
-        found = await users.find_by_id(database, user_id=user_id)
+        await users.finish_reset(database, user_id=UserId(user_id))
+        found = await users.find_by_id(database, user_id=UserId(user_id))
         assert found is not None
         after[name] = found.status
     assert after == {**statuses, "ada": "CONFIRMED"}
@@ -164,11 +165,11 @@ async def test_lock_makes_changes_of_one_account_happen_in_a_row(database: Datab
     user_id = await insert_user(database, now=now, status="RESET_REQUIRED")
     async with database.transaction() as second:
         async with database.transaction() as first:
-            await users.lock(first, user_id=user_id)
-            waiting = asyncio.ensure_future(users.lock(second, user_id=user_id))
+            await users.lock(first, user_id=UserId(user_id))
+            waiting = asyncio.ensure_future(users.lock(second, user_id=UserId(user_id)))
             done, _ = await asyncio.wait({waiting}, timeout=0.1)
             assert not done
-            await users.finish_reset(first, user_id=user_id)
+            await users.finish_reset(first, user_id=UserId(user_id))
         seen = await waiting
     assert seen is not None
     assert seen.status == "CONFIRMED"
@@ -197,6 +198,6 @@ async def test_purge_takes_no_more_than_its_limit_and_waits_for_nobody(database:
         return await users.purge_unconfirmed(database, created_before=now, now=now, limit=2)
 
     async with database.transaction() as transaction:
-        await users.lock(transaction, user_id=ids[0])
+        await users.lock(transaction, user_id=UserId(ids[0]))
         assert [await purge() for _ in range(3)] == [2, 1, 0]
     assert await purge() == 1

@@ -7,10 +7,11 @@ from hypothesis import strategies as st
 from authsvc.config import AttributeType, CustomAttribute
 from authsvc.core.accounts.attributes import STANDARD, VALUE_BYTES, Attributes, has_control_characters, parse_attributes
 from authsvc.core.names import EmailAddress
+from authsvc.domain import EmailKey
 from authsvc.errors import Violation
 from tests.ids import short
 
-EMAIL = EmailAddress("ada@example.com", "ada@example.com")
+EMAIL = EmailAddress("ada@example.com", EmailKey("ada@example.com"))
 
 
 def rules(values: dict[str, str], *, email_required: bool = False) -> list[tuple[str, str]]:

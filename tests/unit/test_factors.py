@@ -11,15 +11,16 @@ import pytest
 
 from authsvc.config import MfaType
 from authsvc.core.factors.rules import askable, enrolled, recovery_medium, settable
+from authsvc.domain import EmailKey, UserId, UsernameKey
 from authsvc.store.users import User
 
 TOTP, SMS, EMAIL = MfaType.TOTP, MfaType.SMS, MfaType.EMAIL
 ALL = frozenset(MfaType)
 THEN = datetime(2030, 1, 1, tzinfo=UTC)
 NOBODY = User(
-    user_id=UUID(int=1),
+    user_id=UserId(UUID(int=1)),
     username="ada",
-    username_key="ada",
+    username_key=UsernameKey("ada"),
     status="CONFIRMED",
     email=None,
     email_key=None,
@@ -42,7 +43,7 @@ NOBODY = User(
 FULL = replace(
     NOBODY,
     email="ada@example.com",
-    email_key="ada@example.com",
+    email_key=EmailKey("ada@example.com"),
     email_verified_at=THEN,
     attributes={"phone_number": "+14155550123"},
     phone_verified_at=THEN,

@@ -18,6 +18,7 @@ from authsvc.core.names import (
     parse_phone,
     parse_username,
 )
+from authsvc.domain import EmailKey, UsernameKey
 from authsvc.errors import Violation
 from tests.ids import short
 
@@ -60,7 +61,7 @@ def test_names_that_differ_are_two(one: str, other: str) -> None:
 def test_display_form_is_as_its_owner_writes_it() -> None:
     """The display form keeps letter case and changes composition alone."""
     parsed = parse_username("Cafe\u0301-Ada")
-    assert parsed == Username(display="Café-Ada", key="café-ada")
+    assert parsed == Username(display="Café-Ada", key=UsernameKey("café-ada"))
 
 
 @pytest.mark.parametrize(
@@ -132,7 +133,7 @@ def test_every_text_is_a_username_or_breaks_a_rule(text: str) -> None:
 )
 def test_address_is_compared_without_case_and_kept_with_it(text: str, address: str, key: str) -> None:
     """Mail goes to the address as written; who else has it is decided without letter case."""
-    assert parse_email(text) == EmailAddress(address, key)
+    assert parse_email(text) == EmailAddress(address, EmailKey(key))
 
 
 @pytest.mark.parametrize(

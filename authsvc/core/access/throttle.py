@@ -11,6 +11,7 @@ from authsvc.clock import Clock
 from authsvc.config import CodesSettings, LimitsSettings
 from authsvc.core.access.caller import Caller
 from authsvc.crypto.sealing import KeyRing, Purpose
+from authsvc.domain import UsernameKey
 from authsvc.errors import LimitExceeded
 from authsvc.store import throttle
 from authsvc.store.db import Database, Executor
@@ -86,7 +87,7 @@ class Throttle:
             await self._spend(Allowance(action, f"source:{caller.source}", per_source, window))
         await self._spend(Allowance(action, "*", in_all, window))
 
-    async def spend_send(self, kind: str, username_key: str) -> None:
+    async def spend_send(self, kind: str, username_key: UsernameKey) -> None:
         """Count a code sent to an account, existing or not.
 
         Raises:
@@ -107,7 +108,7 @@ class Throttle:
             _log.warning("mail_withheld", reason="the address had its codes of this hour")
         return allowed
 
-    async def spend_try(self, factor: Factor, username_key: str) -> None:
+    async def spend_try(self, factor: Factor, username_key: UsernameKey) -> None:
         """Count a failure in advance; who succeeds has it forgotten by `forget`.
 
         Raises:
@@ -131,18 +132,18 @@ class Throttle:
         wait = lock.locked_until - self._clock.now() if lock is not None else SHORTEST_WAIT
         raise LimitExceeded(retry_after=max(wait, SHORTEST_WAIT))
 
-    async def forget(self, executor: Executor, username_key: str, *factors: Factor) -> None:
+    async def forget(self, executor: Executor, username_key: UsernameKey, *factors: Factor) -> None:
         """Forget the failures of factors that were proved or reset, in the transaction that says so.
 
         That transaction counts nothing afterwards: tries at the account wait for it, with the connections for counting.
         """
         await throttle.reset_failures(executor, username_key=username_key, factors=list(factors))
 
-    async def refund(self, executor: Executor, username_key: str, factor: Factor) -> None:
+    async def refund(self, executor: Executor, username_key: UsernameKey, factor: Factor) -> None:
         """Take one try back that proved right and yet proves nothing alone, in the transaction that says so."""
         await throttle.refund_failure(executor, username_key=username_key, factor=factor, now=self._clock.now())
 
-    async def forget_sends(self, executor: Executor, username_key: str, *kinds: str) -> None:
+    async def forget_sends(self, executor: Executor, username_key: UsernameKey, *kinds: str) -> None:
         """Forget the codes that were sent to an account, with its name, in the transaction that erases it."""
         actions = [f"SEND_{kind}" for kind in kinds]
         await throttle.delete_windows(executor, actions=actions, subject=f"account:{username_key}")

@@ -15,6 +15,7 @@ from authsvc.core.messages.codes import CodeDelivery, CodePurpose, MailCodes
 from authsvc.core.messages.notices import MailKind, MfaChange, Notices, addressed, recipient
 from authsvc.core.names import mask_email, mask_phone
 from authsvc.core.sessions.sessions import Bearer, Sessions, event_of
+from authsvc.domain import EmailKey
 from authsvc.errors import CodeExpired, Conflict, InvalidFields, TokenRevoked, Violation
 from authsvc.store import attributes, users
 from authsvc.store.db import RETRY_CONFLICT, Database, Executor
@@ -177,7 +178,7 @@ class Confirmations:
     ) -> CodeDelivery:
         owner = None
         if unverified.name == EMAIL:
-            owner = await users.find_email_owner(executor, email_key=unverified.key)
+            owner = await users.find_email_owner(executor, email_key=EmailKey(unverified.key))
         if owner is not None and owner.user_id == user.user_id:
             owner = None
         told = recipient(owner)
@@ -225,7 +226,7 @@ class Confirmations:
 
 async def _set_pending(executor: Executor, user: User, new: Unverified) -> None:
     if new.name == EMAIL:
-        await attributes.set_pending_email(executor, user_id=user.user_id, email=new.value, email_key=new.key)
+        await attributes.set_pending_email(executor, user_id=user.user_id, email=new.value, email_key=EmailKey(new.key))
     else:
         await attributes.set_pending_phone(executor, user_id=user.user_id, phone_number=new.value)
 
@@ -233,6 +234,6 @@ async def _set_pending(executor: Executor, user: User, new: Unverified) -> None:
 async def _put_into_use(executor: Executor, user: User, waiting: Unverified, now: datetime) -> bool:
     if waiting.name == EMAIL:
         return await attributes.confirm_email(
-            executor, user_id=user.user_id, email=waiting.value, email_key=waiting.key, now=now
+            executor, user_id=user.user_id, email=waiting.value, email_key=EmailKey(waiting.key), now=now
         )
     return await attributes.confirm_phone(executor, user_id=user.user_id, phone_number=waiting.value, now=now)

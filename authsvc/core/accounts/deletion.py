@@ -6,6 +6,7 @@ from authsvc.core.access.throttle import Factor, Throttle
 from authsvc.core.audit.trail import Audit, AuditKind
 from authsvc.core.messages.codes import CodePurpose, MailCodes
 from authsvc.core.sessions.sessions import Bearer, Sessions, event_of
+from authsvc.domain import UsernameKey
 from authsvc.store import deletion
 from authsvc.store.db import Database, Executor
 from authsvc.store.users import User
@@ -53,7 +54,8 @@ class Deletion:
         await deletion.delete_user(executor, user_id=user.user_id)
 
 
-def _names_of(user: User) -> list[str]:
+def _names_of(user: User) -> list[UsernameKey]:
     """Return what things are kept by: while an address stood for no account, that was the address itself."""
     # In one order, so that two deletions don't wait for each other.
-    return sorted({name for name in (user.username_key, user.email_key, user.pending_email_key) if name is not None})
+    names = {user.username_key, user.email_key, user.pending_email_key} - {None}
+    return sorted(UsernameKey(name) for name in names if name)

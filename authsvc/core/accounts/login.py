@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from authsvc.core.names import parse_email, parse_username
+from authsvc.domain import EmailKey, UsernameKey
 from authsvc.errors import Violation
 from authsvc.store import users
 from authsvc.store.db import Database
@@ -36,28 +37,28 @@ class Identities:
         name = parse_username(text)
         return name if isinstance(name, Violation) else Login(name.key)
 
-    async def resolve(self, login: Login, *, verified_only: bool = False) -> str:
+    async def resolve(self, login: Login, *, verified_only: bool = False) -> UsernameKey:
         """Return the key of the name of the account that a login stands for.
 
         An address stands for the account that has verified it; else, unless `verified_only`, for the newest account
         that has yet to. An address of nobody stands for a name that nobody has: itself, for no name has an `@`.
         """
         if not login.is_email:
-            return login.key
+            return UsernameKey(login.key)
         return (await self._find(login, verified_only=verified_only, limit=1))[0]
 
-    async def resolve_sign_ups(self, login: Login) -> list[str]:
+    async def resolve_sign_ups(self, login: Login) -> list[UsernameKey]:
         """Return the keys of the names of all accounts that a login may mean where a sign-up is confirmed.
 
         The first is the one that `resolve` returns. Of several sign-ups by one address any may be its owner's: a
         stranger's later one must not make the owner's code a wrong one.
         """
         if not login.is_email:
-            return [login.key]
+            return [UsernameKey(login.key)]
         return await self._find(login, verified_only=False, limit=MOST_SIGN_UPS)
 
-    async def _find(self, login: Login, *, verified_only: bool, limit: int) -> list[str]:
+    async def _find(self, login: Login, *, verified_only: bool, limit: int) -> list[UsernameKey]:
         found = await users.find_keys_by_email(
-            self._database, email_key=login.key, verified_only=verified_only, limit=limit
+            self._database, email_key=EmailKey(login.key), verified_only=verified_only, limit=limit
         )
-        return found or [login.key]
+        return found or [UsernameKey(login.key)]

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from uuid import UUID
 
+from authsvc.domain import UserId, UsernameKey
 from authsvc.errors import UserNotFound
 from authsvc.store import users
 from authsvc.store.db import Executor
@@ -15,8 +15,8 @@ from authsvc.store.users import User
 class UserRef:
     """Name an account by the key of its username, or by its id."""
 
-    username_key: str = ""
-    user_id: UUID | None = None
+    username_key: UsernameKey | None = None
+    user_id: UserId | None = None
 
 
 async def find(executor: Executor, ref: UserRef) -> User:
@@ -25,10 +25,11 @@ async def find(executor: Executor, ref: UserRef) -> User:
     Raises:
         UserNotFound: there is none.
     """
-    if ref.user_id is None:
-        user = await users.find(executor, username_key=ref.username_key)
-    else:
+    user = None
+    if ref.user_id is not None:
         user = await users.find_by_id(executor, user_id=ref.user_id)
+    elif ref.username_key is not None:
+        user = await users.find(executor, username_key=ref.username_key)
     if user is None:
         raise UserNotFound
     return user

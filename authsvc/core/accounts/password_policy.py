@@ -92,11 +92,11 @@ class PasswordPolicy:
         return Violation(field, "MAX_LENGTH", f"must have at most {self._settings.max_length} characters")
 
 
-def own_words(username_key: str, email: str | None) -> frozenset[str]:
+def own_words(username: str, email: str | None) -> frozenset[str]:
     """Return the words of an account that its password must not contain, case-folded.
 
     They are the username, and the words of the e-mail address but for its top-level domain.
     """
     local, _, domain = (email or "").casefold().rpartition("@")
-    words = {username_key.casefold(), *_WORDS.findall(local), *_WORDS.findall(domain.rpartition(".")[0])}
+    words = {username.casefold(), *_WORDS.findall(local), *_WORDS.findall(domain.rpartition(".")[0])}
     return frozenset(word for word in words if len(word) >= OWN_WORD_CHARACTERS)

@@ -16,6 +16,7 @@ from authsvc.core.messages.notices import MailKind, Notices, addressed
 from authsvc.core.sessions.sessions import Bearer, Sessions, event_of
 from authsvc.crypto.password_hash import PasswordHasher
 from authsvc.crypto.tokens import new_id
+from authsvc.domain import UserId, UsernameKey
 from authsvc.errors import CodeExpired, Conflict, InvalidPassword, NotAuthorized, Violation
 from authsvc.store import factors as factor_rows
 from authsvc.store import passwords, users
@@ -52,7 +53,7 @@ class Passwords:
         self._asked = frozenset(settings.mfa_types) if settings.mfa is not MfaMode.OFF else factors.NONE
         self._clock = clock
 
-    async def start_reset(self, username_key: str, caller: Caller) -> CodeDelivery:
+    async def start_reset(self, username_key: UsernameKey, caller: Caller) -> CodeDelivery:
         """Send a reset code to an account's verified address; other names are answered alike and sent nothing.
 
         Where the address is the account's only second factor, the code goes to its verified phone number, if any.
@@ -94,7 +95,7 @@ class Passwords:
         await self._codes.issue(executor, CodePurpose.RESET_PASSWORD, user.username_key, to, now=now, medium=medium)
         return delivery_of(user, medium)
 
-    async def confirm_reset(self, username_key: str, code: str, new_password: str, caller: Caller) -> None:
+    async def confirm_reset(self, username_key: UsernameKey, code: str, new_password: str, caller: Caller) -> None:
         """Set a new password with a reset code; end all sessions and half-done sign-ins.
 
         Raises:
@@ -178,7 +179,7 @@ class Passwords:
 
     async def _recovery_medium(self, executor: Executor, user: User | None) -> Medium | None:
         # The same statement for a name that doesn't exist.
-        state = await factor_rows.find_state(executor, user_id=user.user_id if user else new_id())
+        state = await factor_rows.find_state(executor, user_id=user.user_id if user else UserId(new_id()))
         if user is None:
             return None
         enrolled = factors.enrolled(user, has_authenticator=state.authenticators > 0)

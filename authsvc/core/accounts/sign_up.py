@@ -6,7 +6,6 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from uuid import UUID
 
 from authsvc.clock import Clock
 from authsvc.config import Settings
@@ -22,6 +21,7 @@ from authsvc.core.names import Username, parse_email, parse_username
 from authsvc.crypto.password_hash import PasswordHasher
 from authsvc.crypto.sealing import KeyRing, Purpose
 from authsvc.crypto.tokens import new_id
+from authsvc.domain import EmailKey, UserId, UsernameKey
 from authsvc.errors import (
     CodeExpired,
     CodeMismatch,
@@ -42,7 +42,7 @@ _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{16,64}")
 class SignUpOutcome:
     """Hold the new account's id, and where its code is on its way to unless it needs none."""
 
-    user_id: UUID
+    user_id: UserId
     code_delivery: CodeDelivery | None
 
 
@@ -104,7 +104,7 @@ class SignUp:
             LimitExceeded: too many sign-ups from this source or in all.
             Overloaded: too many hashes wait.
         """
-        user_id = new_id()
+        user_id = UserId(new_id())
         account = self._parse(user_id, username, password, attributes, request_id)
         key, email = account.username.key, account.attributes.email
         await self._throttle.spend_call(Action.SIGN_UP, caller)
@@ -142,7 +142,9 @@ class SignUp:
         delivery = self._codes.delivery(key, email.address) if needs_code and email else None
         return SignUpOutcome(user_id, delivery)
 
-    async def confirm(self, username_keys: Sequence[str], code: str, caller: Caller, *, by_email: bool = False) -> None:
+    async def confirm(
+        self, username_keys: Sequence[UsernameKey], code: str, caller: Caller, *, by_email: bool = False
+    ) -> None:
         """Confirm the account whose code it is, and its e-mail address.
 
         `by_email`: the names are those of the sign-ups by one address. If there are several, whoever reads its mail
@@ -165,7 +167,7 @@ class SignUp:
                 await self._codes.consume(transaction, CodePurpose.SIGN_UP, username_key, code, now=now)
                 await self._audit.record(transaction, AuditEvent(AuditKind.CONFIRM_SIGN_UP, caller, user_id))
 
-    async def resend(self, username_key: str, caller: Caller) -> CodeDelivery:
+    async def resend(self, username_key: UsernameKey, caller: Caller) -> CodeDelivery:
         """Send a new code to an unconfirmed account; others are answered alike and sent nothing.
 
         Raises:
@@ -197,7 +199,7 @@ class SignUp:
             await self._audit.record(transaction, event)
         return self._codes.delivery(username_key, user.email if user else None)
 
-    async def _try_codes(self, username_keys: Sequence[str], code: str) -> str:
+    async def _try_codes(self, username_keys: Sequence[UsernameKey], code: str) -> UsernameKey:
         """Count a try at the code of each name, until it is right; return whose it is.
 
         Raises:
@@ -214,7 +216,7 @@ class SignUp:
         raise refusals[0]
 
     async def _complete(
-        self, executor: Executor, user_id: UUID, account: NewAccount, hash_: str, *, needs_code: bool, now: datetime
+        self, executor: Executor, user_id: UserId, account: NewAccount, hash_: str, *, needs_code: bool, now: datetime
     ) -> None:
         """Give a new account its password and its code."""
         key, email = account.username.key, account.attributes.email
@@ -261,7 +263,13 @@ class SignUp:
         return SignUpOutcome(user.user_id, delivery)
 
     async def _send_code(
-        self, executor: Executor, username_key: str, to: MailParameters | None, *, email_key: str | None, now: datetime
+        self,
+        executor: Executor,
+        username_key: UsernameKey,
+        to: MailParameters | None,
+        *,
+        email_key: EmailKey | None,
+        now: datetime,
     ) -> None:
         owner = await users.find_email_owner(executor, email_key=email_key)
         told = recipient(owner)
@@ -270,12 +278,12 @@ class SignUp:
         await self._codes.issue(executor, CodePurpose.SIGN_UP, username_key, to, now=now, owner=told)
 
     def _parse(
-        self, user_id: UUID, username: str, password: str, attributes: Mapping[str, str], request_id: str
+        self, user_id: UserId, username: str, password: str, attributes: Mapping[str, str], request_id: str
     ) -> NewAccount:
         login = self._identities.parse(username)
         by_email = isinstance(login, Login) and login.is_email
         # Who signs up by an address is named by the id; the address is one attribute, and may change.
-        name = Username(str(user_id), str(user_id)) if by_email else parse_username(username)
+        name = Username(str(user_id), UsernameKey(str(user_id))) if by_email else parse_username(username)
         given = {"email": username, **attributes} if by_email else attributes
         normal = self._policy.normalise(password, field="password")
         about = parse_attributes(
@@ -288,7 +296,7 @@ class SignUp:
         if isinstance(normal, Violation):
             weak = [normal]
         else:
-            key = "" if isinstance(name, Violation) else name.key
+            key = UsernameKey("") if isinstance(name, Violation) else name.key
             weak = self._policy.violations(normal, field="password", own_words=own_words(key, given.get("email")))
         invalid = [each for each in (login, name) if isinstance(each, Violation)][:1]
         invalid += about if isinstance(about, list) else []

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from uuid import UUID
 
 from authsvc.clock import Clock
 from authsvc.core.accounts.lookup import UserRef
 from authsvc.core.pages import PAGE_SIZE, page_token, position_of
 from authsvc.crypto.sealing import KeyRing
+from authsvc.domain import UserId
 from authsvc.errors import UserNotFound
 from authsvc.store import audit, users
 from authsvc.store.audit import Event
@@ -39,7 +39,7 @@ class AuditEvents:
         self._ring = ring
         self._clock = clock
 
-    async def list_own(self, user_id: UUID, *, page_size: int, token: str) -> EventPage:
+    async def list_own(self, user_id: UserId, *, page_size: int, token: str) -> EventPage:
         """List a user's events of the last 90 days, 50 by default.
 
         Raises:
@@ -56,7 +56,9 @@ class AuditEvents:
         """
         if ref is None:
             return await self._list_all(page_size, token)
-        user_id = ref.user_id or await users.find_id(self._database, username_key=ref.username_key)
+        user_id = ref.user_id
+        if user_id is None and ref.username_key is not None:
+            user_id = await users.find_id(self._database, username_key=ref.username_key)
         if user_id is None:
             raise UserNotFound
         return await self._list_of_user(user_id, _BEGIN_OF_TIME, page_size, token)
@@ -77,7 +79,7 @@ class AuditEvents:
         next_position = f"{last.created_at.isoformat()} {last.chain} {last.sequence}"
         return EventPage(found[:size], page_token(self._ring, next_position, bound_to=bound_to))
 
-    async def _list_of_user(self, user_id: UUID, since: datetime, page_size: int, token: str) -> EventPage:
+    async def _list_of_user(self, user_id: UserId, since: datetime, page_size: int, token: str) -> EventPage:
         bound_to = f"events of {user_id}"
         position = position_of(self._ring, token, bound_to=bound_to)
         size = page_size or PAGE_SIZE

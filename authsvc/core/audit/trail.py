@@ -6,7 +6,6 @@ import enum
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
-from uuid import UUID
 
 import structlog
 
@@ -15,6 +14,7 @@ from authsvc.core.access.caller import Caller
 from authsvc.core.audit.chain import chain_of, event_digest, head_parts, is_sealed, personal_digest
 from authsvc.crypto.sealing import KeyRing, Purpose
 from authsvc.crypto.tokens import new_handle, new_id
+from authsvc.domain import SessionId, UserId, UsernameKey
 from authsvc.errors import Conflict, DomainError, Reason
 from authsvc.store import audit, users
 from authsvc.store.audit import Event
@@ -114,9 +114,9 @@ class AuditEvent:
 
     kind: AuditKind
     caller: Caller
-    user_id: UUID | None = None
+    user_id: UserId | None = None
     actor: str = "user"
-    session_id: UUID | None = None
+    session_id: SessionId | None = None
     result: AuditResult = AuditResult.SUCCESS
     reason: str = ""
     details: Mapping[str, str] = field(default_factory=dict)
@@ -129,9 +129,9 @@ class Tried:
     `username_key` is for flows that are told a name: its user is looked up if the flow has not.
     """
 
-    username_key: str = ""
-    user_id: UUID | None = None
-    session_id: UUID | None = None
+    username_key: UsernameKey | None = None
+    user_id: UserId | None = None
+    session_id: SessionId | None = None
     details: dict[str, str] = field(default_factory=dict)
 
 
@@ -161,9 +161,9 @@ class Audit:
         kind: AuditKind,
         caller: Caller,
         *,
-        username_key: str = "",
-        user_id: UUID | None = None,
-        session_id: UUID | None = None,
+        username_key: UsernameKey | None = None,
+        user_id: UserId | None = None,
+        session_id: SessionId | None = None,
         actor: str = "user",
     ) -> AsyncIterator[Tried]:
         """Record a refusal that ends the flow inside, committed on its own; the flow tells what it learns.

@@ -12,12 +12,12 @@ import re
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Literal, Protocol, Self
-from uuid import UUID
 
 import structlog
 
 from authsvc.core.access.caller import Caller
 from authsvc.crypto.sealing import KeyRing, Purpose
+from authsvc.domain import UserId
 from authsvc.errors import HookUnavailable, NotAuthorized
 from authsvc.store.users import User
 
@@ -63,7 +63,7 @@ class ChallengeState:
 class HookContext:
     """Hold the sign-in that a hook is called about."""
 
-    user_id: UUID
+    user_id: UserId
     username: str
     attributes: dict[str, str]
     caller: Caller

@@ -5,7 +5,6 @@ from __future__ import annotations
 import enum
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from uuid import UUID
 
 from authsvc.clock import Clock
 from authsvc.config import AccountsSettings, MfaMode, MfaType
@@ -13,6 +12,7 @@ from authsvc.core.audit.trail import Audit, AuditKind
 from authsvc.core.factors.rules import find_kinds
 from authsvc.core.messages.notices import MailKind, MfaChange, Notices
 from authsvc.core.sessions.sessions import Bearer, Sessions, event_of
+from authsvc.domain import DeviceId
 from authsvc.errors import InvalidFields, MfaNotEnrolled, MfaRequired, TokenRevoked, Violation
 from authsvc.store import mfa_preferences, passwords, recovery_codes, totp_devices, users
 from authsvc.store.db import Database, Executor
@@ -114,7 +114,7 @@ class Mfa:
         """List the user's active authenticators, oldest first."""
         return await totp_devices.list_active(self._database, user_id=bearer.standing.user_id)
 
-    async def remove_device(self, bearer: Bearer, device_id: UUID) -> None:
+    async def remove_device(self, bearer: Bearer, device_id: DeviceId) -> None:
         """Remove an active authenticator of the user, and tell the user by mail; no error if there is none to remove.
 
         Raises:

@@ -12,6 +12,7 @@ from authsvc.core.messages.codes import CodeDelivery, address_of, delivery_of
 from authsvc.core.messages.notices import MailKind, Notices, addressed
 from authsvc.crypto.sealing import KeyRing, Purpose
 from authsvc.crypto.tokens import new_code
+from authsvc.domain import UsernameKey
 from authsvc.errors import CodeExpired, CodeMismatch, LimitExceeded, SessionExpired
 from authsvc.store import challenges
 from authsvc.store.challenges import Challenge
@@ -54,7 +55,7 @@ class SignInCodes:
         self._max_wrong = settings.challenges.max_wrong
         self._clock = clock
 
-    async def spend_send(self, medium: MfaType, username_key: str) -> None:
+    async def spend_send(self, medium: MfaType, username_key: UsernameKey) -> None:
         """Count a code to be sent, before it is made.
 
         Raises:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from uuid import UUID
 
 from authsvc.clock import Clock
 from authsvc.config import AccountsSettings, ChallengesSettings
@@ -15,6 +14,7 @@ from authsvc.core.sessions.sessions import Bearer, Sessions, event_of
 from authsvc.crypto.sealing import KeyRing, Purpose
 from authsvc.crypto.tokens import new_handle, new_id
 from authsvc.crypto.totp import TotpSecret
+from authsvc.domain import DeviceId, UserId
 from authsvc.errors import CodeAlreadyUsed, CodeMismatch, MfaNotEnrolled, SessionExpired, TotpDeviceLimit
 from authsvc.store import challenges, factors, totp_devices
 from authsvc.store.challenges import Challenge
@@ -33,7 +33,7 @@ VERIFY_TOTP = "VERIFY_TOTP"
 class TotpSetup:
     """Hold what a user needs to set an authenticator up; shown once."""
 
-    device_id: UUID
+    device_id: DeviceId
     shared_secret: str
     setup_uri: str
 
@@ -49,7 +49,7 @@ class Match:
     step: int
 
 
-def secret_binding(device_id: UUID, user_id: UUID) -> str:
+def secret_binding(device_id: DeviceId, user_id: UserId) -> str:
     """Return what a sealed secret is bound to: no other authenticator, and no other account, opens it."""
     return f"{device_id} {user_id}"
 
@@ -139,7 +139,7 @@ class Totp:
     async def begin_setup(self, executor: Executor, user: User, friendly_name: str, now: datetime) -> TotpSetup:
         """Store a pending authenticator in the caller's transaction; active ones keep working."""
         secret = TotpSecret.generate()
-        device_id = new_id()
+        device_id = DeviceId(new_id())
         await totp_devices.keep_newest_pending(executor, user_id=user.user_id, count=PENDING_KEPT)
         await totp_devices.insert_pending(
             executor,

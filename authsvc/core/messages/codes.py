@@ -13,6 +13,7 @@ from authsvc.core.messages.notices import MailKind, MailParameters, Notices
 from authsvc.core.names import mask_email, mask_phone
 from authsvc.crypto.sealing import KeyRing, Purpose
 from authsvc.crypto.tokens import new_code
+from authsvc.domain import UsernameKey
 from authsvc.errors import CodeExpired, CodeMismatch
 from authsvc.store import codes
 from authsvc.store.db import Database, Executor
@@ -98,7 +99,7 @@ class MailCodes:
         """Return when a code issued now ends."""
         return now + self._kinds[purpose].ttl
 
-    async def spend_send(self, purpose: CodePurpose, username_key: str) -> None:
+    async def spend_send(self, purpose: CodePurpose, username_key: UsernameKey) -> None:
         """Count a code to be sent, before it is made.
 
         Raises:
@@ -110,7 +111,7 @@ class MailCodes:
         self,
         executor: Executor,
         purpose: CodePurpose,
-        username_key: str,
+        username_key: UsernameKey,
         to: MailParameters | None,
         *,
         now: datetime,
@@ -148,7 +149,7 @@ class MailCodes:
             supersede_key=self.supersede_key(purpose, username_key),
         )
 
-    async def try_code(self, purpose: CodePurpose, username_key: str, code: str, *, bound_to: str = "") -> None:
+    async def try_code(self, purpose: CodePurpose, username_key: UsernameKey, code: str, *, bound_to: str = "") -> None:
         """Count a try and compare, committed at once; who passes goes on to `consume`.
 
         Raises:
@@ -170,7 +171,7 @@ class MailCodes:
         if not outcome.is_right:
             raise CodeMismatch
 
-    async def forgive(self, purpose: CodePurpose, username_key: str, code: str) -> None:
+    async def forgive(self, purpose: CodePurpose, username_key: UsernameKey, code: str) -> None:
         """Forget the tries at a code that was right, when something else stopped its use."""
         digests = self._digests(purpose, username_key, code)
         await codes.forgive(self._database, username_key=username_key, purpose=purpose, digests=digests)
@@ -180,7 +181,7 @@ class MailCodes:
         self,
         executor: Executor,
         purpose: CodePurpose,
-        username_key: str,
+        username_key: UsernameKey,
         code: str,
         *,
         now: datetime,
@@ -198,7 +199,7 @@ class MailCodes:
         await self._throttle.forget(executor, username_key, self._kinds[purpose].factor)
         return Medium(medium)
 
-    def delivery(self, username_key: str, email: str | None, *, may_be_phone: bool = False) -> CodeDelivery:
+    def delivery(self, username_key: UsernameKey, email: str | None, *, may_be_phone: bool = False) -> CodeDelivery:
         """Return the masked address; for a name without one a made-up one that is always the same.
 
         A name with an `@` is an address that no account has: it is shown as one that an account has would be.
@@ -217,19 +218,19 @@ class MailCodes:
         return CodeDelivery(mask_email(f"{local}@{domain}"))
 
     @staticmethod
-    def supersede_key(purpose: CodePurpose, username_key: str) -> str:
+    def supersede_key(purpose: CodePurpose, username_key: UsernameKey) -> str:
         """Return the key under which a later mail of the same purpose replaces one that waits."""
         return f"{purpose} {username_key}"
 
-    async def drop(self, executor: Executor, username_key: str, *purposes: CodePurpose) -> None:
+    async def drop(self, executor: Executor, username_key: UsernameKey, *purposes: CodePurpose) -> None:
         """End the name's codes: what they were sent to is not the account's any more."""
         await codes.delete(executor, username_key=username_key, purposes=list(purposes))
 
-    def _digests(self, purpose: CodePurpose, username_key: str, code: str, bound_to: str = "") -> list[bytes]:
+    def _digests(self, purpose: CodePurpose, username_key: UsernameKey, code: str, bound_to: str = "") -> list[bytes]:
         return self._ring.digests(Purpose.CODE, *_parts(purpose, username_key, code, bound_to))
 
 
-def _parts(purpose: CodePurpose, username_key: str, code: str, bound_to: str) -> tuple[str, ...]:
+def _parts(purpose: CodePurpose, username_key: UsernameKey, code: str, bound_to: str) -> tuple[str, ...]:
     return (purpose, username_key, code, *([bound_to] if bound_to else []))
 
 

@@ -10,6 +10,7 @@ from uuid import UUID
 
 from authsvc.crypto.sealing import KeyRing, Purpose
 from authsvc.crypto.tokens import new_id
+from authsvc.domain import MailId, UserId
 from authsvc.store import outbox
 from authsvc.store.db import Executor
 from authsvc.store.outbox import Medium
@@ -121,14 +122,14 @@ class Notices:
 
         As an SMS go the kinds with a code alone, to a number in E.164.
         """
-        mail_id = new_id()
+        mail_id = MailId(new_id())
         sealed = self._keys.seal(Purpose.MAIL, parameters.to_bytes(), bound_to=str(mail_id)) if parameters else None
         if supersede_key is not None:
             await outbox.supersede(executor, supersede_key=supersede_key, now=now)
         await outbox.insert(
             executor,
             mail_id=mail_id,
-            user_id=UUID(parameters.user_id) if parameters and parameters.user_id else None,
+            user_id=UserId(UUID(parameters.user_id)) if parameters and parameters.user_id else None,
             kind=kind,
             medium=medium,
             sealed_parameters=sealed,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import unicodedata
 from dataclasses import dataclass
-from uuid import UUID
 
 from authsvc.clock import Clock
 from authsvc.core.accounts.lookup import UserRef, find, lock
@@ -12,6 +11,7 @@ from authsvc.core.audit.trail import Audit, AuditEvent, AuditKind
 from authsvc.core.operators.identity import Operator
 from authsvc.core.pages import PAGE_SIZE, page_token, position_of
 from authsvc.crypto.sealing import KeyRing
+from authsvc.domain import UserId
 from authsvc.errors import GroupExists, GroupNotFound, Violation
 from authsvc.store import groups
 from authsvc.store.db import Database
@@ -138,7 +138,7 @@ def parse_group(text: str, *, field: str) -> str | Violation:
     return name
 
 
-def _event(kind: AuditKind, operator: Operator, group: str, *, user_id: UUID | None = None) -> AuditEvent:
+def _event(kind: AuditKind, operator: Operator, group: str, *, user_id: UserId | None = None) -> AuditEvent:
     return AuditEvent(
         kind=kind, caller=operator.caller, user_id=user_id, actor=operator.actor, details={"group": group}
     )

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from uuid import UUID
 
 from authsvc.clock import Clock
 from authsvc.config import Settings
@@ -20,6 +19,7 @@ from authsvc.core.names import Username, mask_email, parse_username
 from authsvc.core.operators.identity import Operator
 from authsvc.crypto.password_hash import PasswordHasher
 from authsvc.crypto.tokens import new_id
+from authsvc.domain import UserId, UsernameKey
 from authsvc.errors import EmailExists, InvalidFields, InvalidPassword, UsernameExists, UserNotFound, Violation
 from authsvc.store import challenges, user_admin, users
 from authsvc.store.db import Database, Executor
@@ -79,7 +79,7 @@ class Invitations:
         self._custom = settings.attributes.custom
         self._clock = clock
 
-    async def create(self, invitation: Invitation, operator: Operator) -> UUID:
+    async def create(self, invitation: Invitation, operator: Operator) -> UserId:
         """Make an account whose user has to change the temporary password, and mail it if that is asked for.
 
         Raises:
@@ -150,7 +150,7 @@ class Invitations:
         return CodeDelivery(mask_email(email))
 
     async def _insert(self, executor: Executor, account: _Account, invitation: Invitation, now: datetime) -> User:
-        email, user_id = account.attributes.email, new_id()
+        email, user_id = account.attributes.email, UserId(new_id())
         if not await users.insert(
             executor,
             user_id=user_id,
@@ -194,7 +194,7 @@ class Invitations:
         attributes = parse_attributes(
             invitation.attributes, email_required=invitation.is_mailed, custom=self._custom, by_operator=True
         )
-        key = "" if isinstance(name, Violation) else name.key
+        key = UsernameKey("") if isinstance(name, Violation) else name.key
         words = own_words(key, invitation.attributes.get("email"))
         invalid = [*([name] if isinstance(name, Violation) else []), *_unverifiable(invitation)]
         weak: list[Violation] = []

@@ -11,6 +11,7 @@ from authsvc.core.audit.trail import Audit, AuditEvent, AuditKind
 from authsvc.core.operators.identity import Operator
 from authsvc.core.pages import PAGE_SIZE, page_token, position_of
 from authsvc.crypto.sealing import KeyRing
+from authsvc.domain import MailId
 from authsvc.errors import MailNotFound
 from authsvc.store import mail_list
 from authsvc.store.db import Database
@@ -51,7 +52,7 @@ class MailQueue:
         position = f"{page[-1].created_at.isoformat()} {page[-1].mail_id}"
         return MailPage(page, page_token(self._ring, position, bound_to=of))
 
-    async def retry(self, mail_id: UUID, operator: Operator) -> None:
+    async def retry(self, mail_id: MailId, operator: Operator) -> None:
         """Have a waiting mail tried at once.
 
         Raises:

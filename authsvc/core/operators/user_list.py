@@ -46,10 +46,11 @@ class UserList:
         Raises:
             UserNotFound: there is none.
         """
-        if ref.user_id is None:
-            found = await user_list.find_by_name(self._database, username_key=ref.username_key)
-        else:
+        found = None
+        if ref.user_id is not None:
             found = await user_list.find_by_id(self._database, user_id=ref.user_id)
+        elif ref.username_key is not None:
+            found = await user_list.find_by_name(self._database, username_key=ref.username_key)
         if found is None:
             raise UserNotFound
         return found

@@ -17,6 +17,7 @@ from authsvc.crypto.password_hash import PasswordHasher
 from authsvc.crypto.sealing import KeyRing, Purpose
 from authsvc.crypto.tokens import new_id
 from authsvc.crypto.totp import TotpSecret
+from authsvc.domain import DeviceId, UserId, UsernameKey
 from authsvc.errors import Violation
 from authsvc.store.new_users import NewDevice, NewUser
 
@@ -82,10 +83,10 @@ class RecordRules:
         user_id = _user_id(record.user_id)
         # As at a sign-up: whom an address names here is named by the id, and the address is one attribute.
         by_email = self._settings.sign_in_by_email and "@" in record.username
-        username = Username(str(user_id), str(user_id)) if by_email else parse_username(record.username)
+        username = Username(str(user_id), UsernameKey(str(user_id))) if by_email else parse_username(record.username)
         if isinstance(username, Violation):
             violations.append(username)
-            username = Username("", "")
+            username = Username("", UsernameKey(""))
         given = {"email": record.username, **record.attributes} if by_email else record.attributes
         attributes = parse_attributes(given, email_required=False, custom=self._custom, by_operator=True)
         if isinstance(attributes, list):
@@ -137,9 +138,9 @@ class RecordRules:
         except HashRefused as refused:
             return Violation("password_hash", refused.rule, refused.description)
 
-    def _devices(self, devices: tuple[TotpRecord, ...], user_id: UUID, now: datetime) -> Iterator[NewDevice]:
+    def _devices(self, devices: tuple[TotpRecord, ...], user_id: UserId, now: datetime) -> Iterator[NewDevice]:
         for device in devices:
-            device_id = new_id()
+            device_id = DeviceId(new_id())
             secret = TotpSecret.parse(device.secret)
             if secret is not None:
                 binding = secret_binding(device_id, user_id)
@@ -172,11 +173,11 @@ class RecordRules:
             yield from _future(device.verified_at, f"{at}.verified_at", now)
 
 
-def _user_id(text: str) -> UUID | Violation:
+def _user_id(text: str) -> UserId | Violation:
     if not text:
-        return new_id()
+        return UserId(new_id())
     try:
-        return UUID(text)
+        return UserId(UUID(text))
     except ValueError:
         return Violation("user_id", "UUID", "must be a UUID")
 

@@ -16,6 +16,7 @@ from authsvc.core.sessions.signing_keys import SigningKeys
 from authsvc.core.sessions.tokens import Tokens, TokenSigner
 from authsvc.crypto.sealing import KeyRing, Purpose
 from authsvc.crypto.tokens import new_handle, new_id
+from authsvc.domain import SessionId, UserId
 from authsvc.errors import (
     ReauthenticationRequired,
     RefreshTokenReused,
@@ -37,7 +38,7 @@ _LAST_ID = UUID(int=(1 << 128) - 1)
 class NewSession:
     """Hold a session as it was just stored; `tokens_of` makes its tokens after the commit."""
 
-    session_id: UUID
+    session_id: SessionId
     origin_jti: UUID
     amr: list[str]
     auth_time: datetime
@@ -95,7 +96,7 @@ class Sessions:
 
     async def start(self, executor: Executor, user: User, amr: list[str], caller: Caller, now: datetime) -> NewSession:
         """Store a finished sign-in in the caller's transaction."""
-        session_id, origin_jti, refresh_token = new_id(), new_id(), new_handle()
+        session_id, origin_jti, refresh_token = SessionId(new_id()), new_id(), new_handle()
         names = await sessions.insert(
             executor,
             session_id=session_id,
@@ -261,12 +262,14 @@ class Sessions:
             scope = "GLOBAL" if everywhere else "SESSION"
             await self._audit.record(transaction, event_of(bearer, AuditKind.SIGN_OUT, scope=scope))
 
-    async def end_all(self, executor: Executor, user_id: UUID, now: datetime, *, keep: UUID | None = None) -> None:
+    async def end_all(
+        self, executor: Executor, user_id: UserId, now: datetime, *, keep: SessionId | None = None
+    ) -> None:
         """End all sessions but one to `keep`, and half-done sign-ins, in a transaction that holds the user's row."""
         await sessions.revoke_of_user(executor, user_id=user_id, now=now, keep=keep)
         await challenges.delete_of_user(executor, user_id=user_id)
 
-    async def revoke(self, bearer: Bearer, session_id: UUID) -> None:
+    async def revoke(self, bearer: Bearer, session_id: SessionId) -> None:
         """End one session of the bearer's user; no error if there is none to end."""
         user_id = bearer.standing.user_id
         async with self._database.transaction() as transaction:
@@ -276,7 +279,7 @@ class Sessions:
                 event = event_of(bearer, AuditKind.REVOKE_SESSION, revoked_session_id=str(session_id))
                 await self._audit.record(transaction, event)
 
-    async def list_live(self, user_id: UUID, *, page_size: int, token: str) -> SessionPage:
+    async def list_live(self, user_id: UserId, *, page_size: int, token: str) -> SessionPage:
         """List a user's live sessions, latest first, 50 by default.
 
         Raises:
@@ -331,7 +334,7 @@ class Sessions:
                 await self._audit.record(transaction, event)
         raise RefreshTokenReused
 
-    def _before(self, token: str, user_id: UUID) -> tuple[datetime, UUID]:
+    def _before(self, token: str, user_id: UserId) -> tuple[datetime, UUID]:
         position = position_of(self._ring, token, bound_to=str(user_id))
         if not position:
             return _END_OF_TIME, _LAST_ID

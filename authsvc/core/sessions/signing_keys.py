@@ -15,6 +15,7 @@ from authsvc.core.access.caller import Caller
 from authsvc.core.audit.trail import Audit, AuditEvent, AuditKind
 from authsvc.crypto.jwt import ACCESS_TOKEN_TYPE, Algorithm, InvalidToken, PublicKey, SigningKey, key_id_of
 from authsvc.crypto.sealing import KeyRing, Purpose
+from authsvc.domain import SessionId
 from authsvc.errors import Internal, TokenInvalid
 from authsvc.store import signing_keys
 from authsvc.store.db import Database
@@ -34,7 +35,7 @@ REMEMBERED_TOKENS = 4096
 class VerifiedToken:
     """Hold what a well-signed access token says; whether it has ended or was revoked is another matter."""
 
-    session_id: UUID
+    session_id: SessionId
     expires_at: datetime
 
 
@@ -141,7 +142,7 @@ class SigningKeys:
         claims = key.verify(
             token, typ=ACCESS_TOKEN_TYPE, issuer=self._settings.issuer, audience=self._settings.audience
         )
-        return VerifiedToken(UUID(claims["sid"]), datetime.fromtimestamp(claims["exp"], UTC))
+        return VerifiedToken(SessionId(UUID(claims["sid"])), datetime.fromtimestamp(claims["exp"], UTC))
 
     async def _refresh_if_older(self, age: timedelta) -> None:
         if self._is_older(age):

@@ -11,6 +11,7 @@ from authsvc.config import TokensSettings
 from authsvc.core.sessions.signing_keys import SigningKeys
 from authsvc.crypto.jwt import ACCESS_TOKEN_TYPE, ID_TOKEN_TYPE
 from authsvc.crypto.tokens import new_id
+from authsvc.domain import SessionId
 from authsvc.store.users import User
 
 
@@ -40,7 +41,7 @@ class TokenSigner:
         *,
         user: User,
         groups: list[str],
-        session_id: UUID,
+        session_id: SessionId,
         origin_jti: UUID,
         access_jti: UUID,
         amr: list[str],

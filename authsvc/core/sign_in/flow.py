@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from uuid import UUID
 
 from authsvc.clock import Clock
 from authsvc.config import Settings
@@ -19,6 +18,7 @@ from authsvc.core.sign_in.next_steps import Advance, NextSteps, SignInOutcome
 from authsvc.core.sign_in.steps import SENDING_STEPS, AnswerKind, Proof, Step
 from authsvc.crypto.password_hash import HashPlace, PasswordHasher
 from authsvc.crypto.sealing import KeyRing, Purpose
+from authsvc.domain import UserId, UsernameKey
 from authsvc.errors import (
     Conflict,
     DomainError,
@@ -71,7 +71,7 @@ class SignIn:
         self._clock = clock
 
     async def start(
-        self, username_key: str, password: str, caller: Caller, *, typed: str | None = None
+        self, username_key: UsernameKey, password: str, caller: Caller, *, typed: str | None = None
     ) -> SignInOutcome:
         """Verify a password, which was `typed` before it was normalised, and tell the first step.
 
@@ -143,7 +143,7 @@ class SignIn:
         return delivery
 
     async def _try_password(
-        self, place: HashPlace, username_key: str, password: str, typed: str | None, caller: Caller
+        self, place: HashPlace, username_key: UsernameKey, password: str, typed: str | None, caller: Caller
     ) -> Advance | DomainError | None:
         """Verify a password and store the first step; None if the hash was changed meanwhile.
 
@@ -179,7 +179,7 @@ class SignIn:
             await self._throttle.forget(transaction, username_key, Factor.PASSWORD)
             return refusal
 
-    async def _without_password(self, user_id: UUID) -> Advance:
+    async def _without_password(self, user_id: UserId) -> Advance:
         """Ask for a reset: the account was imported without a password, so there is none to be right or wrong."""
         user = await users.find_by_id(self._database, user_id=user_id)
         if user is None or user.status != "RESET_REQUIRED" or user.disabled_at is not None:
