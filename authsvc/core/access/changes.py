@@ -1,0 +1,26 @@
+"""One change of an account, by its user or by an operator: under the lock of its row, and recorded."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from authsvc.core.audit.trail import AuditKind
+from authsvc.store.db import Executor
+from authsvc.store.users import User
+
+
+@dataclass(slots=True)
+class Change:
+    """Hold what a change is made in: its transaction, which holds the row of the account as it was, and its time.
+
+    What the change learns of itself goes into `details`; what else it did, into `also`, recorded before it. A change
+    that turns out to change nothing says so, and is not recorded.
+    """
+
+    executor: Executor
+    user: User
+    now: datetime
+    details: dict[str, str] = field(default_factory=dict)
+    also: list[AuditKind] = field(default_factory=list)
+    is_void: bool = False

@@ -1,0 +1,106 @@
+"""The fields of a request: each is parsed by itself, and every broken rule is told at once.
+
+A parser returns what a text means or raises InvalidFields (a password's InvalidPassword) with what is wrong with it; so
+it serves alone as well as here. Parsing comes after the call was counted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Generic, ParamSpec, TypeVar
+from uuid import UUID
+
+from authsvc.errors import InvalidFields, InvalidPassword, Violation
+
+HANDLE_CHARACTERS = 512
+
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
+
+
+class Field(Generic[_T]):
+    """Hold what one field means; `Fields.check` keeps a broken one from use."""
+
+    __slots__ = ("valid",)
+
+    def __init__(self, valid: _T | None) -> None:
+        # None if it is broken, for rules that look at two fields; else what it means.
+        self.valid = valid
+
+    @property
+    def value(self) -> _T:
+        """Return what the field means, once all were checked."""
+        if self.valid is None:
+            raise AssertionError("a broken field was not checked")
+        return self.valid
+
+
+class Fields:
+    """Collect the broken rules of one request."""
+
+    def __init__(self) -> None:
+        self._invalid: list[Violation] = []
+        self._weak: list[Violation] = []
+
+    def take(self, parse: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> Field[_T]:
+        """Parse a field, and note what is wrong with it."""
+        try:
+            return Field(parse(*args, **kwargs))
+        except InvalidPassword as error:
+            self._weak += error.violations
+        except InvalidFields as error:
+            self._invalid += error.violations
+        return Field(None)
+
+    def refuse(self, *violations: Violation) -> None:
+        """Note broken rules."""
+        self._invalid += violations
+
+    def require(self, holds: bool, field: str, rule: str, description: str) -> None:
+        """Note that a field breaks a rule, unless the rule holds."""
+        if not holds:
+            self._invalid.append(Violation(field, rule, description))
+
+    def check(self) -> None:
+        """See that nothing was noted.
+
+        Raises:
+            InvalidFields: something was, a weak password too.
+            InvalidPassword: nothing but a weak password.
+        """
+        if self._invalid:
+            raise InvalidFields(violations=(*self._invalid, *self._weak))
+        if self._weak:
+            raise InvalidPassword(violations=tuple(self._weak))
+
+
+def refused(field: str, rule: str, description: str) -> InvalidFields:
+    """Return the error of one broken rule, to be raised."""
+    return InvalidFields(violations=(Violation(field, rule, description),))
+
+
+def parse_handle(text: str, *, field: str) -> str:
+    """Return an opaque handle that may be one of ours.
+
+    Raises:
+        InvalidFields: it is empty, or too long.
+    """
+    if not text:
+        raise refused(field, "REQUIRED", "must not be empty")
+    if len(text) > HANDLE_CHARACTERS:
+        raise refused(field, "LENGTH", f"must have at most {HANDLE_CHARACTERS} characters")
+    return text
+
+
+def parse_uuid(text: str, *, field: str) -> UUID:
+    """Return the UUID that a field must be.
+
+    Raises:
+        InvalidFields: it is none.
+    """
+    if not text:
+        raise refused(field, "REQUIRED", "must not be empty")
+    try:
+        return UUID(text)
+    except ValueError as error:
+        raise refused(field, "UUID", "must be a UUID") from error
