@@ -1,7 +1,8 @@
 """Pages of lists: which is asked for, what it holds, and the token of the next one.
 
 A token says where a list goes on, sealed, so that it is nobody's business and can't be made up. A page is what comes
-after the last entry of the page before, by the very columns that the list is ordered by and that tell its entries apart.
+after the last entry of the page before, by the very columns that the list is ordered by and that tell its entries
+apart.
 """
 
 from __future__ import annotations
