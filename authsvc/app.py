@@ -52,6 +52,7 @@ from authsvc.core.sign_in.reauthentication import Reauthentication
 from authsvc.crypto.hash_fields import HashParameters
 from authsvc.crypto.password_hash import PasswordHasher
 from authsvc.crypto.sealing import KeyRing, UnsealError, parse_master_keys
+from authsvc.domain import Medium
 from authsvc.errors import DatabaseUnavailable
 from authsvc.mail.carriers import Carrier, MailCarrier
 from authsvc.mail.dispatcher import Dispatcher
@@ -64,7 +65,6 @@ from authsvc.rpc.flows import Flows
 from authsvc.rpc.server import Server
 from authsvc.store.db import Database
 from authsvc.store.migrate import is_current, read_migrations
-from authsvc.store.outbox import Medium
 from authsvc.telemetry.metrics import Metrics
 
 READINESS_INTERVAL = timedelta(seconds=1)

@@ -1,4 +1,4 @@
-"""The values that every layer names: ids and keys that must not be mixed up, and closed sets that are stored.
+"""The values that every layer names: ids and keys that must not be mixed up, closed sets that are stored, accounts.
 
 A leaf: nothing here knows how a value is stored, told or come by.
 """
@@ -6,6 +6,8 @@ A leaf: nothing here knows how a value is stored, told or come by.
 from __future__ import annotations
 
 import enum
+from dataclasses import dataclass, field
+from datetime import datetime
 from typing import NewType
 from uuid import UUID
 
@@ -45,3 +47,172 @@ class Medium(enum.StrEnum):
 
     EMAIL = "EMAIL"
     SMS = "SMS"
+
+
+class MailState(enum.StrEnum):
+    """Say where a mail stands; all but the first are final. Stored."""
+
+    QUEUED = "QUEUED"
+    SENT = "SENT"
+    DROPPED = "DROPPED"  # nobody wants it: replaced by a later one, or owed to a name that doesn't exist
+    DEAD = "DEAD"  # refused for good, expired, or tried too often
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class User:
+    """Hold one account, without its password and its factors."""
+
+    user_id: UserId
+    username: str
+    username_key: UsernameKey
+    status: UserStatus
+    email: str | None = None
+    email_key: EmailKey | None = None
+    email_verified_at: datetime | None = None
+    # Those other than the address.
+    attributes: dict[str, str] = field(default_factory=dict)
+    phone_verified_at: datetime | None = None
+    pending_email: str | None = None
+    pending_email_key: EmailKey | None = None
+    pending_phone_number: str | None = None
+    created_at: datetime
+    updated_at: datetime | None = None
+    reserved_until: datetime | None = None
+    disabled_at: datetime | None = None
+
+    @property
+    def login(self) -> str:
+        """Return the name that its user knows: the address, for an account that was signed up by it."""
+        return self.email if self.email and self.username == str(self.user_id) else self.username
+
+    @property
+    def phone_number(self) -> str | None:
+        """Return the phone number, which is one of the attributes."""
+        return self.attributes.get("phone_number")
+
+    @property
+    def claims(self) -> dict[str, str]:
+        """Return all attributes, the address among them, by the names of OpenID Connect."""
+        return {**self.attributes, **({} if self.email is None else {"email": self.email})}
+
+    @property
+    def verified(self) -> dict[str, bool]:
+        """Tell of the address and of the number, if they are there, whether they are the user's for sure."""
+        marks = {} if self.email is None else {"email_verified": self.email_verified_at is not None}
+        if self.phone_number is not None:
+            marks["phone_number_verified"] = self.phone_verified_at is not None
+        return marks
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FactorState:
+    """Hold what the rules of second factors ask of an account, beside its row.
+
+    `authenticators` counts the active ones, `recovered_by` is the medium whose code set the password. `enabled` and
+    `disabled` are the kinds that something was chosen about: of the others the default of their kind holds.
+    """
+
+    authenticators: int = 0
+    recovered_by: Medium | None = None
+    enabled: frozenset[FactorKind] = frozenset()
+    disabled: frozenset[FactorKind] = frozenset()
+    preferred: FactorKind | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UserFilter:
+    """Hold what accounts of a list have in common; None: whatever it is."""
+
+    username_prefix: str | None = None
+    email_key: EmailKey | None = None
+    email_prefix: str | None = None
+    status: UserStatus | None = None
+    enabled: bool | None = None
+    group: str | None = None
+    created_from: datetime | None = None
+    created_before: datetime | None = None
+    attributes: dict[str, str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Hold one group."""
+
+    name: str
+    description: str
+    precedence: int | None
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class TotpDevice:
+    """Hold one authenticator; its secret is sealed. It is active once verified."""
+
+    device_id: DeviceId
+    user_id: UserId
+    friendly_name: str
+    sealed_secret: bytes
+    verified_at: datetime | None
+    last_used_at: datetime | None
+
+    @property
+    def is_active(self) -> bool:
+        """Return whether its first code has been given."""
+        return self.verified_at is not None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Session:
+    """Hold one session."""
+
+    session_id: SessionId
+    user_id: UserId
+    origin_jti: UUID
+    amr: list[str]
+    auth_time: datetime
+    created_at: datetime
+    last_used_at: datetime
+    expires_at: datetime
+    revoked_at: datetime | None = None
+    client_ip: str
+    client_user_agent: str
+
+
+@dataclass(frozen=True, slots=True)
+class MailEntry:
+    """Hold where one mail stands: never what it says, nor to whom."""
+
+    mail_id: MailId
+    kind: str
+    medium: Medium
+    state: MailState
+    created_at: datetime
+    not_before: datetime
+    expires_at: datetime | None
+    finished_at: datetime | None
+    attempts: int
+    last_error: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Hold one event of the audit trail; the four personal columns are None once they were erased."""
+
+    chain: int
+    sequence: int
+    created_at: datetime
+    kind: str
+    result: str
+    reason: str
+    user_id: UserId | None
+    actor: str
+    session_id: SessionId | None
+    request_id: str
+    details: dict[str, str]
+    username: str | None
+    client_ip: str | None
+    client_user_agent: str | None
+    personal_salt: str | None
+    personal_digest: bytes
+    key_id: str
+    digest: bytes

@@ -20,7 +20,7 @@ from authsvc.config import Settings, load
 from authsvc.crypto.sealing import MasterKey
 from authsvc.crypto.tokens import new_id
 from authsvc.dev.postgres import EmbeddedPostgres
-from authsvc.domain import UserId, UsernameKey
+from authsvc.domain import User, UserId, UsernameKey, UserStatus
 from authsvc.store import passwords, users
 from authsvc.store.db import Database
 from authsvc.store.migrate import migrate, read_migrations
@@ -99,17 +99,15 @@ class Stack:
                 user_id = new_id()
                 await users.insert(
                     transaction,
-                    user_id=UserId(user_id),
-                    username=username(number),
-                    username_key=UsernameKey(username(number)),
-                    status="CONFIRMED",
-                    email=None,
-                    email_key=None,
-                    attributes={},
-                    now=clock.now(),
-                    reserved_until=None,
+                    user=User(
+                        user_id=UserId(user_id),
+                        username=username(number),
+                        username_key=UsernameKey(username(number)),
+                        status=UserStatus.CONFIRMED,
+                        created_at=clock.now(),
+                    ),
                 )
-                await passwords.insert(transaction, user_id=UserId(user_id), hash_=hash_, now=clock.now())
+                await passwords.put(transaction, user_id=UserId(user_id), hash_=hash_, now=clock.now())
         await database.close()
 
 

@@ -23,9 +23,8 @@ from authsvc.core.audit.verify import FAULTS, ChainReport, Mark
 from authsvc.core.audit.verify import verify as verify_trail
 from authsvc.core.names import Username, parse_username
 from authsvc.crypto.sealing import KeyRing, parse_master_keys
-from authsvc.domain import UserId
+from authsvc.domain import Event, UserId
 from authsvc.errors import DatabaseUnavailable, UserNotFound
-from authsvc.store.audit import Event
 from authsvc.store.db import Database
 
 MOST_LISTED = 1_000

@@ -22,10 +22,10 @@ from authsvc.store import (
     sessions,
     signing_keys,
     throttle,
-    totp_devices,
     users,
 )
 from authsvc.store.db import Database
+from authsvc.store.factors import totp
 
 INTERVAL = timedelta(minutes=5)
 BATCH = 1_000
@@ -80,7 +80,7 @@ class Janitor:
         limits = self._settings.limits
         purges: dict[str, Callable[[], Awaitable[int]]] = {
             "challenge_sessions": lambda: challenges.purge(db, expired_before=ended, limit=BATCH),
-            "totp_devices": lambda: totp_devices.purge_pending(db, expired_before=ended, limit=BATCH),
+            "totp_devices": lambda: totp.purge_pending(db, expired_before=ended, limit=BATCH),
             "codes": lambda: codes.purge(db, expired_before=ended, limit=BATCH),
             "rate_windows": lambda: throttle.purge_windows(db, ended_before=ended, limit=BATCH),
             "failures": lambda: throttle.purge_failures(

@@ -12,13 +12,14 @@ from authsvc.clock import Clock
 from authsvc.config import MailSettings
 from authsvc.core.messages.notices import MailParameters
 from authsvc.crypto.sealing import KeyRing, Purpose
+from authsvc.domain import MailState, Medium
 from authsvc.errors import Conflict, DatabaseUnavailable, DomainError
 from authsvc.mail.backoff import backoff
 from authsvc.mail.carriers import Carrier, Send
 from authsvc.mail.failures import PermanentFailure, TemporaryFailure
 from authsvc.store import outbox
 from authsvc.store.db import Database
-from authsvc.store.outbox import ClaimedMail, MailState, Medium
+from authsvc.store.outbox import ClaimedMail
 
 # Waits for a database that is away while there is an outcome to note.
 NOTE_AGAIN_FIRST = timedelta(milliseconds=500)

@@ -17,13 +17,13 @@ import structlog
 from authsvc.clock import Clock
 from authsvc.config import MailSettings
 from authsvc.crypto.sealing import KeyRing
+from authsvc.domain import Medium
 from authsvc.errors import DomainError
 from authsvc.mail.backoff import backoff, jittered
 from authsvc.mail.carriers import Carrier
 from authsvc.mail.delivery import Delivery, OnOutcome
 from authsvc.store import outbox
 from authsvc.store.db import Database
-from authsvc.store.outbox import Medium
 
 # Waits for a database that is away.
 RECONNECT_FIRST = timedelta(milliseconds=500)

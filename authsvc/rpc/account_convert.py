@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from authsvc.core.accounts.profile import UserAttributes
 from authsvc.core.factors.preferences import MfaState
 from authsvc.core.messages.codes import CodeDelivery
+from authsvc.domain import TotpDevice
 from authsvc.rpc.convert import code_delivery, timestamp
-from authsvc.store.totp_devices import TotpDevice
 from authsvc.v1 import auth_service_pb2 as pb
 from authsvc.v1.mfa_type_pb2 import MFA_TYPE_UNSPECIFIED, MfaType
 from authsvc.v1.totp_device_pb2 import TotpDevice as TotpDeviceProto

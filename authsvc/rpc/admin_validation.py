@@ -11,6 +11,7 @@ from uuid import UUID
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from authsvc import domain
 from authsvc.core.accounts.attributes import has_control_characters
 from authsvc.core.accounts.lookup import UserRef
 from authsvc.core.names import EMAIL_CHARACTERS, USERNAME_CHARACTERS, parse_email, parse_username, username_prefix_key
@@ -19,10 +20,9 @@ from authsvc.core.operators.groups import DESCRIPTION_CHARACTERS, parse_group
 from authsvc.core.operators.invitations import Invitation
 from authsvc.core.operators.user_list import UserOrder
 from authsvc.core.pages import LARGEST_PAGE, TOKEN_CHARACTERS
-from authsvc.domain import MailId, UserId, UsernameKey
+from authsvc.domain import MailId, UserFilter, UserId, UsernameKey
 from authsvc.errors import Violation
 from authsvc.rpc.fields import Fields, uuid_of
-from authsvc.store.user_list import UserFilter
 from authsvc.v1 import admin_service_pb2 as pb
 from authsvc.v1.auth_service_pb2 import UserStatus
 from authsvc.v1.mail_pb2 import MailState
@@ -143,7 +143,7 @@ def list_users(request: pb.ListUsersRequest) -> tuple[UserFilter, UserOrder, Pag
         username_prefix=prefix,
         email_key=found.key if found else None,
         email_prefix=fields.take(_email_prefix(request.email_prefix), None),
-        status=status,
+        status=domain.UserStatus(status) if status else None,
         enabled=request.enabled if request.HasField("enabled") else None,
         group=group,
         created_from=_moment(fields, request, "created_from"),
@@ -193,13 +193,13 @@ def members(request: pb.ListUsersInGroupRequest) -> tuple[str, Page]:
     return group, page
 
 
-def mail_list(request: pb.ListMailRequest) -> tuple[str | None, Page]:
+def mail_list(request: pb.ListMailRequest) -> tuple[domain.MailState | None, Page]:
     """Return the state of the listed mail, None for any, and the page."""
     fields = Fields()
     state = fields.take(_enum(request.state, MailState, "MAIL_STATE_", "state"), None)
     page = _page(fields, request)
     fields.check()
-    return state, page
+    return domain.MailState(state) if state else None, page
 
 
 def mail_id_of(request: pb.RetryMailRequest) -> MailId:

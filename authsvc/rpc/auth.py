@@ -102,7 +102,7 @@ class AuthServicer(AccountServicer):
         return pb.RevokeSessionResponse()
 
     async def GetSigningKeys(self, request: pb.GetSigningKeysRequest, context: Context) -> pb.GetSigningKeysResponse:
-        return convert.signing_keys(await self._flows.signing_keys.published())
+        return convert.signing_keys(await self._flows.signing_keys.public_keys())
 
     async def ResetPassword(self, request: pb.ResetPasswordRequest, context: Context) -> pb.ResetPasswordResponse:
         login = validation.login_of(request, self._flows.identities)

@@ -13,8 +13,7 @@ from authsvc.core.sessions.sessions import Bearer, SessionPage
 from authsvc.core.sessions.tokens import Tokens
 from authsvc.core.sign_in.next_steps import SignInOutcome
 from authsvc.core.sign_in.steps import Step
-from authsvc.store.sessions import Session
-from authsvc.store.signing_keys import SigningKeyRow
+from authsvc.domain import Session
 from authsvc.v1 import auth_service_pb2 as pb
 from authsvc.v1.code_delivery_pb2 import CodeDelivery as CodeDeliveryProto
 from authsvc.v1.code_delivery_pb2 import DeliveryMedium
@@ -139,9 +138,9 @@ def totp_association(setup: TotpSetup, session: str) -> pb.AssociateTotpResponse
     return pb.AssociateTotpResponse(shared_secret=setup.shared_secret, setup_uri=setup.setup_uri, session=session)
 
 
-def signing_keys(rows: list[SigningKeyRow]) -> pb.GetSigningKeysResponse:
+def signing_keys(keys: list[dict[str, str]]) -> pb.GetSigningKeysResponse:
     """Convert public keys; the JSON form is a JWK Set."""
-    return pb.GetSigningKeysResponse(keys=[JsonWebKey(**row.public_jwk) for row in rows])
+    return pb.GetSigningKeysResponse(keys=[JsonWebKey(**key) for key in keys])
 
 
 def _session(session: Session, current: UUID | None) -> SessionProto:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from authsvc.core.audit.events import EventPage
+from authsvc.domain import Event
 from authsvc.rpc.convert import timestamp
-from authsvc.store.audit import Event
 from authsvc.v1 import admin_service_pb2 as admin_pb
 from authsvc.v1 import auth_service_pb2 as pb
 from authsvc.v1.auth_event_pb2 import (

@@ -14,6 +14,7 @@ from authsvc.core.operators.exports import Exports
 from authsvc.core.operators.identity import Operator
 from authsvc.core.operators.imports import Batch, DryRun, ImportOptions, ImportReport, Imports, StoringImport
 from authsvc.core.operators.user_records import TotpRecord, UserRecord
+from authsvc.domain import FactorKind
 from authsvc.errors import InvalidFields, Violation
 from authsvc.rpc.convert import timestamp
 from authsvc.rpc.fields import Fields, uuid_of
@@ -126,9 +127,11 @@ def from_proto(user: user_record_pb2.UserRecord) -> UserRecord | Violation:
             phone_number_verified=user.phone_number_verified,
             created_at=_time(user.created_at) if user.HasField("created_at") else None,
             updated_at=_time(user.updated_at) if user.HasField("updated_at") else None,
-            totp_mfa=user.totp_mfa or not user.HasField("totp_mfa"),
-            sms_mfa=user.sms_mfa,
-            email_mfa=user.email_mfa,
+            factors={
+                FactorKind.TOTP: user.totp_mfa or not user.HasField("totp_mfa"),
+                FactorKind.SMS: user.sms_mfa,
+                FactorKind.EMAIL: user.email_mfa,
+            },
             preferred_mfa=MfaType.Name(user.preferred_mfa).removeprefix(_MFA) if user.preferred_mfa else "",
             groups=tuple(user.groups),
             password_hash=user.password_hash,
@@ -163,9 +166,9 @@ def to_proto(record: UserRecord) -> user_record_pb2.UserRecord:
         phone_number_verified=record.phone_number_verified,
         created_at=_timestamp(record.created_at),
         updated_at=_timestamp(record.updated_at),
-        totp_mfa=None if record.totp_mfa else False,
-        sms_mfa=record.sms_mfa,
-        email_mfa=record.email_mfa,
+        totp_mfa=None if record.factors.get(FactorKind.TOTP, True) else False,
+        sms_mfa=record.factors.get(FactorKind.SMS, False),
+        email_mfa=record.factors.get(FactorKind.EMAIL, False),
         preferred_mfa=MfaType.Value(_MFA + (record.preferred_mfa or _NONE)),
         groups=record.groups,
         password_hash=record.password_hash,

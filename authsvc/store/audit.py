@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from authsvc.domain import SessionId, UserId
+from authsvc.domain import Event, UserId
 from authsvc.store.db import Executor, affected
 
 # As many as the migration makes.
@@ -14,30 +14,6 @@ CHAINS = 16
 BEGIN = (0, datetime(1970, 1, 1, tzinfo=UTC))
 # Held by one janitor of all replicas while it prunes.
 PRUNE_LOCK = 4_829_163_507_241_118_033
-
-
-@dataclass(frozen=True, slots=True)
-class Event:
-    """Hold one event; the four personal columns are None once they were erased."""
-
-    chain: int
-    sequence: int
-    created_at: datetime
-    kind: str
-    result: str
-    reason: str
-    user_id: UserId | None
-    actor: str
-    session_id: SessionId | None
-    request_id: str
-    details: dict[str, str]
-    username: str | None
-    client_ip: str | None
-    client_user_agent: str | None
-    personal_salt: str | None
-    personal_digest: bytes
-    key_id: str
-    digest: bytes
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from authsvc.domain import DeviceId, UserId, UsernameKey
 from authsvc.store.db import Executor, affected
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Challenge:
-    """Hold one live challenge session and whom it is about.
+    """Hold one challenge session and whom it is about.
 
     `code_digest`, `superseded` and `code_sent_at` with steps that sent a code; `sealed_state` with a custom challenge.
     """
@@ -21,11 +21,11 @@ class Challenge:
     username_key: UsernameKey
     step: str
     proved: list[str]
-    totp_device_id: DeviceId | None
-    code_digest: bytes | None
-    superseded: list[bytes]
-    code_sent_at: datetime | None
-    sealed_state: bytes | None
+    totp_device_id: DeviceId | None = None
+    code_digest: bytes | None = None
+    superseded: list[bytes] = field(default_factory=list)
+    code_sent_at: datetime | None = None
+    sealed_state: bytes | None = None
     expires_at: datetime
 
 
@@ -37,22 +37,19 @@ values ($1, $2, $3, $4, $5, $6, case when $6::bytea is not null then $8::timesta
 """
 
 
-async def insert(
-    executor: Executor,
-    *,
-    digest: bytes,
-    user_id: UserId,
-    step: str,
-    proved: list[str],
-    totp_device_id: DeviceId | None = None,
-    code_digest: bytes | None = None,
-    sealed_state: bytes | None = None,
-    now: datetime,
-    expires_at: datetime,
-) -> None:
-    """Store a new challenge session."""
+async def insert(executor: Executor, *, challenge: Challenge, now: datetime) -> None:
+    """Store a new challenge session; a code of it has just been sent."""
     await executor.execute(
-        INSERT, digest, user_id, step, proved, totp_device_id, code_digest, sealed_state, now, expires_at
+        INSERT,
+        challenge.digest,
+        challenge.user_id,
+        challenge.step,
+        challenge.proved,
+        challenge.totp_device_id,
+        challenge.code_digest,
+        challenge.sealed_state,
+        now,
+        challenge.expires_at,
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from authsvc.domain import UsernameKey
+from authsvc.domain import Medium, UsernameKey
 from authsvc.store.db import Executor, affected
 
 # Ten replaced codes are remembered, to be answered as expired.
@@ -30,7 +30,7 @@ async def issue(
     digest: bytes,
     now: datetime,
     expires_at: datetime,
-    medium: str,
+    medium: Medium,
 ) -> None:
     """Store a new code, which replaces the former one and its count of wrong tries."""
     await executor.execute(ISSUE, username_key, purpose, digest, now, expires_at, medium)
@@ -89,10 +89,10 @@ returning medium
 
 async def consume(
     executor: Executor, *, username_key: UsernameKey, purpose: str, digests: list[bytes], now: datetime
-) -> str | None:
+) -> Medium | None:
     """Use a code up and return what carried it; None if another call used it up, or it was replaced or expired."""
     medium: str | None = await executor.fetchval(CONSUME, username_key, purpose, digests, now)
-    return medium
+    return None if medium is None else Medium(medium)
 
 
 DELETE = """

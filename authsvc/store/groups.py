@@ -2,24 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
 
 import asyncpg
 
-from authsvc.domain import UserId
+from authsvc.domain import Group, UserId
 from authsvc.store.db import Executor, affected
-
-
-@dataclass(frozen=True, slots=True)
-class Group:
-    """Hold one group."""
-
-    name: str
-    description: str
-    precedence: int | None
-    created_at: datetime
-
 
 INSERT = """
 insert into groups (name, description, precedence, created_at)
@@ -50,13 +38,13 @@ async def find(executor: Executor, *, name: str) -> Group | None:
 LIST_ALL = """
 select name, description, precedence, created_at
   from groups
- where name > $1
+ where ($1::text is null or name > $1)
  order by name
  limit $2
 """
 
 
-async def list_all(executor: Executor, *, after: str, limit: int) -> list[Group]:
+async def list_all(executor: Executor, *, after: str | None, limit: int) -> list[Group]:
     """List groups by name from behind `after` on."""
     return [Group(**row) for row in await executor.fetch(LIST_ALL, after, limit)]
 
@@ -129,3 +117,42 @@ async def list_names(executor: Executor, *, user_id: UserId) -> list[str]:
     """List the names of an account's groups in the order of their precedence, then by name."""
     names: list[str] = await executor.fetchval(LIST_NAMES, user_id)
     return names
+
+
+INSERT_MISSING = """
+insert into groups (name, description, precedence, created_at)
+select r.name, '', null, $2
+  from unnest($1::text[]) as r (name)
+on conflict (name) do nothing
+"""
+
+
+async def insert_missing(executor: Executor, *, names: list[str], now: datetime) -> None:
+    """Make those of the groups that don't exist."""
+    await executor.execute(INSERT_MISSING, names, now)
+
+
+FIND_EXISTING = """
+select name
+  from groups
+ where name = any($1::text[])
+"""
+
+
+async def find_existing(executor: Executor, *, names: list[str]) -> set[str]:
+    """Return those of the groups that exist."""
+    return {row["name"] for row in await executor.fetch(FIND_EXISTING, names)}
+
+
+HOLD_EXISTING = """
+select name
+  from groups
+ where name = any($1::text[])
+ order by name
+   for key share
+"""
+
+
+async def hold_existing(executor: Executor, *, names: list[str]) -> set[str]:
+    """Return those of the groups that exist; they stay until the transaction ends."""
+    return {row["name"] for row in await executor.fetch(HOLD_EXISTING, names)}

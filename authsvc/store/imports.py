@@ -10,6 +10,15 @@ from authsvc.store.db import Executor, affected
 
 
 @dataclass(frozen=True, slots=True)
+class Counts:
+    """Count what became of rows."""
+
+    imported: int
+    duplicates: int
+    refused: int
+
+
+@dataclass(frozen=True, slots=True)
 class Import:
     """Hold how far an import got."""
 
@@ -91,11 +100,9 @@ update imports
 """
 
 
-async def advance(
-    executor: Executor, *, import_id: str, next_row: int, imported: int, duplicates: int, refused: int, now: datetime
-) -> bool:
+async def advance(executor: Executor, *, import_id: str, next_row: int, counts: Counts, now: datetime) -> bool:
     """Note that the rows before `next_row` are done; False if they were already."""
-    tag = await executor.execute(ADVANCE, import_id, next_row, imported, duplicates, refused, now)
+    tag = await executor.execute(ADVANCE, import_id, next_row, counts.imported, counts.duplicates, counts.refused, now)
     return affected(tag) == 1
 
 

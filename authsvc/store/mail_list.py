@@ -2,29 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from authsvc.domain import MailId
+from authsvc.domain import MailEntry, MailId, MailState, Medium
 from authsvc.store.db import Executor, affected
-
-
-@dataclass(frozen=True, slots=True)
-class MailEntry:
-    """Hold where one mail stands."""
-
-    mail_id: MailId
-    kind: str
-    medium: str
-    state: str
-    created_at: datetime
-    not_before: datetime
-    expires_at: datetime | None
-    finished_at: datetime | None
-    attempts: int
-    last_error: str | None
-
 
 LIST_LATEST = """
 select mail_id, kind, medium, state, created_at, not_before, expires_at, finished_at, attempts, last_error
@@ -37,10 +19,13 @@ select mail_id, kind, medium, state, created_at, not_before, expires_at, finishe
 
 
 async def list_latest(
-    executor: Executor, *, state: str | None, before: tuple[datetime | None, UUID | None], limit: int
+    executor: Executor, *, state: MailState | None, before: tuple[datetime, UUID] | None, limit: int
 ) -> list[MailEntry]:
     """List mails, latest first, that were enqueued before `before`."""
-    return [MailEntry(**row) for row in await executor.fetch(LIST_LATEST, state, *before, limit)]
+    rows = await executor.fetch(LIST_LATEST, state, *(before or (None, None)), limit)
+    return [
+        MailEntry(**(dict(row) | {"medium": Medium(row["medium"]), "state": MailState(row["state"])})) for row in rows
+    ]
 
 
 # A mail that a worker holds is on its way now; whatever the worker says of it decides when it is tried again.

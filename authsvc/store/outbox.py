@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import enum
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -16,27 +15,24 @@ from typing import Any
 
 import asyncpg
 
-from authsvc.domain import MailId, UserId
+from authsvc.domain import MailId, MailState, Medium, UserId
 from authsvc.store.db import Database, Executor, affected
 
 # INSERT names it too.
 CHANNEL = "authsvc_outbox"
 
 
-class Medium(enum.StrEnum):
-    """Name what carries a message to its reader; the values are stored."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewMail:
+    """Hold a mail for the queue; without parameters it is stored as dropped."""
 
-    EMAIL = "EMAIL"
-    SMS = "SMS"
-
-
-class MailState(enum.StrEnum):
-    """Say where a mail stands; all but the first are final."""
-
-    QUEUED = "QUEUED"
-    SENT = "SENT"
-    DROPPED = "DROPPED"  # nobody wants it: replaced by a later one, or owed to a name that doesn't exist
-    DEAD = "DEAD"  # refused for good, expired, or tried too often
+    mail_id: MailId
+    user_id: UserId | None = None
+    kind: str
+    medium: Medium
+    sealed_parameters: bytes | None
+    supersede_key: str | None
+    expires_at: datetime | None
 
 
 INSERT = """
@@ -59,23 +55,22 @@ select pg_notify('authsvc_outbox', '')
 """
 
 
-async def insert(
-    executor: Executor,
-    *,
-    mail_id: MailId,
-    user_id: UserId | None = None,
-    kind: str,
-    medium: Medium,
-    sealed_parameters: bytes | None,
-    supersede_key: str | None,
-    now: datetime,
-    expires_at: datetime | None,
-) -> None:
-    """Put a mail into the queue and wake the workers; without parameters it is stored as dropped.
+async def insert(executor: Executor, *, mail: NewMail, now: datetime) -> None:
+    """Put a mail into the queue and wake the workers.
 
-    Both cost the same, so that a name which doesn't exist takes as long as one that does.
+    One that is dropped costs the same, so that a name which doesn't exist takes as long as one that does.
     """
-    await executor.execute(INSERT, mail_id, kind, medium, sealed_parameters, supersede_key, now, expires_at, user_id)
+    await executor.execute(
+        INSERT,
+        mail.mail_id,
+        mail.kind,
+        mail.medium,
+        mail.sealed_parameters,
+        mail.supersede_key,
+        now,
+        mail.expires_at,
+        mail.user_id,
+    )
 
 
 SUPERSEDE = """
@@ -104,7 +99,7 @@ class ClaimedMail:
 
     mail_id: MailId
     kind: str
-    medium: str
+    medium: Medium
     sealed_parameters: bytes
     attempts: int
     created_at: datetime
@@ -141,7 +136,7 @@ async def claim(
 ) -> list[ClaimedMail]:
     """Lease up to `limit` mails of a medium that are due, longest due first; a lease that is over counts as none."""
     rows = await executor.fetch(CLAIM, now, leased_until, limit, medium)
-    return [ClaimedMail(**row) for row in rows]
+    return [ClaimedMail(**(dict(row) | {"medium": Medium(row["medium"])})) for row in rows]
 
 
 IS_WANTED = """
@@ -214,7 +209,7 @@ class ExpiredMail:
 
     mail_id: MailId
     kind: str
-    medium: str
+    medium: Medium
     attempts: int
 
 
@@ -244,7 +239,7 @@ returning outbox.mail_id, outbox.kind, outbox.medium, outbox.attempts
 async def expire(executor: Executor, *, now: datetime, limit: int) -> list[ExpiredMail]:
     """End up to `limit` mails whose time has passed, and return them."""
     rows = await executor.fetch(EXPIRE, now, limit)
-    return [ExpiredMail(**row) for row in rows]
+    return [ExpiredMail(**(dict(row) | {"medium": Medium(row["medium"])})) for row in rows]
 
 
 FIND_OLDEST_DUE = """
@@ -260,6 +255,18 @@ async def find_oldest_due(executor: Executor, *, medium: Medium, now: datetime) 
     """Find since when the mail of a medium that is due longest has been waiting."""
     oldest: datetime | None = await executor.fetchval(FIND_OLDEST_DUE, now, medium)
     return oldest
+
+
+DELETE_OF_USER = """
+delete from outbox
+ where user_id = $1
+    or supersede_key = any($2::text[])
+"""
+
+
+async def delete_of_user(executor: Executor, *, user_id: UserId, supersede_keys: list[str]) -> int:
+    """Remove a user's mail, sent or waiting, and return how much there was; a mail on the wire is not stopped."""
+    return affected(await executor.execute(DELETE_OF_USER, user_id, supersede_keys))
 
 
 PURGE_FINISHED = """

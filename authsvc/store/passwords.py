@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from authsvc.domain import UserId, UsernameKey
+from authsvc.domain import Medium, UserId, UsernameKey
 from authsvc.store.db import Executor
 
 
@@ -21,33 +21,31 @@ class Credential:
     expires_at: datetime | None
 
 
-INSERT = """
-insert into passwords (user_id, hash, changed_at)
-values ($1, $2, $3)
-"""
-
-
-async def insert(executor: Executor, *, user_id: UserId, hash_: str, now: datetime) -> None:
-    """Give a new account its password."""
-    await executor.execute(INSERT, user_id, hash_, now)
-
-
-REPLACE = """
-insert into passwords (user_id, hash, changed_at, recovered_by)
-values ($1, $2, $3, $4)
+PUT = """
+insert into passwords (user_id, hash, changed_at, expires_at, recovered_by)
+values ($1, $2, $3, $4, $5)
 on conflict (user_id) do update
    set hash = excluded.hash,
        changed_at = excluded.changed_at,
-       recovered_by = excluded.recovered_by,
-       expires_at = null
+       expires_at = excluded.expires_at,
+       recovered_by = excluded.recovered_by
 """
 
 
-async def replace(
-    executor: Executor, *, user_id: UserId, hash_: str, now: datetime, recovered_by: str | None = None
+async def put(
+    executor: Executor,
+    *,
+    user_id: UserId,
+    hash_: str,
+    now: datetime,
+    expires_at: datetime | None = None,
+    recovered_by: Medium | None = None,
 ) -> None:
-    """Replace the password for good, if there was one; `recovered_by` is the medium over which it was recovered."""
-    await executor.execute(REPLACE, user_id, hash_, now, recovered_by)
+    """Give an account a password, whether it has one or not; a temporary one ends at `expires_at`.
+
+    `recovered_by` is the medium over which it was recovered, or over which it is told to the user: it proves no more.
+    """
+    await executor.execute(PUT, user_id, hash_, now, expires_at, recovered_by)
 
 
 CHOOSE = """
@@ -60,6 +58,20 @@ update passwords
 async def choose(executor: Executor, *, user_id: UserId, hash_: str, now: datetime) -> None:
     """Replace a temporary password for good; over what medium it came, if over one, stays noted."""
     await executor.execute(CHOOSE, user_id, hash_, now)
+
+
+END_MAILED = """
+update passwords
+   set expires_at = $2
+ where user_id = $1
+   and expires_at > $2
+   and recovered_by = 'EMAIL'
+"""
+
+
+async def end_mailed(executor: Executor, *, user_id: UserId, now: datetime) -> None:
+    """End the temporary password of an account, if it was mailed."""
+    await executor.execute(END_MAILED, user_id, now)
 
 
 SETTLE = """

@@ -6,25 +6,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from authsvc.domain import SessionId, UserId, UsernameKey
+from authsvc.domain import Session, SessionId, UserId, UsernameKey, UserStatus
 from authsvc.store.db import Executor, affected
-
-
-@dataclass(frozen=True, slots=True)
-class Session:
-    """Hold one session."""
-
-    session_id: SessionId
-    user_id: UserId
-    origin_jti: UUID
-    amr: list[str]
-    auth_time: datetime
-    created_at: datetime
-    last_used_at: datetime
-    expires_at: datetime
-    revoked_at: datetime | None
-    client_ip: str
-    client_user_agent: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +23,8 @@ class Standing:
     user_id: UserId
     username: str
     username_key: UsernameKey
-    status: str
     disabled_at: datetime | None
+    status: UserStatus
 
 
 # One statement for what every sign-in ends with.
@@ -67,22 +50,19 @@ select array(
 """
 
 
-async def insert(
-    executor: Executor,
-    *,
-    session_id: SessionId,
-    user_id: UserId,
-    origin_jti: UUID,
-    amr: list[str],
-    now: datetime,
-    expires_at: datetime,
-    client_ip: str,
-    client_user_agent: str,
-    refresh_digest: bytes,
-) -> list[str]:
+async def insert(executor: Executor, *, session: Session, refresh_digest: bytes) -> list[str]:
     """Store a finished sign-in with its first refresh token; return what `groups.list_names` does."""
     names: list[str] = await executor.fetchval(
-        INSERT, session_id, user_id, origin_jti, amr, now, expires_at, client_ip, client_user_agent, refresh_digest
+        INSERT,
+        session.session_id,
+        session.user_id,
+        session.origin_jti,
+        session.amr,
+        session.created_at,
+        session.expires_at,
+        session.client_ip,
+        session.client_user_agent,
+        refresh_digest,
     )
     return names
 
@@ -90,7 +70,7 @@ async def insert(
 # One index look-up each; asked at every call with a bearer token.
 FIND_STANDING = """
 select s.session_id, s.origin_jti, s.amr, s.auth_time, s.expires_at, s.revoked_at, u.user_id, u.username,
-       u.username_key, u.status, u.disabled_at
+       u.username_key, u.disabled_at, u.status
   from sessions s
   join users u on u.user_id = s.user_id
  where s.session_id = $1
@@ -100,7 +80,7 @@ select s.session_id, s.origin_jti, s.amr, s.auth_time, s.expires_at, s.revoked_a
 async def find_standing(executor: Executor, *, session_id: SessionId) -> Standing | None:
     """Find a session and its account as they stand now."""
     row = await executor.fetchrow(FIND_STANDING, session_id)
-    return None if row is None else Standing(*row)
+    return None if row is None else Standing(**(dict(row) | {"status": UserStatus(row["status"])}))
 
 
 LIST_LIVE = """
@@ -110,17 +90,18 @@ select session_id, user_id, origin_jti, amr, auth_time, created_at, last_used_at
  where user_id = $1
    and revoked_at is null
    and expires_at > $2
-   and (created_at, session_id) < ($3, $4)
+   and ($3::timestamptz is null or (created_at, session_id) < ($3, $4::uuid))
  order by created_at desc, session_id desc
  limit $5
 """
 
 
 async def list_live(
-    executor: Executor, *, user_id: UserId, now: datetime, before: tuple[datetime, UUID], limit: int
+    executor: Executor, *, user_id: UserId, now: datetime, before: tuple[datetime, UUID] | None, limit: int
 ) -> list[Session]:
     """List live sessions that were created before `before`, latest first."""
-    return [Session(**row) for row in await executor.fetch(LIST_LIVE, user_id, now, *before, limit)]
+    rows = await executor.fetch(LIST_LIVE, user_id, now, *(before or (None, None)), limit)
+    return [Session(**row) for row in rows]
 
 
 REVOKE = """

@@ -18,7 +18,7 @@ class SigningKeyRow:
     sealed_private: bytes
     created_at: datetime
     active_from: datetime
-    expires_at: datetime | None
+    expires_at: datetime | None = None
 
 
 LIST_PUBLISHED = """
@@ -60,29 +60,22 @@ update signing_keys
 """
 
 
-async def insert_first(
-    executor: Executor, *, kid: str, algorithm: str, public_jwk: dict[str, str], sealed_private: bytes, now: datetime
-) -> bool:
+async def insert_first(executor: Executor, *, key: SigningKeyRow) -> bool:
     """Store the first key, in a transaction; False if there is one."""
     await executor.execute(LOCK)
-    return affected(await executor.execute(INSERT_FIRST, kid, algorithm, public_jwk, sealed_private, now)) == 1
+    tag = await executor.execute(
+        INSERT_FIRST, key.kid, key.algorithm, key.public_jwk, key.sealed_private, key.created_at
+    )
+    return affected(tag) == 1
 
 
-async def rotate(
-    executor: Executor,
-    *,
-    kid: str,
-    algorithm: str,
-    public_jwk: dict[str, str],
-    sealed_private: bytes,
-    now: datetime,
-    active_from: datetime,
-    others_expire_at: datetime,
-) -> None:
+async def rotate(executor: Executor, *, key: SigningKeyRow, others_expire_at: datetime) -> None:
     """Store a new key and set an end to the others, or an earlier one than they have, in a transaction."""
     await executor.execute(LOCK)
-    await executor.execute(INSERT, kid, algorithm, public_jwk, sealed_private, now, active_from)
-    await executor.execute(RETIRE_OTHERS, kid, others_expire_at)
+    await executor.execute(
+        INSERT, key.kid, key.algorithm, key.public_jwk, key.sealed_private, key.created_at, key.active_from
+    )
+    await executor.execute(RETIRE_OTHERS, key.kid, others_expire_at)
 
 
 PURGE = """

@@ -8,6 +8,16 @@ from datetime import datetime, timedelta
 from authsvc.domain import UsernameKey
 from authsvc.store.db import Executor, affected
 
+
+@dataclass(frozen=True, slots=True)
+class FailureBounds:
+    """Hold from which failure on a factor is locked, for how long at most, and at which it is closed, if at any."""
+
+    lock_from: int
+    lock_max: timedelta
+    close_at: int | None
+
+
 # Count n locks for 2^(n - lock_from) seconds from lock_from on, at most lock_max. The exponent is bounded, not only the
 # result: 2^1000 s is no interval. Below lock_from there is no lock, not one that ends now: calls at once, and replicas
 # whose clocks differ, come with a `now` a little before that.
@@ -27,20 +37,12 @@ on conflict (username_key, factor) do update
 
 
 async def spend_failure(
-    executor: Executor,
-    *,
-    username_key: UsernameKey,
-    factor: str,
-    now: datetime,
-    lock_from: int,
-    lock_max: timedelta,
-    close_at: int | None,
+    executor: Executor, *, username_key: UsernameKey, factor: str, now: datetime, bounds: FailureBounds
 ) -> bool:
-    """Count a failure in advance; False, and nothing counted, while the factor is locked or closed.
-
-    `close_at` None: it is never closed.
-    """
-    tag = await executor.execute(SPEND_FAILURE, username_key, factor, now, lock_from, lock_max, close_at)
+    """Count a failure in advance; False, and nothing counted, while the factor is locked or closed."""
+    tag = await executor.execute(
+        SPEND_FAILURE, username_key, factor, now, bounds.lock_from, bounds.lock_max, bounds.close_at
+    )
     return affected(tag) == 1
 
 

@@ -11,7 +11,7 @@ from uuid import UUID
 import pytest
 
 from authsvc.crypto.tokens import new_id
-from authsvc.domain import EmailKey, UserId, UsernameKey
+from authsvc.domain import EmailKey, User, UserId, UsernameKey, UserStatus
 from authsvc.store import users
 from authsvc.store.db import Database
 from authsvc.v1 import admin_service_pb2 as pb
@@ -29,15 +29,15 @@ async def insert(database: Database, name: str, *, minutes: int = 0, email: str 
     user_id = new_id()
     assert await users.insert(
         database,
-        user_id=UserId(user_id),
-        username=name,
-        username_key=UsernameKey(name.lower()),
-        status="CONFIRMED",
-        email=email,
-        email_key=EmailKey(email.lower()) if email else None,
-        attributes={},
-        now=BEGIN + timedelta(minutes=minutes),
-        reserved_until=None,
+        user=User(
+            user_id=UserId(user_id),
+            username=name,
+            username_key=UsernameKey(name.lower()),
+            status=UserStatus.CONFIRMED,
+            email=email,
+            email_key=EmailKey(email.lower()) if email else None,
+            created_at=BEGIN + timedelta(minutes=minutes),
+        ),
     )
     return user_id
 

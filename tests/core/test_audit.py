@@ -10,10 +10,9 @@ import pytest
 from authsvc.core.access.caller import Caller
 from authsvc.core.audit.trail import Audit, AuditEvent, AuditKind
 from authsvc.crypto.sealing import KeyRing
-from authsvc.domain import SessionId, UserId
+from authsvc.domain import Event, SessionId, UserId
 from authsvc.errors import CodeMismatch, DatabaseUnavailable, DomainError, LimitExceeded
 from authsvc.store import audit as store
-from authsvc.store.audit import Event
 from authsvc.store.db import Database
 from tests.clock import FakeClock
 from tests.store.rows import insert_user

@@ -16,11 +16,10 @@ from authsvc.core.messages.notices import MailKind, Notices
 from authsvc.core.sessions.sessions import Sessions
 from authsvc.core.sessions.signing_keys import SigningKeys
 from authsvc.crypto.sealing import KeyRing, MasterKey
-from authsvc.domain import UserId, UsernameKey
+from authsvc.domain import User, UserId, UsernameKey
 from authsvc.errors import CodeMismatch, Violation
 from authsvc.store import users
 from authsvc.store.db import Database
-from authsvc.store.users import User
 from authsvc.v1 import auth_service_pb2 as pb
 from tests.clock import TICK, FakeClock
 from tests.rpc.calls import recovery_codes, refresh

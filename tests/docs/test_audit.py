@@ -17,7 +17,7 @@ from authsvc.config import Settings
 from authsvc.core.audit.trail import AuditKind
 from authsvc.core.audit.verify import FAULTS
 from authsvc.crypto.sealing import KeyRing, MasterKey
-from authsvc.store.audit import Event
+from authsvc.domain import Event
 from authsvc.store.db import Database
 from tests.cli.command import bare_environment
 from tests.clock import FakeClock

@@ -13,8 +13,8 @@ import pytest
 from authsvc.clock import SystemClock
 from authsvc.core.messages.notices import MailKind, MailParameters, Notices
 from authsvc.crypto.sealing import KeyRing, MasterKey
+from authsvc.domain import Medium
 from authsvc.store.db import Database
-from authsvc.store.outbox import Medium
 from tests.hooks.sms_receiver import SmsReceiver
 from tests.mail.webhook import KEY, Webhook
 from tests.processes import ServerProcess, environment, free_port, serving

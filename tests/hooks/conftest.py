@@ -12,11 +12,10 @@ from authsvc.config import HooksSettings
 from authsvc.core.access.caller import Caller
 from authsvc.core.factors.custom import ChallengeState, CustomChallenge
 from authsvc.crypto.sealing import KeyRing
-from authsvc.domain import UsernameKey
+from authsvc.domain import User, UsernameKey
 from authsvc.rpc.challenge_hook import ChallengeHookClient
 from authsvc.store import users
 from authsvc.store.db import Database
-from authsvc.store.users import User
 from tests.clock import NOON
 from tests.hooks.process import HookProcess
 from tests.store.rows import insert_user

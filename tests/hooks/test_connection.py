@@ -11,9 +11,9 @@ import pytest
 
 from authsvc.clock import monotonic
 from authsvc.core.factors.custom import ChallengeState, CustomChallenge, Verdict
+from authsvc.domain import User
 from authsvc.errors import HookUnavailable
 from authsvc.store.db import Database
-from authsvc.store.users import User
 from tests.cli.certificates import Issued, issue
 from tests.hooks.conftest import CALLER, TIMEOUT, Challenging, begun, user_named
 from tests.hooks.process import HookProcess

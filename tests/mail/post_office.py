@@ -14,11 +14,11 @@ from authsvc.clock import Clock
 from authsvc.config import MailSettings
 from authsvc.core.messages.notices import MailKind, MailParameters, Notices
 from authsvc.crypto.sealing import KeyRing
+from authsvc.domain import Medium
 from authsvc.mail.carriers import Carrier, MailCarrier, Sender
 from authsvc.mail.dispatcher import Dispatcher
 from authsvc.mail.smtp import SmtpSender
 from authsvc.store.db import Database
-from authsvc.store.outbox import Medium
 
 CODE = "481516"
 

@@ -10,8 +10,8 @@ from pydantic import SecretStr
 
 from authsvc.config import SmsSettings
 from authsvc.core.messages.notices import MailKind
+from authsvc.domain import Medium
 from authsvc.mail.sms import SmsCarrier
-from authsvc.store.outbox import Medium
 from tests.mail.post_office import PostOffice
 from tests.mail.webhook import KEY, Webhook
 

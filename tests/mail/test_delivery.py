@@ -11,11 +11,11 @@ from structlog.testing import capture_logs
 
 from authsvc.core.messages.notices import MailKind
 from authsvc.crypto.sealing import KeyRing, MasterKey, Purpose
-from authsvc.domain import MailId
+from authsvc.domain import MailId, Medium
 from authsvc.mail.delivery import Delivery
 from authsvc.mail.smtp import SmtpSender
 from authsvc.store import outbox
-from authsvc.store.outbox import ClaimedMail, Medium
+from authsvc.store.outbox import ClaimedMail
 from tests.clock import TICK, FakeClock
 from tests.mail.post_office import CODE, PostOffice
 from tests.mail.reading import text_of
@@ -239,13 +239,15 @@ async def test_mail_that_cannot_be_rendered_dies_in_the_end(
     mail_id = uuid4()
     await outbox.insert(
         office.database,
-        mail_id=MailId(mail_id),
-        kind=kind,
-        medium=Medium.EMAIL,
-        sealed_parameters=office.ring.seal(Purpose.MAIL, json.dumps(parameters).encode(), bound_to=str(mail_id)),
-        supersede_key=None,
+        mail=outbox.NewMail(
+            mail_id=MailId(mail_id),
+            kind=kind,
+            medium=Medium.EMAIL,
+            sealed_parameters=office.ring.seal(Purpose.MAIL, json.dumps(parameters).encode(), bound_to=str(mail_id)),
+            supersede_key=None,
+            expires_at=None,
+        ),
         now=clock.now(),
-        expires_at=None,
     )
     await office.owe("bob@example.com")
     await office.worker().run_once()

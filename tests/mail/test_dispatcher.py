@@ -9,10 +9,10 @@ import pytest
 
 from authsvc.clock import SystemClock
 from authsvc.config import Settings
+from authsvc.domain import Medium
 from authsvc.errors import DatabaseUnavailable
 from authsvc.mail.smtp import SmtpSender
 from authsvc.store.db import Database
-from authsvc.store.outbox import Medium
 from tests.clock import TICK, FakeClock
 from tests.mail.post_office import PostOffice, running
 from tests.mail.smtp_server import SmtpServer

@@ -12,7 +12,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from authsvc.clock import SystemClock
-from authsvc.store.outbox import Medium
+from authsvc.domain import Medium
 from tests.clock import TICK, FakeClock
 from tests.mail.post_office import CODE, PostOffice, running
 from tests.mail.sms_office import KIND, NUMBER, carried, owe

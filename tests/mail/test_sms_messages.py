@@ -13,8 +13,8 @@ import pytest
 from pydantic import SecretStr
 
 from authsvc.core.messages.notices import MailKind
+from authsvc.domain import Medium
 from authsvc.mail.sms import MENDABLE
-from authsvc.store.outbox import Medium
 from tests.clock import FakeClock
 from tests.mail.post_office import CODE, PostOffice
 from tests.mail.sms_office import KIND, NUMBER, carried, owe

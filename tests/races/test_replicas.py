@@ -43,7 +43,5 @@ async def test_clocks_that_differ(database: Database) -> None:
             username_key=UsernameKey("ada"),
             factor=Factor.PASSWORD,
             now=clock,
-            lock_from=5,
-            lock_max=timedelta(minutes=15),
-            close_at=100,
+            bounds=throttle.FailureBounds(lock_from=5, lock_max=timedelta(minutes=15), close_at=100),
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from uuid import UUID, uuid4
 
-from authsvc.domain import EmailKey, SessionId, UserId, UsernameKey
+from authsvc.domain import EmailKey, Session, SessionId, User, UserId, UsernameKey, UserStatus
 from authsvc.store import sessions, users
 from authsvc.store.db import Executor
 
@@ -25,15 +25,16 @@ async def insert_user(
     user_id = uuid4()
     assert await users.insert(
         executor,
-        user_id=UserId(user_id),
-        username=username.title(),
-        username_key=UsernameKey(username),
-        status=status,
-        email=email,
-        email_key=EmailKey(email) if email else None,
-        attributes={},
-        now=now,
-        reserved_until=reserved_until,
+        user=User(
+            user_id=UserId(user_id),
+            username=username.title(),
+            username_key=UsernameKey(username),
+            status=UserStatus(status),
+            email=email,
+            email_key=EmailKey(email) if email else None,
+            created_at=now,
+            reserved_until=reserved_until,
+        ),
     )
     return user_id
 
@@ -51,14 +52,18 @@ async def insert_session(
     session_id = session_id or uuid4()
     await sessions.insert(
         executor,
-        session_id=SessionId(session_id),
-        user_id=UserId(user_id),
-        origin_jti=uuid4(),
-        amr=["pwd"],
-        now=now,
-        expires_at=expires_at or now + DAY,
-        client_ip="",
-        client_user_agent="",
+        session=Session(
+            session_id=SessionId(session_id),
+            user_id=UserId(user_id),
+            origin_jti=uuid4(),
+            amr=["pwd"],
+            auth_time=now,
+            created_at=now,
+            last_used_at=now,
+            expires_at=expires_at or now + DAY,
+            client_ip="",
+            client_user_agent="",
+        ),
         refresh_digest=refresh_digest or uuid4().bytes,
     )
     return session_id

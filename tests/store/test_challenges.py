@@ -8,9 +8,10 @@ from uuid import UUID, uuid4
 import pytest
 
 from authsvc.domain import DeviceId, UserId, UsernameKey
-from authsvc.store import challenges, totp_devices
+from authsvc.store import challenges
 from authsvc.store.challenges import Challenge
 from authsvc.store.db import Database
+from authsvc.store.factors import totp as totp_devices
 from tests.clock import TICK, FakeClock
 from tests.store.rows import DAY, insert_user
 
@@ -32,13 +33,16 @@ class Challenges:
         """Start a session."""
         await challenges.insert(
             self.database,
-            digest=digest,
-            user_id=UserId(user_id or self.user_id),
-            step="CONFIRM_SIGN_IN_WITH_TOTP_CODE",
-            proved=["pwd"],
-            totp_device_id=DeviceId(device_id) if device_id else None,
+            challenge=Challenge(
+                digest=digest,
+                user_id=UserId(user_id or self.user_id),
+                username_key=UsernameKey("ada"),
+                step="CONFIRM_SIGN_IN_WITH_TOTP_CODE",
+                proved=["pwd"],
+                totp_device_id=DeviceId(device_id) if device_id else None,
+                expires_at=self.now + ttl,
+            ),
             now=self.now,
-            expires_at=self.now + ttl,
         )
 
     async def find(self, *digests: bytes, at: timedelta = timedelta()) -> Challenge | None:

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from authsvc.domain import UsernameKey
+from authsvc.domain import Medium, UsernameKey
 from authsvc.store import codes
 from authsvc.store.codes import Try
 from authsvc.store.db import Database
@@ -36,7 +36,7 @@ class Codes:
             digest=code,
             now=now,
             expires_at=now + TTL,
-            medium="EMAIL",
+            medium=Medium.EMAIL,
         )
 
     async def spend(self, *digests: bytes, purpose: str = "SIGN_UP", at: timedelta = timedelta()) -> Try | None:
@@ -177,7 +177,7 @@ async def test_purge_takes_expired_codes_up_to_its_limit(mail_codes: Codes) -> N
             digest=b"1",
             now=mail_codes.now,
             expires_at=mail_codes.now + (TICK if number == 3 else timedelta()),
-            medium="EMAIL",
+            medium=Medium.EMAIL,
         )
 
     async def purge() -> int:

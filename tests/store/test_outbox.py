@@ -10,10 +10,10 @@ from uuid import UUID, uuid4
 import pytest
 
 from authsvc.clock import Clock
-from authsvc.domain import MailId
+from authsvc.domain import MailId, MailState, Medium
 from authsvc.store import outbox
 from authsvc.store.db import Database, Executor
-from authsvc.store.outbox import ClaimedMail, MailState, Medium
+from authsvc.store.outbox import ClaimedMail, NewMail
 from tests.clock import TICK
 
 LEASE = timedelta(minutes=2)
@@ -42,13 +42,15 @@ class Queue:
         mail_id = uuid4()
         await outbox.insert(
             executor or self.database,
-            mail_id=MailId(mail_id),
-            kind=kind,
-            medium=medium,
-            sealed_parameters=sealed,
-            supersede_key=key,
+            mail=NewMail(
+                mail_id=MailId(mail_id),
+                kind=kind,
+                medium=medium,
+                sealed_parameters=sealed,
+                supersede_key=key,
+                expires_at=None if expires is None else self.now + expires,
+            ),
             now=self.now + at,
-            expires_at=None if expires is None else self.now + expires,
         )
         return mail_id
 
@@ -105,7 +107,7 @@ async def test_mail_is_due_when_its_transaction_commits(queue: Queue) -> None:
     assert mail == ClaimedMail(
         mail_id=MailId(mail_id),
         kind="MFA_CHANGED",
-        medium="EMAIL",
+        medium=Medium.EMAIL,
         sealed_parameters=SEALED,
         attempts=1,
         created_at=queue.now,
@@ -223,7 +225,7 @@ async def test_expired_mail_is_never_claimed(queue: Queue) -> None:
     assert await queue.retry(mail, expiry)
     assert await queue.claim(expiry) == []
     (expired,) = await outbox.expire(queue.database, now=queue.now + expiry, limit=10)
-    assert expired == outbox.ExpiredMail(MailId(mail_id), "MFA_CHANGED", "EMAIL", 2)
+    assert expired == outbox.ExpiredMail(MailId(mail_id), "MFA_CHANGED", Medium.EMAIL, 2)
     row = await queue.row(mail_id)
     assert (row["state"], row["sealed_parameters"]) == ("DEAD", None)
     assert row["last_error"] == "expired after content refused: 451"

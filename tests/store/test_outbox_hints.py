@@ -8,11 +8,10 @@ from uuid import uuid4
 import pytest
 
 from authsvc.clock import Clock
-from authsvc.domain import MailId
+from authsvc.domain import MailId, Medium
 from authsvc.errors import DatabaseUnavailable
 from authsvc.store import outbox
 from authsvc.store.db import Database, Executor
-from authsvc.store.outbox import Medium
 
 
 @pytest.fixture
@@ -36,13 +35,15 @@ async def insert(executor: Executor, clock: Clock, sealed: bytes | None) -> None
     """Insert a mail."""
     await outbox.insert(
         executor,
-        mail_id=MailId(uuid4()),
-        kind="MFA_CHANGED",
-        medium=Medium.EMAIL,
-        sealed_parameters=sealed,
-        supersede_key=None,
+        mail=outbox.NewMail(
+            mail_id=MailId(uuid4()),
+            kind="MFA_CHANGED",
+            medium=Medium.EMAIL,
+            sealed_parameters=sealed,
+            supersede_key=None,
+            expires_at=None,
+        ),
         now=clock.now(),
-        expires_at=None,
     )
 
 

@@ -6,10 +6,9 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from authsvc.domain import SessionId, UserId, UsernameKey
+from authsvc.domain import Session, SessionId, UserId, UsernameKey, UserStatus
 from authsvc.store import sessions
 from authsvc.store.db import Database
-from authsvc.store.sessions import Session
 from tests.clock import TICK, FakeClock
 from tests.store.rows import DAY, insert_session, insert_user
 
@@ -133,7 +132,7 @@ async def test_standing_is_of_the_session_and_of_its_account(database: Database,
         user_id=UserId(ada),
         username="Ada",
         username_key=UsernameKey("ada"),
-        status="CONFIRMED",
+        status=UserStatus.CONFIRMED,
         disabled_at=now + TICK,
     )
     assert await sessions.find_standing(database, session_id=SessionId(uuid4())) is None

@@ -19,12 +19,22 @@ def now(clock: FakeClock) -> datetime:
     return clock.now()
 
 
+def row(kid: str, algorithm: str, now: datetime, *, active_from: datetime) -> signing_keys.SigningKeyRow:
+    """Return a key."""
+    return signing_keys.SigningKeyRow(
+        kid=kid,
+        algorithm=algorithm,
+        public_jwk={"kid": kid},
+        sealed_private=b"sealed",
+        created_at=now,
+        active_from=active_from,
+    )
+
+
 async def insert_first(database: Database, kid: str, now: datetime) -> bool:
     """Store the first key."""
     async with database.transaction() as transaction:
-        return await signing_keys.insert_first(
-            transaction, kid=kid, algorithm="EdDSA", public_jwk={"kid": kid}, sealed_private=b"sealed", now=now
-        )
+        return await signing_keys.insert_first(transaction, key=row(kid, "EdDSA", now, active_from=now))
 
 
 async def rotate(database: Database, kid: str, now: datetime) -> None:
@@ -32,12 +42,7 @@ async def rotate(database: Database, kid: str, now: datetime) -> None:
     async with database.transaction() as transaction:
         await signing_keys.rotate(
             transaction,
-            kid=kid,
-            algorithm="ES256",
-            public_jwk={"kid": kid},
-            sealed_private=b"sealed",
-            now=now,
-            active_from=now + LEAD,
+            key=row(kid, "ES256", now, active_from=now + LEAD),
             others_expire_at=now + END,
         )
 

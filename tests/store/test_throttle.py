@@ -35,9 +35,7 @@ class Failures:
             username_key=UsernameKey(name),
             factor=factor,
             now=self.now + at,
-            lock_from=lock_from,
-            lock_max=LOCK_MAX,
-            close_at=CLOSE_AT,
+            bounds=throttle.FailureBounds(lock_from, LOCK_MAX, CLOSE_AT),
         )
 
     async def seed(self, count: int) -> None:

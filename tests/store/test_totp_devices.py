@@ -6,10 +6,9 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from authsvc.domain import DeviceId, UserId
-from authsvc.store import totp_devices
+from authsvc.domain import DeviceId, TotpDevice, UserId
 from authsvc.store.db import Database
-from authsvc.store.totp_devices import TotpDevice
+from authsvc.store.factors import totp as totp_devices
 from tests.clock import TICK, FakeClock
 from tests.store.rows import insert_user
 

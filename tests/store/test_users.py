@@ -6,7 +6,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from authsvc.domain import EmailKey, UserId, UsernameKey
+from authsvc.domain import EmailKey, User, UserId, UsernameKey, UserStatus
 from authsvc.store import passwords, users
 from authsvc.store.db import Database, Executor
 from tests.clock import TICK, FakeClock
@@ -26,15 +26,15 @@ async def try_name(executor: Executor, at: datetime) -> UUID | None:
     user_id = uuid4()
     inserted = await users.insert(
         executor,
-        user_id=UserId(user_id),
-        username="ADA",
-        username_key=UsernameKey("ada"),
-        status="UNCONFIRMED",
-        email=None,
-        email_key=None,
-        attributes={"name": "Ada"},
-        now=at,
-        reserved_until=at + HOUR,
+        user=User(
+            user_id=UserId(user_id),
+            username="ADA",
+            username_key=UsernameKey("ada"),
+            status=UserStatus.UNCONFIRMED,
+            attributes={"name": "Ada"},
+            created_at=at,
+            reserved_until=at + HOUR,
+        ),
     )
     return user_id if inserted else None
 
@@ -137,10 +137,10 @@ async def test_nobody_owns_no_address(database: Database, now: datetime) -> None
 async def test_rehash_leaves_a_password_alone_that_was_changed_meanwhile(database: Database, now: datetime) -> None:
     """A rehash replaces the hash that was verified, and no other."""
     user_id = await insert_user(database, now=now)
-    await passwords.insert(database, user_id=UserId(user_id), hash_="old", now=now)
+    await passwords.put(database, user_id=UserId(user_id), hash_="old", now=now)
     await passwords.rehash(database, user_id=UserId(user_id), verified="old", hash_="rehashed")
     assert await passwords.has_hash(database, user_id=UserId(user_id), hash_="rehashed")
-    await passwords.replace(database, user_id=UserId(user_id), hash_="new", now=now)
+    await passwords.put(database, user_id=UserId(user_id), hash_="new", now=now)
     await passwords.rehash(database, user_id=UserId(user_id), verified="rehashed", hash_="too late")
     credential = await passwords.find(database, username_key=UsernameKey("ada"))
     assert credential == passwords.Credential(UserId(user_id), "new", None)

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime
-from itertools import chain, combinations
+from itertools import chain, combinations, product
 from uuid import UUID
 
 import pytest
 
 from authsvc.config import MfaType
-from authsvc.core.factors.rules import askable, enrolled, recovery_medium, settable
-from authsvc.domain import EmailKey, UserId, UsernameKey
-from authsvc.store.users import User
+from authsvc.core.factors.rules import BY_DEFAULT, askable, choices, enabled, enrolled, recovery_medium, settable
+from authsvc.domain import EmailKey, FactorKind, FactorState, User, UserId, UsernameKey, UserStatus
 
 TOTP, SMS, EMAIL = MfaType.TOTP, MfaType.SMS, MfaType.EMAIL
 ALL = frozenset(MfaType)
@@ -21,25 +20,10 @@ NOBODY = User(
     user_id=UserId(UUID(int=1)),
     username="ada",
     username_key=UsernameKey("ada"),
-    status="CONFIRMED",
-    email=None,
-    email_key=None,
-    email_verified_at=None,
-    attributes={},
+    status=UserStatus.CONFIRMED,
     created_at=THEN,
-    reserved_until=None,
-    disabled_at=None,
-    totp_mfa=True,
-    sms_mfa=False,
-    email_mfa=False,
-    preferred_mfa=None,
-    phone_verified_at=None,
-    pending_email=None,
-    pending_email_key=None,
-    pending_phone_number=None,
-    updated_at=None,
 )
-# An account with everything verified and enabled.
+# An account with everything verified, and one that has all of it enabled.
 FULL = replace(
     NOBODY,
     email="ada@example.com",
@@ -47,9 +31,11 @@ FULL = replace(
     email_verified_at=THEN,
     attributes={"phone_number": "+14155550123"},
     phone_verified_at=THEN,
-    sms_mfa=True,
-    email_mfa=True,
 )
+NONE = FactorState()
+ONE = FactorState(authenticators=1)
+SENT = FactorState(enabled=frozenset({FactorKind.SMS, FactorKind.EMAIL}))
+EVERY = replace(SENT, authenticators=1)
 
 
 def named(kinds: frozenset[MfaType]) -> str:
@@ -63,26 +49,45 @@ def sets() -> list[frozenset[MfaType]]:
 
 
 @pytest.mark.parametrize(
-    ("user", "has_authenticator", "kinds"),
+    ("user", "state", "kinds"),
     [
-        (NOBODY, False, set()),
-        (NOBODY, True, {TOTP}),
-        (replace(NOBODY, totp_mfa=False), True, set()),
-        (FULL, False, {SMS, EMAIL}),
-        (FULL, True, {TOTP, SMS, EMAIL}),
-        (replace(FULL, sms_mfa=False), True, {TOTP, EMAIL}),
-        (replace(FULL, phone_verified_at=None), True, {TOTP, EMAIL}),
-        (replace(FULL, attributes={}), True, {TOTP, EMAIL}),
-        (replace(FULL, email_mfa=False), True, {TOTP, SMS}),
-        (replace(FULL, email_verified_at=None), True, {TOTP, SMS}),
-        (replace(FULL, email=None), True, {TOTP, SMS}),
+        (NOBODY, NONE, set()),
+        (NOBODY, ONE, {TOTP}),
+        (NOBODY, replace(ONE, enabled=frozenset({FactorKind.TOTP})), {TOTP}),
+        (NOBODY, replace(ONE, disabled=frozenset({FactorKind.TOTP})), set()),
+        (FULL, NONE, set()),
+        (FULL, ONE, {TOTP}),
+        (FULL, SENT, {SMS, EMAIL}),
+        (FULL, EVERY, {TOTP, SMS, EMAIL}),
+        (FULL, replace(EVERY, enabled=frozenset({FactorKind.EMAIL})), {TOTP, EMAIL}),
+        (replace(FULL, phone_verified_at=None), EVERY, {TOTP, EMAIL}),
+        (replace(FULL, attributes={}), EVERY, {TOTP, EMAIL}),
+        (FULL, replace(EVERY, enabled=frozenset({FactorKind.SMS})), {TOTP, SMS}),
+        (replace(FULL, email_verified_at=None), EVERY, {TOTP, SMS}),
+        (replace(FULL, email=None), EVERY, {TOTP, SMS}),
     ],
 )
 def test_a_factor_is_enrolled_while_it_is_enabled_and_can_be_proved(
-    user: User, has_authenticator: bool, kinds: set[MfaType]
+    user: User, state: FactorState, kinds: set[MfaType]
 ) -> None:
     """An authenticator counts while it is active, a number or an address while it is verified, each while enabled."""
-    assert enrolled(user, has_authenticator=has_authenticator) == kinds
+    assert enrolled(user, state) == kinds
+
+
+@pytest.mark.parametrize("preferred", [None, *BY_DEFAULT])
+@pytest.mark.parametrize("counts", list(product((True, False), repeat=3)))
+def test_what_is_stored_of_a_new_account_says_all_that_was_chosen(
+    counts: tuple[bool, bool, bool], preferred: FactorKind | None
+) -> None:
+    """What differs from the defaults is stored, with the preferred kind, and is enough to tell all of it."""
+    kinds = dict(zip(BY_DEFAULT, counts, strict=True))
+    stored = choices(kinds, preferred)
+    assert stored.keys() == {kind for kind in kinds if kinds[kind] is not BY_DEFAULT[kind] or kind is preferred}
+    state = FactorState(
+        enabled=frozenset(kind for kind, is_enabled in stored.items() if is_enabled),
+        disabled=frozenset(kind for kind, is_enabled in stored.items() if not is_enabled),
+    )
+    assert enabled(state) == kinds
 
 
 @pytest.mark.parametrize("recovered_by", [None, EMAIL, SMS])

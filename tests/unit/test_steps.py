@@ -5,6 +5,7 @@ from itertools import chain, combinations, product
 
 import pytest
 
+from authsvc import domain
 from authsvc.config import MfaMode, MfaType
 from authsvc.core.sign_in.steps import (
     ANSWERED_ELSEWHERE,
@@ -35,16 +36,16 @@ CODE_STEPS = {
 }
 SET_UP_STEPS = {**CODE_STEPS, TOTP: Step.CONTINUE_SIGN_IN_WITH_TOTP_SETUP}
 BY_STATUS = {
-    "UNCONFIRMED": Step.CONFIRM_SIGN_UP,
-    "RESET_REQUIRED": Step.RESET_PASSWORD,
-    "FORCE_CHANGE_PASSWORD": Step.CONFIRM_SIGN_IN_WITH_NEW_PASSWORD,
+    domain.UserStatus.UNCONFIRMED: Step.CONFIRM_SIGN_UP,
+    domain.UserStatus.RESET_REQUIRED: Step.RESET_PASSWORD,
+    domain.UserStatus.FORCE_CHANGE_PASSWORD: Step.CONFIRM_SIGN_IN_WITH_NEW_PASSWORD,
 }
 
 
 def progress(**fields: object) -> Progress:
     """Return a confirmed account's progress after its password, with some fields changed."""
     plain: dict[str, object] = {
-        "status": "CONFIRMED",
+        "status": domain.UserStatus.CONFIRMED,
         "mfa": REQUIRED,
         "askable": NONE,
         "settable": frozenset({TOTP}),
@@ -75,7 +76,9 @@ def every_progress() -> Iterator[Progress]:
         MfaMode, sets(), sets(), kinds, kinds, proved, (False, True)
     ):
         for has_enrolled in {bool(asked), True}:
-            yield Progress("CONFIRMED", mfa, asked, settable, has_enrolled, preferred, chosen, proofs, hook)
+            yield Progress(
+                domain.UserStatus.CONFIRMED, mfa, asked, settable, has_enrolled, preferred, chosen, proofs, hook
+            )
 
 
 BOTH = frozenset({TOTP, SMS})
@@ -127,7 +130,7 @@ def test_rows_of_the_table(now: Progress, step: Step | None) -> None:
 @pytest.mark.parametrize("mfa", MfaMode)
 @pytest.mark.parametrize("asked", sets(), ids=named)
 def test_the_status_of_an_account_comes_before_its_factors(
-    status: str, mfa: MfaMode, asked: frozenset[MfaType]
+    status: domain.UserStatus, mfa: MfaMode, asked: frozenset[MfaType]
 ) -> None:
     """An account that is not confirmed has its own step, whatever else holds."""
     now = progress(status=status, mfa=mfa, askable=asked, has_challenge_hook=True)

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from authsvc.core.audit.trail import AuditKind
+from authsvc.domain import User
 from authsvc.store.db import Executor
-from authsvc.store.users import User
 
 
 @dataclass(slots=True)

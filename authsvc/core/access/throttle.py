@@ -15,7 +15,7 @@ from authsvc.domain import UsernameKey
 from authsvc.errors import LimitExceeded
 from authsvc.store import throttle
 from authsvc.store.db import Database, Executor
-from authsvc.store.throttle import Allowance
+from authsvc.store.throttle import Allowance, FailureBounds
 
 HOUR = timedelta(hours=1)
 MINUTE = timedelta(minutes=1)
@@ -121,9 +121,7 @@ class Throttle:
             username_key=username_key,
             factor=factor,
             now=self._clock.now(),
-            lock_from=limits.lock_from,
-            lock_max=limits.lock_max,
-            close_at=close_at,
+            bounds=FailureBounds(limits.lock_from, limits.lock_max, close_at),
         ):
             return
         lock = await throttle.find_lock(self._database, username_key=username_key, factor=factor)

@@ -15,12 +15,11 @@ from authsvc.core.messages.codes import CodeDelivery, CodePurpose, MailCodes
 from authsvc.core.messages.notices import MailKind, MfaChange, Notices, addressed, recipient
 from authsvc.core.names import mask_email, mask_phone
 from authsvc.core.sessions.sessions import Bearer, Sessions, event_of
-from authsvc.domain import EmailKey
+from authsvc.domain import EmailKey, FactorKind, Medium, User
 from authsvc.errors import CodeExpired, Conflict, InvalidFields, TokenRevoked, Violation
-from authsvc.store import attributes, users
+from authsvc.store import users
 from authsvc.store.db import RETRY_CONFLICT, Database, Executor
-from authsvc.store.outbox import Medium
-from authsvc.store.users import User
+from authsvc.store.factors import preferences
 
 EMAIL = "email"
 PHONE_NUMBER = "phone_number"
@@ -106,7 +105,8 @@ class Confirmations:
                     raise CodeExpired
                 await self._codes.consume(transaction, purpose, username_key, code, now=now, bound_to=bound_to)
                 await self._let_go(transaction, user, waiting, now)
-                if name == PHONE_NUMBER and user.sms_mfa:
+                state = await preferences.find(transaction, user_id=user.user_id)
+                if name == PHONE_NUMBER and FactorKind.SMS in state.enabled:
                     await self._notices.tell(
                         transaction, MailKind.MFA_CHANGED, user, now=now, change=MfaChange.PREFERENCE_CHANGED
                     )
@@ -153,11 +153,11 @@ class Confirmations:
         """
         number = given.others.get(PHONE_NUMBER)
         if given.email:
-            await attributes.set_pending_email(executor, user_id=user.user_id, email=None, email_key=None)
+            await users.set_pending_email(executor, user_id=user.user_id, email=None, email_key=None)
         if number and self._sends_sms:
-            await attributes.set_pending_phone(executor, user_id=user.user_id, phone_number=None)
+            await users.set_pending_phone(executor, user_id=user.user_id, phone_number=None)
         elif number:
-            await attributes.set_unverified_phone(executor, user_id=user.user_id, phone_number=number, now=now)
+            await users.set_unverified_phone(executor, user_id=user.user_id, phone_number=number, now=now)
         sent = {}
         for each in new:
             await _set_pending(executor, user, each)
@@ -167,10 +167,12 @@ class Confirmations:
     async def remove(self, executor: Executor, user: User, name: str, *, now: datetime) -> None:
         """Remove address or number with what waits, in a transaction that holds the user's row; the address is told."""
         if name == EMAIL:
-            await attributes.remove_email(executor, user_id=user.user_id, now=now)
+            await users.remove_email(executor, user_id=user.user_id, now=now)
+            await preferences.remove(executor, user_id=user.user_id, kind=FactorKind.EMAIL)
             await self._notices.tell(executor, MailKind.EMAIL_CHANGED, user, now=now)
         else:
-            await attributes.remove_phone(executor, user_id=user.user_id, now=now)
+            await users.remove_phone(executor, user_id=user.user_id, now=now)
+            await preferences.remove(executor, user_id=user.user_id, kind=FactorKind.SMS)
         await self._codes.drop(executor, user.username_key, CodePurpose.RESET_PASSWORD, _PURPOSES[name])
 
     async def _send(
@@ -226,14 +228,14 @@ class Confirmations:
 
 async def _set_pending(executor: Executor, user: User, new: Unverified) -> None:
     if new.name == EMAIL:
-        await attributes.set_pending_email(executor, user_id=user.user_id, email=new.value, email_key=EmailKey(new.key))
+        await users.set_pending_email(executor, user_id=user.user_id, email=new.value, email_key=EmailKey(new.key))
     else:
-        await attributes.set_pending_phone(executor, user_id=user.user_id, phone_number=new.value)
+        await users.set_pending_phone(executor, user_id=user.user_id, phone_number=new.value)
 
 
 async def _put_into_use(executor: Executor, user: User, waiting: Unverified, now: datetime) -> bool:
     if waiting.name == EMAIL:
-        return await attributes.confirm_email(
+        return await users.confirm_email(
             executor, user_id=user.user_id, email=waiting.value, email_key=EmailKey(waiting.key), now=now
         )
-    return await attributes.confirm_phone(executor, user_id=user.user_id, phone_number=waiting.value, now=now)
+    return await users.confirm_phone(executor, user_id=user.user_id, phone_number=waiting.value, now=now)

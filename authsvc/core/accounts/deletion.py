@@ -6,10 +6,9 @@ from authsvc.core.access.throttle import Factor, Throttle
 from authsvc.core.audit.trail import Audit, AuditKind
 from authsvc.core.messages.codes import CodePurpose, MailCodes
 from authsvc.core.sessions.sessions import Bearer, Sessions, event_of
-from authsvc.domain import UsernameKey
-from authsvc.store import deletion
+from authsvc.domain import User, UsernameKey
+from authsvc.store import outbox, users
 from authsvc.store.db import Database, Executor
-from authsvc.store.users import User
 
 
 class Deletion:
@@ -44,14 +43,14 @@ class Deletion:
         """
         names = _names_of(user)
         keys = [self._codes.supersede_key(purpose, name) for name in names for purpose in CodePurpose]
-        await deletion.delete_mail(executor, user_id=user.user_id, supersede_keys=keys)
+        await outbox.delete_of_user(executor, user_id=user.user_id, supersede_keys=keys)
         # Codes and failures are kept by name: whoever has the name next must not inherit them.
         for name in names:
             await self._codes.drop(executor, name, *CodePurpose)
         for name in names:
             await self._throttle.forget(executor, name, *Factor)
             await self._throttle.forget_sends(executor, name, *Factor, *CodePurpose)
-        await deletion.delete_user(executor, user_id=user.user_id)
+        await users.delete(executor, user_id=user.user_id)
 
 
 def _names_of(user: User) -> list[UsernameKey]:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from authsvc.domain import UserId, UsernameKey
+from authsvc.domain import User, UserId, UsernameKey
 from authsvc.errors import UserNotFound
 from authsvc.store import users
 from authsvc.store.db import Executor
-from authsvc.store.users import User
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,11 +11,11 @@ from authsvc.core.accounts.attributes import Attributes, parse_attributes
 from authsvc.core.accounts.password_policy import PasswordPolicy, own_words
 from authsvc.core.messages.notices import MailKind, Notices
 from authsvc.crypto.password_hash import PasswordHasher
+from authsvc.domain import User
 from authsvc.errors import InvalidFields, InvalidPassword, SessionExpired, Violation
 from authsvc.store import challenges, passwords, users
 from authsvc.store.challenges import Challenge
 from authsvc.store.db import Database, Executor
-from authsvc.store.users import User
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,13 +16,11 @@ from authsvc.core.messages.notices import MailKind, Notices, addressed
 from authsvc.core.sessions.sessions import Bearer, Sessions, event_of
 from authsvc.crypto.password_hash import PasswordHasher
 from authsvc.crypto.tokens import new_id
-from authsvc.domain import UserId, UsernameKey
+from authsvc.domain import Medium, User, UserId, UsernameKey
 from authsvc.errors import CodeExpired, Conflict, InvalidPassword, NotAuthorized, Violation
-from authsvc.store import factors as factor_rows
 from authsvc.store import passwords, users
 from authsvc.store.db import RETRY_CONFLICT, Database, Executor
-from authsvc.store.outbox import Medium
-from authsvc.store.users import User
+from authsvc.store.factors import preferences
 
 
 class Passwords:
@@ -125,7 +123,7 @@ class Passwords:
                 if locked is None:
                     raise CodeExpired
                 medium = await self._codes.consume(transaction, CodePurpose.RESET_PASSWORD, username_key, code, now=now)
-                await passwords.replace(transaction, user_id=user.user_id, hash_=hash_, now=now, recovered_by=medium)
+                await passwords.put(transaction, user_id=user.user_id, hash_=hash_, now=now, recovered_by=medium)
                 await users.finish_reset(transaction, user_id=user.user_id)
                 await self._sessions.end_all(transaction, user.user_id, now)
                 await self._throttle.forget(transaction, username_key, Factor.PASSWORD)
@@ -171,7 +169,7 @@ class Passwords:
                 user = await self._sessions.hold(transaction, bearer)
                 if not await passwords.has_hash(transaction, user_id=user.user_id, hash_=verified):
                     raise Conflict(retry_after=RETRY_CONFLICT)
-                await passwords.replace(transaction, user_id=user.user_id, hash_=hash_, now=now)
+                await passwords.put(transaction, user_id=user.user_id, hash_=hash_, now=now)
                 await self._sessions.end_all(transaction, user.user_id, now, keep=standing.session_id)
                 await self._throttle.forget(transaction, user.username_key, Factor.PASSWORD)
                 await self._notices.tell(transaction, MailKind.PASSWORD_CHANGED, user, now=now)
@@ -179,10 +177,10 @@ class Passwords:
 
     async def _recovery_medium(self, executor: Executor, user: User | None) -> Medium | None:
         # The same statement for a name that doesn't exist.
-        state = await factor_rows.find_state(executor, user_id=user.user_id if user else UserId(new_id()))
+        state = await preferences.find(executor, user_id=user.user_id if user else UserId(new_id()))
         if user is None:
             return None
-        enrolled = factors.enrolled(user, has_authenticator=state.authenticators > 0)
+        enrolled = factors.enrolled(user, state)
         medium = factors.recovery_medium(user, enrolled, self._asked)
         return Medium(medium) if medium else None
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime
 
 from authsvc.clock import Clock
 from authsvc.config import MfaType, Settings
@@ -14,11 +13,10 @@ from authsvc.core.audit.trail import Audit, AuditKind
 from authsvc.core.factors.rules import find_kinds
 from authsvc.core.messages.codes import CodeDelivery
 from authsvc.core.sessions.sessions import Bearer, Sessions, event_of
+from authsvc.domain import User
 from authsvc.errors import Conflict, InvalidFields, TokenRevoked, Violation
-from authsvc.store import attributes as attribute_rows
 from authsvc.store import users
 from authsvc.store.db import RETRY_CONFLICT, Database, Executor
-from authsvc.store.users import User
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +79,7 @@ class Profile:
             if self._confirmations.new_values(user, parsed) != new:
                 raise Conflict(retry_after=RETRY_CONFLICT)
             if others:
-                await attribute_rows.merge(transaction, user_id=user.user_id, attributes=others, now=now)
+                await users.merge_attributes(transaction, user_id=user.user_id, attributes=others, now=now)
                 user = replace(user, attributes={**user.attributes, **others})
             sent = await self._confirmations.begin(transaction, user, parsed, new, may_send, now=now)
             event = event_of(bearer, AuditKind.UPDATE_USER_ATTRIBUTES, names=" ".join(sorted(values)))
@@ -103,7 +101,7 @@ class Profile:
             user = await self._sessions.hold(transaction, bearer)
             await self._require_spare(transaction, user, names)
             others = [name for name in names if name not in CONFIRMED_BY_CODE]
-            await attribute_rows.remove(transaction, user_id=user.user_id, names=others, now=now)
+            await users.remove_attributes(transaction, user_id=user.user_id, names=others, now=now)
             for name in CONFIRMED_BY_CODE:
                 if name in names:
                     await self._confirmations.remove(transaction, user, name, now=now)
@@ -164,17 +162,10 @@ def _among(names: Collection[str], refused: Collection[str], rule: str, descript
 def attributes_of(user: User) -> UserAttributes:
     """Return an account's attributes by name, those that nobody writes among them."""
     attributes = {
-        **user.attributes,
+        **user.claims,
+        **{mark: str(is_verified).lower() for mark, is_verified in user.verified.items()},
         "sub": str(user.user_id),
         "updated_at": str(int((user.updated_at or user.created_at).timestamp())),
     }
-    if user.email is not None:
-        attributes |= {"email": user.email, "email_verified": _truth(user.email_verified_at)}
-    if user.phone_number is not None:
-        attributes["phone_number_verified"] = _truth(user.phone_verified_at)
     pending = {"email": user.pending_email, "phone_number": user.pending_phone_number}
     return UserAttributes(attributes, {name: value for name, value in pending.items() if value is not None})
-
-
-def _truth(verified_at: datetime | None) -> str:
-    return "false" if verified_at is None else "true"

@@ -21,7 +21,7 @@ from authsvc.core.names import Username, parse_email, parse_username
 from authsvc.crypto.password_hash import PasswordHasher
 from authsvc.crypto.sealing import KeyRing, Purpose
 from authsvc.crypto.tokens import new_id
-from authsvc.domain import EmailKey, UserId, UsernameKey
+from authsvc.domain import EmailKey, User, UserId, UsernameKey, UserStatus
 from authsvc.errors import (
     CodeExpired,
     CodeMismatch,
@@ -123,15 +123,17 @@ class SignUp:
         async with self._database.transaction() as transaction:
             is_new = await users.insert(
                 transaction,
-                user_id=user_id,
-                username=account.username.display,
-                username_key=key,
-                status="UNCONFIRMED" if needs_code else "CONFIRMED",
-                email=email.address if email else None,
-                email_key=email.key if email else None,
-                attributes=account.attributes.others,
-                now=now,
-                reserved_until=self._codes.expiry(CodePurpose.SIGN_UP, now) if needs_code else None,
+                user=User(
+                    user_id=user_id,
+                    username=account.username.display,
+                    username_key=key,
+                    status=UserStatus.UNCONFIRMED if needs_code else UserStatus.CONFIRMED,
+                    email=email.address if email else None,
+                    email_key=email.key if email else None,
+                    attributes=account.attributes.others,
+                    created_at=now,
+                    reserved_until=self._codes.expiry(CodePurpose.SIGN_UP, now) if needs_code else None,
+                ),
                 sign_up_request=self._ring.digest(Purpose.SIGN_UP_REQUEST, request_id) if request_id else None,
             )
             if is_new:
@@ -191,7 +193,7 @@ class SignUp:
             await self._send_code(
                 transaction,
                 username_key,
-                recipient(user) if may_mail and user and user.status == "UNCONFIRMED" else None,
+                recipient(user) if may_mail and user and user.status is UserStatus.UNCONFIRMED else None,
                 email_key=user.email_key if user else None,
                 now=now,
             )
@@ -220,7 +222,7 @@ class SignUp:
     ) -> None:
         """Give a new account its password and its code."""
         key, email = account.username.key, account.attributes.email
-        await passwords.insert(executor, user_id=user_id, hash_=hash_, now=now)
+        await passwords.put(executor, user_id=user_id, hash_=hash_, now=now)
         if needs_code and email is not None:
             user = await users.find_by_id(executor, user_id=user_id)
             # Counted only now: of sign-ups sent twice at once, the one that makes the account sends the mail.

@@ -9,10 +9,10 @@ from authsvc.clock import Clock
 from authsvc.core.access.changes import Change
 from authsvc.core.audit.trail import Audit, AuditKind, Tried
 from authsvc.core.sessions.sessions import Bearer, Sessions, event_of
+from authsvc.domain import User
 from authsvc.errors import TokenRevoked
 from authsvc.store import users
 from authsvc.store.db import Database
-from authsvc.store.users import User
 
 
 class SignedIn:

@@ -7,7 +7,8 @@ import zlib
 from datetime import UTC, datetime
 
 from authsvc.crypto.sealing import KeyRing, Purpose
-from authsvc.store.audit import CHAINS, Chain, Event, Head
+from authsvc.domain import Event
+from authsvc.store.audit import CHAINS, Chain, Head
 
 
 def chain_of(subject: bytes) -> int:

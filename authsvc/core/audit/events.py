@@ -9,10 +9,9 @@ from authsvc.clock import Clock
 from authsvc.core.accounts.lookup import UserRef
 from authsvc.core.pages import PAGE_SIZE, page_token, position_of
 from authsvc.crypto.sealing import KeyRing
-from authsvc.domain import UserId
+from authsvc.domain import Event, UserId
 from authsvc.errors import UserNotFound
 from authsvc.store import audit, users
-from authsvc.store.audit import Event
 from authsvc.store.db import Database
 
 # How far back users see their own.

@@ -14,10 +14,9 @@ from authsvc.core.access.caller import Caller
 from authsvc.core.audit.chain import chain_of, event_digest, head_parts, is_sealed, personal_digest
 from authsvc.crypto.sealing import KeyRing, Purpose
 from authsvc.crypto.tokens import new_handle, new_id
-from authsvc.domain import SessionId, UserId, UsernameKey
+from authsvc.domain import Event, SessionId, UserId, UsernameKey
 from authsvc.errors import Conflict, DomainError, Reason
 from authsvc.store import audit, users
-from authsvc.store.audit import Event
 from authsvc.store.db import RETRY_CONFLICT, Database, Executor
 
 # In the place of the digest before an event that was recorded at an end which somebody else had set. No digest is like

@@ -17,9 +17,8 @@ import structlog
 
 from authsvc.core.access.caller import Caller
 from authsvc.crypto.sealing import KeyRing, Purpose
-from authsvc.domain import UserId
+from authsvc.domain import User, UserId
 from authsvc.errors import HookUnavailable, NotAuthorized
-from authsvc.store.users import User
 
 MOST_PARAMETERS = 20
 MOST_BYTES = 4096
@@ -190,17 +189,8 @@ class CustomChallenge:
 
 
 def _context_of(user: User, caller: Caller, answered: tuple[Parameters, ...]) -> HookContext:
-    attributes = dict(user.attributes)
-    if user.email is not None:
-        attributes["email"] = user.email
-        attributes["email_verified"] = _text_of(user.email_verified_at is not None)
-    if "phone_number" in attributes:
-        attributes["phone_number_verified"] = _text_of(user.phone_verified_at is not None)
-    return HookContext(user.user_id, user.username, attributes, caller, answered)
-
-
-def _text_of(value: bool) -> str:
-    return "true" if value else "false"
+    verified = {mark: str(is_verified).lower() for mark, is_verified in user.verified.items()}
+    return HookContext(user.user_id, user.username, user.claims | verified, caller, answered)
 
 
 def _fault_of(parameters: Parameters) -> str:

@@ -13,11 +13,11 @@ from authsvc.core.sign_in.answers import Taken, Use
 from authsvc.core.sign_in.next_steps import Advance, SignInOutcome
 from authsvc.core.sign_in.steps import Proof
 from authsvc.crypto.sealing import KeyRing, Purpose
+from authsvc.domain import User
 from authsvc.errors import CodeMismatch, HookUnavailable, NotAuthorized, SessionExpired
 from authsvc.store import challenges, users
 from authsvc.store.challenges import Challenge
 from authsvc.store.db import Database, Executor
-from authsvc.store.users import User
 
 
 class CustomRounds:

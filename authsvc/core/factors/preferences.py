@@ -9,15 +9,16 @@ from dataclasses import dataclass, replace
 from authsvc.clock import Clock
 from authsvc.config import AccountsSettings, MfaMode, MfaType
 from authsvc.core.audit.trail import Audit, AuditKind
-from authsvc.core.factors.rules import find_kinds
+from authsvc.core.factors.rules import KIND_OF, enabled, find_kinds, kinds_of
 from authsvc.core.messages.notices import MailKind, MfaChange, Notices
 from authsvc.core.sessions.sessions import Bearer, Sessions, event_of
-from authsvc.domain import DeviceId
+from authsvc.domain import DeviceId, FactorState, TotpDevice, User
 from authsvc.errors import InvalidFields, MfaNotEnrolled, MfaRequired, TokenRevoked, Violation
-from authsvc.store import mfa_preferences, passwords, recovery_codes, totp_devices, users
+from authsvc.store import passwords, users
 from authsvc.store.db import Database, Executor
-from authsvc.store.totp_devices import TotpDevice
-from authsvc.store.users import User
+from authsvc.store.factors import preferences
+from authsvc.store.factors import recovery as recovery_codes
+from authsvc.store.factors import totp as totp_devices
 
 
 class Preference(enum.StrEnum):
@@ -67,10 +68,10 @@ class Mfa:
         user = await users.find_by_id(self._database, user_id=bearer.standing.user_id)
         if user is None:
             raise TokenRevoked
-        enabled = await self._in_use(self._database, user)
+        kinds = await find_kinds(self._database, user, self._allowed)
         return MfaState(
-            enabled=tuple(kind for kind in MfaType if kind in enabled),
-            preferred=MfaType(user.preferred_mfa) if user.preferred_mfa in enabled else None,
+            enabled=tuple(kind for kind in MfaType if kind in kinds.in_use),
+            preferred=kinds.preferred if kinds.preferred in kinds.in_use else None,
             recovery_codes_left=await recovery_codes.count(self._database, user_id=user.user_id),
         )
 
@@ -88,20 +89,20 @@ class Mfa:
         now = self._clock.now()
         async with self._database.transaction() as transaction:
             user = await self._sessions.hold(transaction, bearer)
-            changed = _changed(user, changes)
-            before, after = await self._in_use(transaction, user), await self._in_use(transaction, changed)
+            state = await preferences.find(transaction, user_id=user.user_id)
+            changed = _changed(state, changes)
+            before, after = (kinds_of(user, each, self._allowed).in_use for each in (state, changed))
             if not _enabled_by(changes) <= after:
                 raise MfaNotEnrolled
             self._require_rest(before, after)
-            if changed == user:
+            chosen = enabled(changed)
+            if (chosen, changed.preferred) == (enabled(state), state.preferred):
                 return
-            await mfa_preferences.set_all(
+            await preferences.put(
                 transaction,
                 user_id=user.user_id,
-                totp=changed.totp_mfa,
-                sms=changed.sms_mfa,
-                email=changed.email_mfa,
-                preferred=changed.preferred_mfa,
+                choices={KIND_OF[kind]: chosen[KIND_OF[kind]] for kind in changes},
+                preferred=changed.preferred,
             )
             await passwords.settle(transaction, user_id=user.user_id)
             await self._notices.tell(
@@ -162,21 +163,14 @@ def _enabled_by(changes: Mapping[MfaType, Preference]) -> frozenset[MfaType]:
     return frozenset(kind for kind, change in changes.items() if change in enabling)
 
 
-def _changed(user: User, changes: Mapping[MfaType, Preference]) -> User:
-    """Return the account with its columns as the changes leave them."""
-    holds = {MfaType.TOTP: user.totp_mfa, MfaType.SMS: user.sms_mfa, MfaType.EMAIL: user.email_mfa}
-    preferred = user.preferred_mfa
+def _changed(state: FactorState, changes: Mapping[MfaType, Preference]) -> FactorState:
+    """Return the state as the changes leave it."""
+    on = frozenset(KIND_OF[kind] for kind in _enabled_by(changes))
+    off = frozenset(KIND_OF[kind] for kind, change in changes.items() if change is Preference.DISABLED)
+    preferred = state.preferred
     for kind, change in changes.items():
-        if change is not Preference.NOT_PREFERRED:
-            holds[kind] = change is not Preference.DISABLED
         if change is Preference.PREFERRED:
-            preferred = kind
-        elif change in (Preference.DISABLED, Preference.NOT_PREFERRED) and preferred == kind:
+            preferred = KIND_OF[kind]
+        elif change in (Preference.DISABLED, Preference.NOT_PREFERRED) and preferred is KIND_OF[kind]:
             preferred = None
-    return replace(
-        user,
-        totp_mfa=holds[MfaType.TOTP],
-        sms_mfa=holds[MfaType.SMS],
-        email_mfa=holds[MfaType.EMAIL],
-        preferred_mfa=preferred,
-    )
+    return replace(state, enabled=(state.enabled | on) - off, disabled=(state.disabled | off) - on, preferred=preferred)

@@ -12,10 +12,10 @@ from authsvc.core.messages.notices import MailKind, MfaChange, Notices
 from authsvc.core.sessions.sessions import Bearer, Sessions, event_of
 from authsvc.crypto.sealing import KeyRing, Purpose
 from authsvc.crypto.tokens import new_recovery_code
+from authsvc.domain import User
 from authsvc.errors import CodeMismatch, Violation
-from authsvc.store import recovery_codes
 from authsvc.store.db import Database, Executor
-from authsvc.store.users import User
+from authsvc.store.factors import recovery as recovery_codes
 
 CODES = 10
 GROUP = 4

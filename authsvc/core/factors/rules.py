@@ -8,14 +8,20 @@ a medium that leaves a factor of another kind to be asked for, if there is one a
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from authsvc.config import MfaType
-from authsvc.store import factors
+from authsvc.domain import FactorKind, FactorState, Medium, User
 from authsvc.store.db import Executor
-from authsvc.store.users import User
+from authsvc.store.factors import preferences
 
 NONE: frozenset[MfaType] = frozenset()
+# Whether a kind counts as long as its user has chosen nothing about it.
+BY_DEFAULT = {FactorKind.TOTP: True, FactorKind.SMS: False, FactorKind.EMAIL: False}
+KIND_OF = {MfaType.TOTP: FactorKind.TOTP, MfaType.SMS: FactorKind.SMS, MfaType.EMAIL: FactorKind.EMAIL}
+_OF_KIND = {kind: type_ for type_, kind in KIND_OF.items()}
+_OF_MEDIUM = {Medium.SMS: MfaType.SMS, Medium.EMAIL: MfaType.EMAIL}
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,30 +37,52 @@ class Kinds:
     askable: frozenset[MfaType]
     settable: frozenset[MfaType]
     recovered_by: MfaType | None
+    preferred: MfaType | None
 
 
 async def find_kinds(executor: Executor, user: User, allowed: frozenset[MfaType]) -> Kinds:
     """Find how an account stands; in a transaction that holds its row, it stays so."""
-    state = await factors.find_state(executor, user_id=user.user_id)
-    recovered_by = MfaType(state.recovered_by) if state.recovered_by else None
-    has = enrolled(user, has_authenticator=state.authenticators > 0)
+    return kinds_of(user, await preferences.find(executor, user_id=user.user_id), allowed)
+
+
+def kinds_of(user: User, state: FactorState, allowed: frozenset[MfaType]) -> Kinds:
+    """Return how an account stands."""
+    recovered_by = _OF_MEDIUM[state.recovered_by] if state.recovered_by else None
+    has = enrolled(user, state)
     return Kinds(
         enrolled=has,
         in_use=has & allowed,
         askable=askable(has, allowed, recovered_by),
         settable=settable(user, allowed, recovered_by),
         recovered_by=recovered_by,
+        preferred=_OF_KIND.get(state.preferred) if state.preferred else None,
     )
 
 
-def enrolled(user: User, *, has_authenticator: bool) -> frozenset[MfaType]:
-    """Return the second factors that an account has enabled and can prove."""
-    holds = {
-        MfaType.TOTP: user.totp_mfa and has_authenticator,
-        MfaType.SMS: user.sms_mfa and user.phone_number is not None and user.phone_verified_at is not None,
-        MfaType.EMAIL: user.email_mfa and user.email is not None and user.email_verified_at is not None,
+def enabled(state: FactorState) -> dict[FactorKind, bool]:
+    """Return of each kind whether its user, or its default, has it count."""
+    chosen = dict.fromkeys(state.enabled, True) | dict.fromkeys(state.disabled, False)
+    return {kind: chosen.get(kind, default) for kind, default in BY_DEFAULT.items()}
+
+
+def choices(kinds: Mapping[FactorKind, bool], preferred: FactorKind | None) -> dict[FactorKind, bool]:
+    """Return what of this is to be stored for a new account: what differs from the defaults, and the preferred kind."""
+    return {
+        kind: kinds.get(kind, default)
+        for kind, default in BY_DEFAULT.items()
+        if kind is preferred or kinds.get(kind, default) is not default
     }
-    return frozenset(kind for kind, holds_it in holds.items() if holds_it)
+
+
+def enrolled(user: User, state: FactorState) -> frozenset[MfaType]:
+    """Return the second factors that an account has enabled and can prove."""
+    counts = enabled(state)
+    holds = {
+        MfaType.TOTP: state.authenticators > 0,
+        MfaType.SMS: user.phone_number is not None and user.phone_verified_at is not None,
+        MfaType.EMAIL: user.email is not None and user.email_verified_at is not None,
+    }
+    return frozenset(kind for kind, holds_it in holds.items() if holds_it and counts[KIND_OF[kind]])
 
 
 def askable(

@@ -12,13 +12,11 @@ from authsvc.core.messages.codes import CodeDelivery, address_of, delivery_of
 from authsvc.core.messages.notices import MailKind, Notices, addressed
 from authsvc.crypto.sealing import KeyRing, Purpose
 from authsvc.crypto.tokens import new_code
-from authsvc.domain import UsernameKey
+from authsvc.domain import Medium, User, UsernameKey
 from authsvc.errors import CodeExpired, CodeMismatch, LimitExceeded, SessionExpired
 from authsvc.store import challenges
 from authsvc.store.challenges import Challenge
 from authsvc.store.db import Database, Executor
-from authsvc.store.outbox import Medium
-from authsvc.store.users import User
 
 FACTORS = {MfaType.SMS: Factor.SMS, MfaType.EMAIL: Factor.EMAIL}
 _PURPOSE = "SIGN_IN"

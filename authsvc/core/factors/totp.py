@@ -14,13 +14,13 @@ from authsvc.core.sessions.sessions import Bearer, Sessions, event_of
 from authsvc.crypto.sealing import KeyRing, Purpose
 from authsvc.crypto.tokens import new_handle, new_id
 from authsvc.crypto.totp import TotpSecret
-from authsvc.domain import DeviceId, UserId
+from authsvc.domain import DeviceId, FactorKind, TotpDevice, User, UserId
 from authsvc.errors import CodeAlreadyUsed, CodeMismatch, MfaNotEnrolled, SessionExpired, TotpDeviceLimit
-from authsvc.store import challenges, factors, totp_devices
+from authsvc.store import challenges
 from authsvc.store.challenges import Challenge
 from authsvc.store.db import Database, Executor
-from authsvc.store.totp_devices import TotpDevice
-from authsvc.store.users import User
+from authsvc.store.factors import preferences
+from authsvc.store.factors import totp as totp_devices
 
 DEFAULT_NAME = "Authenticator"
 # Half-done set-ups of one account that are kept, beside a new one; the oldest end.
@@ -95,13 +95,16 @@ class Totp:
             setup = await self.begin_setup(transaction, user, friendly_name, now)
             await challenges.insert(
                 transaction,
-                digest=self._ring.digest(Purpose.CHALLENGE, session),
-                user_id=user.user_id,
-                step=VERIFY_TOTP,
-                proved=[],
-                totp_device_id=setup.device_id,
+                challenge=Challenge(
+                    digest=self._ring.digest(Purpose.CHALLENGE, session),
+                    user_id=user.user_id,
+                    username_key=user.username_key,
+                    step=VERIFY_TOTP,
+                    proved=[],
+                    totp_device_id=setup.device_id,
+                    expires_at=now + self._limits.setup_ttl,
+                ),
                 now=now,
-                expires_at=now + self._limits.setup_ttl,
             )
         return setup, session
 
@@ -201,7 +204,7 @@ class Totp:
         """
         if not await totp_devices.activate(executor, device_id=match.device.device_id, step=match.step, now=now):
             raise SessionExpired
-        await factors.enable_totp(executor, user_id=user.user_id)
+        await preferences.enable(executor, user_id=user.user_id, kind=FactorKind.TOTP)
         await self._throttle.forget(executor, user.username_key, Factor.TOTP)
         await self._notices.tell(executor, MailKind.MFA_CHANGED, user, now=now, change=MfaChange.AUTHENTICATOR_ADDED)
 

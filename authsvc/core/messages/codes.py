@@ -13,12 +13,10 @@ from authsvc.core.messages.notices import MailKind, MailParameters, Notices
 from authsvc.core.names import mask_email, mask_phone
 from authsvc.crypto.sealing import KeyRing, Purpose
 from authsvc.crypto.tokens import new_code
-from authsvc.domain import UsernameKey
+from authsvc.domain import Medium, User, UsernameKey
 from authsvc.errors import CodeExpired, CodeMismatch
 from authsvc.store import codes
 from authsvc.store.db import Database, Executor
-from authsvc.store.outbox import Medium
-from authsvc.store.users import User
 
 # Of 256 names without an account so many seem to be sent an SMS, where that can be.
 MADE_UP_PHONES = 32

@@ -10,11 +10,10 @@ from uuid import UUID
 
 from authsvc.crypto.sealing import KeyRing, Purpose
 from authsvc.crypto.tokens import new_id
-from authsvc.domain import MailId, UserId
+from authsvc.domain import MailId, Medium, User, UserId
 from authsvc.store import outbox
 from authsvc.store.db import Executor
-from authsvc.store.outbox import Medium
-from authsvc.store.users import User
+from authsvc.store.outbox import NewMail
 
 
 class MailKind(enum.StrEnum):
@@ -128,14 +127,16 @@ class Notices:
             await outbox.supersede(executor, supersede_key=supersede_key, now=now)
         await outbox.insert(
             executor,
-            mail_id=mail_id,
-            user_id=UserId(UUID(parameters.user_id)) if parameters and parameters.user_id else None,
-            kind=kind,
-            medium=medium,
-            sealed_parameters=sealed,
-            supersede_key=supersede_key,
+            mail=NewMail(
+                mail_id=mail_id,
+                user_id=UserId(UUID(parameters.user_id)) if parameters and parameters.user_id else None,
+                kind=kind,
+                medium=medium,
+                sealed_parameters=sealed,
+                supersede_key=supersede_key,
+                expires_at=expires_at,
+            ),
             now=now,
-            expires_at=expires_at,
         )
 
     async def tell(

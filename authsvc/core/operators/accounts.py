@@ -15,9 +15,11 @@ from authsvc.core.operators.changes import Changes
 from authsvc.core.operators.identity import Operator
 from authsvc.core.sessions.sessions import SessionPage, Sessions
 from authsvc.crypto.password_hash import PasswordHasher
+from authsvc.domain import UserStatus
 from authsvc.errors import InvalidFields, InvalidPassword, Violation
-from authsvc.store import user_admin
+from authsvc.store import passwords, users
 from authsvc.store.db import Database
+from authsvc.store.factors import preferences, recovery, totp
 
 # A recovery code and what it stands for.
 _SECOND_FACTORS = (Factor.TOTP, Factor.SMS, Factor.EMAIL, Factor.RECOVERY_CODE, Factor.CUSTOM_CHALLENGE)
@@ -69,9 +71,9 @@ class AccountAdmin:
         async with self._changes.of(found, AuditKind.ADMIN_SET_USER_PASSWORD, operator, details) as change:
             tx, now = change.executor, change.now
             expires_at = now + self._settings.temporary_password_ttl if temporary else None
-            await user_admin.put_password(tx, user_id=user.user_id, hash_=hash_, now=now, expires_at=expires_at)
-            status = "FORCE_CHANGE_PASSWORD" if temporary else "CONFIRMED"
-            await user_admin.set_status(tx, user_id=user.user_id, status=status, now=now)
+            await passwords.put(tx, user_id=user.user_id, hash_=hash_, now=now, expires_at=expires_at)
+            status = UserStatus.FORCE_CHANGE_PASSWORD if temporary else UserStatus.CONFIRMED
+            await users.set_status(tx, user_id=user.user_id, status=status, now=now)
             await self._sessions.end_all(tx, user.user_id, now)
             await self._throttle.forget(tx, user.username_key, Factor.PASSWORD)
             await self._notices.tell(tx, MailKind.PASSWORD_CHANGED, change.user, now=now)
@@ -85,10 +87,10 @@ class AccountAdmin:
         """
         async with self._changes.of(ref, AuditKind.ADMIN_RESET_USER_PASSWORD, operator) as change:
             tx, user, now = change.executor, change.user, change.now
-            if user.status not in ("CONFIRMED", "RESET_REQUIRED"):
+            if user.status not in (UserStatus.CONFIRMED, UserStatus.RESET_REQUIRED):
                 violation = Violation("user", "STATUS", "must be confirmed, and without a temporary password")
                 raise InvalidFields(violations=(violation,))
-            await user_admin.set_status(tx, user_id=user.user_id, status="RESET_REQUIRED", now=now)
+            await users.set_status(tx, user_id=user.user_id, status=UserStatus.RESET_REQUIRED, now=now)
             await self._sessions.end_all(tx, user.user_id, now)
             return await self._passwords.send_code(tx, user, now)
 
@@ -100,8 +102,10 @@ class AccountAdmin:
         """
         async with self._changes.of(ref, AuditKind.ADMIN_CONFIRM_SIGN_UP, operator) as change:
             user = change.user
-            if user.status == "UNCONFIRMED":
-                await user_admin.set_status(change.executor, user_id=user.user_id, status="CONFIRMED", now=change.now)
+            if user.status is UserStatus.UNCONFIRMED:
+                await users.set_status(
+                    change.executor, user_id=user.user_id, status=UserStatus.CONFIRMED, now=change.now
+                )
 
     async def disable(self, ref: UserRef, operator: Operator) -> None:
         """Disable an account, and end everything that it began.
@@ -111,7 +115,7 @@ class AccountAdmin:
         """
         async with self._changes.of(ref, AuditKind.ADMIN_DISABLE_USER, operator) as change:
             tx, user, now = change.executor, change.user, change.now
-            await user_admin.set_disabled(tx, user_id=user.user_id, disabled_at=user.disabled_at or now, now=now)
+            await users.set_disabled(tx, user_id=user.user_id, disabled_at=user.disabled_at or now, now=now)
             await self._sessions.end_all(tx, user.user_id, now)
 
     async def delete(self, ref: UserRef, operator: Operator) -> None:
@@ -130,9 +134,7 @@ class AccountAdmin:
             UserNotFound: there is no such user.
         """
         async with self._changes.of(ref, AuditKind.ADMIN_ENABLE_USER, operator) as change:
-            await user_admin.set_disabled(
-                change.executor, user_id=change.user.user_id, disabled_at=None, now=change.now
-            )
+            await users.set_disabled(change.executor, user_id=change.user.user_id, disabled_at=None, now=change.now)
 
     async def sign_out(self, ref: UserRef, operator: Operator) -> None:
         """End all sessions and half-done sign-ins of a user.
@@ -151,7 +153,10 @@ class AccountAdmin:
         """
         async with self._changes.of(ref, AuditKind.ADMIN_RESET_USER_MFA, operator) as change:
             tx, user, now = change.executor, change.user, change.now
-            await user_admin.reset_mfa(tx, user_id=user.user_id, now=now)
+            await preferences.reset(tx, user_id=user.user_id)
+            await totp.delete_of_user(tx, user_id=user.user_id)
+            await recovery.delete_of_user(tx, user_id=user.user_id)
+            await users.touch(tx, user_id=user.user_id, now=now)
             await self._sessions.end_all(tx, user.user_id, now)
             await self._throttle.forget(tx, user.username_key, *_SECOND_FACTORS)
             await self._notices.tell(tx, MailKind.MFA_CHANGED, user, now=now, change=MfaChange.RESET)

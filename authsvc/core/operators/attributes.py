@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from authsvc.config import Settings
@@ -15,8 +15,10 @@ from authsvc.core.messages.notices import MailKind, MfaChange, Notices
 from authsvc.core.names import mask_email
 from authsvc.core.operators.changes import Change, Changes
 from authsvc.core.operators.identity import Operator
+from authsvc.domain import FactorKind
 from authsvc.errors import EmailExists, InvalidFields, Violation
-from authsvc.store import challenges, user_admin
+from authsvc.store import challenges, passwords, users
+from authsvc.store.factors import preferences
 
 EMAIL = "email"
 PHONE_NUMBER = "phone_number"
@@ -71,9 +73,9 @@ class AttributeAdmin:
             email_verified_at = _verified_at(
                 change.email_verified, user.email_verified_at if email_key == user.email_key else None, now
             )
-            if not await user_admin.set_attributes(
-                held.executor,
-                user_id=user.user_id,
+            named = change.removed | change.values.keys()
+            changed = replace(
+                user,
                 email=email,
                 email_key=email_key,
                 email_verified_at=email_verified_at,
@@ -81,16 +83,23 @@ class AttributeAdmin:
                 phone_verified_at=_verified_at(
                     change.phone_number_verified, user.phone_verified_at if same_number else None, now
                 ),
-                drop_pending_email=EMAIL in change.values or EMAIL in change.removed,
-                drop_pending_phone=PHONE_NUMBER in change.values or PHONE_NUMBER in change.removed,
-                now=now,
-            ):
+                pending_email=None if EMAIL in named else user.pending_email,
+                pending_email_key=None if EMAIL in named else user.pending_email_key,
+                pending_phone_number=None if PHONE_NUMBER in named else user.pending_phone_number,
+            )
+            if not await users.replace_attributes(held.executor, user=changed, now=now):
                 raise EmailExists
+            had = await preferences.find(held.executor, user_id=user.user_id)
+            # What is gone is no second factor any more.
+            if email is None:
+                await preferences.remove(held.executor, user_id=user.user_id, kind=FactorKind.EMAIL)
+            if phone_number is None:
+                await preferences.remove(held.executor, user_id=user.user_id, kind=FactorKind.SMS)
             await self._end_what_was_sent(held, has_email=email_key == user.email_key, has_number=same_number)
             if email_key != user.email_key:
                 masked = mask_email(email) if email else ""
                 await self._notices.tell(held.executor, MailKind.EMAIL_CHANGED, user, now=now, new_email=masked)
-            if user.sms_mfa and not same_number:
+            if FactorKind.SMS in had.enabled and not same_number:
                 await self._notices.tell(
                     held.executor, MailKind.MFA_CHANGED, user, now=now, change=MfaChange.PREFERENCE_CHANGED
                 )
@@ -104,7 +113,7 @@ class AttributeAdmin:
         purposes += [] if has_number else [CodePurpose.VERIFY_PHONE]
         await self._codes.drop(held.executor, held.user.username_key, *purposes)
         if not has_email:
-            await user_admin.end_mailed_password(held.executor, user_id=held.user.user_id, now=held.now)
+            await passwords.end_mailed(held.executor, user_id=held.user.user_id, now=held.now)
             await self._notices.withdraw_invitation(held.executor, held.user, now=held.now)
         # Among half-done sign-ins are those that wait for a code.
         await challenges.delete_of_user(held.executor, user_id=held.user.user_id)

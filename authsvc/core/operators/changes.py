@@ -11,8 +11,8 @@ from authsvc.clock import Clock
 from authsvc.core.accounts.lookup import UserRef, lock
 from authsvc.core.audit.trail import Audit, AuditEvent, AuditKind
 from authsvc.core.operators.identity import Operator
+from authsvc.domain import User
 from authsvc.store.db import Database, Executor
-from authsvc.store.users import User
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,12 +11,11 @@ from authsvc.core.factors.totp import secret_binding
 from authsvc.core.operators.identity import Operator
 from authsvc.core.operators.user_records import TotpRecord, UserRecord
 from authsvc.crypto.sealing import KeyRing, Purpose
-from authsvc.store import exports
+from authsvc.store import users
 from authsvc.store.db import Database
-from authsvc.store.exports import StoredUser
+from authsvc.store.users import WholeUser
 
 PAGE = 200
-FIRST = UUID(int=0)
 
 
 class Exports:
@@ -40,39 +39,35 @@ class Exports:
         )
         async with self._database.transaction() as transaction:
             await self._audit.record(transaction, event)
-        last = after or FIRST
-        while page := await exports.list_page(self._database, after=last, limit=PAGE, with_secrets=include_secrets):
-            last = page[-1].user_id
-            yield await asyncio.to_thread(lambda users: [self._record(user) for user in users], page)
+        while page := await users.list_whole(self._database, after=after, limit=PAGE, with_secrets=include_secrets):
+            after = page[-1].user.user_id
+            yield await asyncio.to_thread(lambda whole: [self._record(each) for each in whole], page)
             if len(page) < PAGE:
                 return
 
-    def _record(self, user: StoredUser) -> UserRecord:
-        email = {} if user.email is None else {"email": user.email}
+    def _record(self, whole: WholeUser) -> UserRecord:
+        user, password = whole.user, whole.password
         return UserRecord(
             username=user.username,
             user_id=str(user.user_id),
             status=user.status,
             disabled=user.disabled_at is not None,
-            attributes={**user.attributes, **email},
+            attributes=user.claims,
             email_verified=user.email_verified_at is not None,
             phone_number_verified=user.phone_verified_at is not None,
             created_at=user.created_at,
             updated_at=user.updated_at,
-            totp_mfa=user.totp_mfa,
-            sms_mfa=user.sms_mfa,
-            email_mfa=user.email_mfa,
-            preferred_mfa=user.preferred_mfa or "",
-            groups=tuple(user.groups),
-            password_hash=user.hash or "",
-            password_expires_at=user.password_expires_at,
-            password_recovered_by=user.recovered_by or "",
-            totp_devices=tuple(self._devices(user)),
+            factors=whole.factors,
+            preferred_mfa=whole.preferred or "",
+            groups=whole.groups,
+            password_hash=password.hash or "",
+            password_expires_at=password.expires_at,
+            password_recovered_by=password.recovered_by or "",
+            totp_devices=tuple(self._devices(whole)),
         )
 
-    def _devices(self, user: StoredUser) -> Iterator[TotpRecord]:
-        columns = zip(user.device_ids, user.friendly_names, user.sealed_secrets, user.devices_verified_at, strict=True)
-        for device_id, friendly_name, sealed, verified_at in columns:
-            binding = secret_binding(device_id, user.user_id)
-            secret = self._ring.open(Purpose.TOTP_SECRET, sealed, bound_to=binding).decode()
-            yield TotpRecord(secret, friendly_name, verified_at)
+    def _devices(self, whole: WholeUser) -> Iterator[TotpRecord]:
+        for device in whole.devices:
+            binding = secret_binding(device.device_id, whole.user.user_id)
+            secret = self._ring.open(Purpose.TOTP_SECRET, device.sealed_secret, bound_to=binding).decode()
+            yield TotpRecord(secret, device.friendly_name, device.verified_at)

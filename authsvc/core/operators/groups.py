@@ -11,11 +11,10 @@ from authsvc.core.audit.trail import Audit, AuditEvent, AuditKind
 from authsvc.core.operators.identity import Operator
 from authsvc.core.pages import PAGE_SIZE, page_token, position_of
 from authsvc.crypto.sealing import KeyRing
-from authsvc.domain import UserId
+from authsvc.domain import Group, UserId
 from authsvc.errors import GroupExists, GroupNotFound, Violation
 from authsvc.store import groups
 from authsvc.store.db import Database
-from authsvc.store.groups import Group
 
 NAME_CHARACTERS = 128
 DESCRIPTION_CHARACTERS = 2048
@@ -71,7 +70,7 @@ class Groups:
         of = "groups"
         after = position_of(self._ring, token, bound_to=of)
         size = page_size or PAGE_SIZE
-        found = await groups.list_all(self._database, after=after, limit=size + 1)
+        found = await groups.list_all(self._database, after=after or None, limit=size + 1)
         page = found[:size]
         return GroupPage(page, page_token(self._ring, page[-1].name, bound_to=of) if len(found) > size else "")
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 
 from authsvc.clock import Clock
@@ -15,10 +15,10 @@ from authsvc.core.audit.trail import Audit, AuditEvent, AuditKind
 from authsvc.core.operators.identity import Operator
 from authsvc.core.operators.user_records import RecordRules, UserRecord
 from authsvc.errors import Conflict, InvalidFields, Violation
-from authsvc.store import imports, new_users
+from authsvc.store import groups, imports, users
 from authsvc.store.db import RETRY_CONFLICT, Database, Executor
-from authsvc.store.imports import Problem, ProblemRows
-from authsvc.store.new_users import NewUser, Taken
+from authsvc.store.imports import Counts, Problem, ProblemRows
+from authsvc.store.users import Taken, WholeUser
 
 # Of one import; there are few kinds of problems, and many rows may have each.
 MOST_PROBLEMS = 10_000
@@ -77,9 +77,9 @@ class _Seen:
     emails: set[int] = field(default_factory=set)
     user_ids: set[int] = field(default_factory=set)
 
-    def take(self, user: NewUser) -> Taken:
+    def take(self, user: WholeUser) -> Taken:
         """Tell what of an account earlier rows have; if nothing, later rows can't have it."""
-        username, user_id = hash(user.username_key), hash(user.user_id)
+        username, user_id = hash(user.user.username_key), hash(user.user.user_id)
         email = hash(user.verified_key) if user.verified_key else None
         taken = Taken(username in self.usernames, email in self.emails, user_id in self.user_ids)
         if taken == _NOTHING:
@@ -94,7 +94,7 @@ class _Seen:
 class _Rows:
     """Hold the rows of a batch by number: what they are, or what is wrong with them."""
 
-    users: dict[int, NewUser]
+    users: dict[int, WholeUser]
     duplicates: dict[int, list[Violation]]
     refused: dict[int, list[Violation]]
 
@@ -224,31 +224,27 @@ class StoringImport:
             return
         rows = parsed.from_row(next_row)
         if self._options.create_groups:
-            await new_users.insert_groups(executor, names=rows.groups, now=now)
-        rows = rows.without_groups_but(await new_users.hold_groups(executor, names=rows.groups))
-        inserted = await new_users.insert(executor, users=list(rows.users.values()), now=now)
-        left_out = {row: user for row, user in rows.users.items() if user.user_id not in inserted}
+            await groups.insert_missing(executor, names=rows.groups, now=now)
+        rows = rows.without_groups_but(await groups.hold_existing(executor, names=rows.groups))
+        inserted = await users.insert_many(executor, users=list(rows.users.values()), now=now)
+        left_out = {row: user for row, user in rows.users.items() if user.user.user_id not in inserted}
         if left_out:
-            taken = await new_users.find_taken(executor, users=list(left_out.values()), now=now)
+            taken = await users.find_taken(executor, users=list(left_out.values()), now=now)
             rows = rows.without(dict(zip(left_out, taken, strict=True)))
         if len(rows.users) > len(inserted):
             # What was in the way has gone since.
             raise Conflict(retry_after=RETRY_CONFLICT)
-        await new_users.insert_belongings(executor, users=list(rows.users.values()), now=now)
+        await users.insert_belongings(executor, users=list(rows.users.values()), now=now)
         await imports.insert_problems(executor, import_id=import_id, problems=rows.problems)
-        counts = {
-            "imported": len(rows.users),
-            "duplicates": len(rows.duplicates),
-            "refused": len(rows.refused),
-        }
-        if not await imports.advance(executor, import_id=import_id, next_row=batch.next_row, now=now, **counts):
+        counts = Counts(imported=len(rows.users), duplicates=len(rows.duplicates), refused=len(rows.refused))
+        if not await imports.advance(executor, import_id=import_id, next_row=batch.next_row, counts=counts, now=now):
             raise Conflict(retry_after=RETRY_CONFLICT)
         told = {"import_id": import_id, "first_row": max(batch.first_row, next_row), "next_row": batch.next_row}
         event = AuditEvent(
             kind=AuditKind.ADMIN_IMPORT_USERS,
             caller=self._operator.caller,
             actor=self._operator.actor,
-            details={name: str(value) for name, value in (told | counts).items()},
+            details={name: str(value) for name, value in (told | asdict(counts)).items()},
         )
         await self._audit.record(executor, event)
 
@@ -271,8 +267,8 @@ class DryRun:
         now = self._clock.now()
         rows = await _parse(self._rules, batch, self._seen, now)
         if not self._options.create_groups:
-            rows = rows.without_groups_but(await new_users.find_groups(self._database, names=rows.groups))
-        taken = await new_users.find_taken(self._database, users=list(rows.users.values()), now=now)
+            rows = rows.without_groups_but(await groups.find_existing(self._database, names=rows.groups))
+        taken = await users.find_taken(self._database, users=list(rows.users.values()), now=now)
         rows = rows.without(dict(zip(rows.users, taken, strict=True)))
         self._next_row = batch.next_row
         self._imported += len(rows.users)

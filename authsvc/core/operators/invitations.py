@@ -19,12 +19,10 @@ from authsvc.core.names import Username, mask_email, parse_username
 from authsvc.core.operators.identity import Operator
 from authsvc.crypto.password_hash import PasswordHasher
 from authsvc.crypto.tokens import new_id
-from authsvc.domain import UserId, UsernameKey
+from authsvc.domain import Medium, User, UserId, UsernameKey, UserStatus
 from authsvc.errors import EmailExists, InvalidFields, InvalidPassword, UsernameExists, UserNotFound, Violation
-from authsvc.store import challenges, user_admin, users
+from authsvc.store import challenges, passwords, users
 from authsvc.store.db import Database, Executor
-from authsvc.store.outbox import Medium
-from authsvc.store.users import User
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,13 +93,13 @@ class Invitations:
         async with self._database.transaction() as transaction:
             user = await self._insert(transaction, account, invitation, now)
             expires_at = now + self._settings.temporary_password_ttl
-            await user_admin.put_password(
+            await passwords.put(
                 transaction,
                 user_id=user.user_id,
                 hash_=hash_,
                 now=now,
                 expires_at=expires_at,
-                sent_over=Medium.EMAIL if invitation.is_mailed else None,
+                recovered_by=Medium.EMAIL if invitation.is_mailed else None,
             )
             # What was guessed at the name before belongs to whoever had it.
             await self._throttle.forget(transaction, user.username_key, *Factor)
@@ -134,13 +132,13 @@ class Invitations:
             user = await lock(transaction, UserRef(user_id=user.user_id))
             email = _invited(user)
             expires_at = now + self._settings.temporary_password_ttl
-            await user_admin.put_password(
+            await passwords.put(
                 transaction,
                 user_id=user.user_id,
                 hash_=hash_,
                 now=now,
                 expires_at=expires_at,
-                sent_over=Medium.EMAIL,
+                recovered_by=Medium.EMAIL,
             )
             # Whoever came in by the former password may be why there is another.
             await challenges.delete_of_user(transaction, user_id=user.user_id)
@@ -153,18 +151,19 @@ class Invitations:
         email, user_id = account.attributes.email, UserId(new_id())
         if not await users.insert(
             executor,
-            user_id=user_id,
-            username=account.username.display,
-            username_key=account.username.key,
-            status="FORCE_CHANGE_PASSWORD",
-            email=email.address if email else None,
-            email_key=email.key if email else None,
-            attributes=account.attributes.others,
-            now=now,
-            reserved_until=None,
+            user=User(
+                user_id=user_id,
+                username=account.username.display,
+                username_key=account.username.key,
+                status=UserStatus.FORCE_CHANGE_PASSWORD,
+                email=email.address if email else None,
+                email_key=email.key if email else None,
+                attributes=account.attributes.others,
+                created_at=now,
+            ),
         ):
             raise UsernameExists
-        if not await user_admin.set_verified(
+        if not await users.set_verified(
             executor,
             user_id=user_id,
             email_verified_at=now if invitation.email_verified else None,
@@ -232,7 +231,7 @@ def _unverifiable(invitation: Invitation) -> list[Violation]:
 
 def _invited(user: User) -> str:
     """Return the address of a user who can be invited again."""
-    if user.status != "FORCE_CHANGE_PASSWORD":
+    if user.status is not UserStatus.FORCE_CHANGE_PASSWORD:
         violation = Violation("user", "STATUS", "must have a temporary password and not have changed it yet")
         raise InvalidFields(violations=(violation,))
     if user.email is None:

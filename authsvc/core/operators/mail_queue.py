@@ -11,11 +11,10 @@ from authsvc.core.audit.trail import Audit, AuditEvent, AuditKind
 from authsvc.core.operators.identity import Operator
 from authsvc.core.pages import PAGE_SIZE, page_token, position_of
 from authsvc.crypto.sealing import KeyRing
-from authsvc.domain import MailId
+from authsvc.domain import MailEntry, MailId, MailState
 from authsvc.errors import MailNotFound
 from authsvc.store import mail_list
 from authsvc.store.db import Database
-from authsvc.store.mail_list import MailEntry
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +34,7 @@ class MailQueue:
         self._clock = clock
         self._ring = ring
 
-    async def list_latest(self, state: str | None, *, page_size: int, token: str) -> MailPage:
+    async def list_latest(self, state: MailState | None, *, page_size: int, token: str) -> MailPage:
         """Return a page of the mails in a state, or of all, latest first, 50 by default.
 
         Raises:
@@ -44,7 +43,7 @@ class MailQueue:
         of = f"mail {state}"
         size = page_size or PAGE_SIZE
         created_at, _, mail_id = position_of(self._ring, token, bound_to=of).partition(" ")
-        before = (datetime.fromisoformat(created_at), UUID(mail_id)) if mail_id else (None, None)
+        before = (datetime.fromisoformat(created_at), UUID(mail_id)) if mail_id else None
         found = await mail_list.list_latest(self._database, state=state, before=before, limit=size + 1)
         page = found[:size]
         if len(found) <= size:

@@ -8,13 +8,16 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from uuid import UUID
 
+from authsvc.config import MfaType
 from authsvc.core.accounts.lookup import UserRef
+from authsvc.core.factors.rules import kinds_of
 from authsvc.core.pages import PAGE_SIZE, page_token, position_of
 from authsvc.crypto.sealing import KeyRing
+from authsvc.domain import User, UserFilter
 from authsvc.errors import GroupNotFound, UserNotFound
-from authsvc.store import groups, user_list
+from authsvc.store import groups, users
 from authsvc.store.db import Database, Executor
-from authsvc.store.user_list import UserEntry, UserFilter
+from authsvc.store.users import UserEntry
 
 
 class UserOrder(enum.StrEnum):
@@ -26,10 +29,20 @@ class UserOrder(enum.StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class UserView:
+    """Hold an account as operators see it: with the second factors that it can prove, and its groups."""
+
+    user: User
+    enrolled: tuple[MfaType, ...]
+    preferred: MfaType | None
+    groups: list[str]
+
+
+@dataclass(frozen=True, slots=True)
 class UserPage:
     """Hold some accounts and the token of the next page, empty on the last."""
 
-    users: list[UserEntry]
+    users: list[UserView]
     next_page_token: str
 
 
@@ -40,7 +53,7 @@ class UserList:
         self._database = database
         self._ring = ring
 
-    async def get(self, ref: UserRef) -> UserEntry:
+    async def get(self, ref: UserRef) -> UserView:
         """Return one account.
 
         Raises:
@@ -48,12 +61,12 @@ class UserList:
         """
         found = None
         if ref.user_id is not None:
-            found = await user_list.find_by_id(self._database, user_id=ref.user_id)
+            found = await users.find_entry_by_id(self._database, user_id=ref.user_id)
         elif ref.username_key is not None:
-            found = await user_list.find_by_name(self._database, username_key=ref.username_key)
+            found = await users.find_entry(self._database, username_key=ref.username_key)
         if found is None:
             raise UserNotFound
-        return found
+        return _view_of(found)
 
     async def list_matching(
         self, where: UserFilter, order: UserOrder, *, descending: bool, page_size: int, token: str
@@ -67,14 +80,14 @@ class UserList:
         user_id, _, key = position_of(self._ring, token, bound_to=of).partition(" ")
         size = page_size or PAGE_SIZE
         async with self._database.transaction() as transaction:
-            await user_list.plan_for_values(transaction)
-            after = (key, UUID(user_id)) if user_id else (None, None)
+            await users.plan_for_values(transaction)
+            after = (key, UUID(user_id)) if user_id else None
             found = await _list(transaction, where, order, descending, after, size + 1)
         page = found[:size]
         if len(found) <= size:
-            return UserPage(page, "")
-        position = f"{page[-1].user_id} {_key(page[-1], order)}"
-        return UserPage(page, page_token(self._ring, position, bound_to=of))
+            return UserPage([_view_of(entry) for entry in page], "")
+        position = f"{page[-1].user.user_id} {_key(page[-1], order)}"
+        return UserPage([_view_of(entry) for entry in page], page_token(self._ring, position, bound_to=of))
 
     async def list_of_group(self, group: str, *, page_size: int, token: str) -> UserPage:
         """Return a page of the members of a group, 50 by default.
@@ -89,10 +102,10 @@ class UserList:
         if await groups.find(self._database, name=group) is None:
             raise GroupNotFound
         after = UUID(position) if position else None
-        found = await user_list.list_of_group(self._database, group=group, after=after, limit=size + 1)
+        found = await users.list_of_group(self._database, group=group, after=after, limit=size + 1)
         page = found[:size]
-        last = str(page[-1].user_id) if len(found) > size else ""
-        return UserPage(page, page_token(self._ring, last, bound_to=of) if last else "")
+        last = str(page[-1].user.user_id) if len(found) > size else ""
+        return UserPage([_view_of(entry) for entry in page], page_token(self._ring, last, bound_to=of) if last else "")
 
 
 async def _list(
@@ -100,31 +113,32 @@ async def _list(
     where: UserFilter,
     order: UserOrder,
     descending: bool,
-    after: tuple[str | None, UUID | None],
+    after: tuple[str, UUID] | None,
     limit: int,
 ) -> list[UserEntry]:
-    key, user_id = after
     match order:
         case UserOrder.CREATED_AT:
-            moment = datetime.fromisoformat(key) if key is not None else None
-            return await user_list.list_by_creation(
-                executor, where=where, descending=descending, after=(moment, user_id), limit=limit
-            )
+            since = (datetime.fromisoformat(after[0]), after[1]) if after else None
+            return await users.list_by_creation(executor, where=where, descending=descending, after=since, limit=limit)
         case UserOrder.USERNAME:
-            return await user_list.list_by_username(
-                executor, where=where, descending=descending, after=key, limit=limit
-            )
+            return await users.list_by_username(executor, where=where, descending=descending, after=after, limit=limit)
         case UserOrder.EMAIL:
-            return await user_list.list_by_email(
-                executor, where=where, descending=descending, after=(key, user_id), limit=limit
-            )
+            return await users.list_by_email(executor, where=where, descending=descending, after=after, limit=limit)
 
 
 def _key(last: UserEntry, order: UserOrder) -> str:
     match order:
         case UserOrder.CREATED_AT:
-            return last.created_at.isoformat()
+            return last.user.created_at.isoformat()
         case UserOrder.USERNAME:
-            return last.username_key
+            return last.user.username_key
         case UserOrder.EMAIL:
-            return last.email_key or ""
+            return last.user.email_key or ""
+
+
+def _view_of(entry: UserEntry) -> UserView:
+    # Whatever the settings allow.
+    kinds = kinds_of(entry.user, entry.factors, frozenset(MfaType))
+    return UserView(
+        entry.user, tuple(kind for kind in MfaType if kind in kinds.enrolled), kinds.preferred, entry.groups
+    )

@@ -9,6 +9,7 @@ from uuid import UUID
 
 from authsvc.config import AccountsSettings, CustomAttribute, MfaType
 from authsvc.core.accounts.attributes import Attributes, has_control_characters, parse_attributes
+from authsvc.core.factors.rules import choices
 from authsvc.core.factors.totp import DEFAULT_NAME, secret_binding
 from authsvc.core.names import Username, parse_email, parse_username
 from authsvc.core.operators.groups import parse_group
@@ -17,12 +18,10 @@ from authsvc.crypto.password_hash import PasswordHasher
 from authsvc.crypto.sealing import KeyRing, Purpose
 from authsvc.crypto.tokens import new_id
 from authsvc.crypto.totp import TotpSecret
-from authsvc.domain import DeviceId, UserId, UsernameKey
+from authsvc.domain import DeviceId, FactorKind, Medium, User, UserId, UsernameKey, UserStatus
 from authsvc.errors import Violation
-from authsvc.store.new_users import NewDevice, NewUser
+from authsvc.store.users import Device, Password, WholeUser
 
-STATUSES = ("UNCONFIRMED", "CONFIRMED", "FORCE_CHANGE_PASSWORD", "RESET_REQUIRED")
-MEDIA = ("EMAIL", "SMS")
 FRIENDLY_NAME_CHARACTERS = 64
 GROUPS = 100
 # How far the clock of the system that rows come from may be ahead.
@@ -51,9 +50,8 @@ class UserRecord:
     phone_number_verified: bool = False
     created_at: datetime | None = None
     updated_at: datetime | None = None
-    totp_mfa: bool = True
-    sms_mfa: bool = False
-    email_mfa: bool = False
+    # Which kinds count as second factors; one that is not among them is as its default has it.
+    factors: Mapping[FactorKind, bool] = field(default_factory=dict)
     preferred_mfa: str = ""
     groups: tuple[str, ...] = ()
     password_hash: str = field(default="", repr=False)
@@ -77,7 +75,7 @@ class RecordRules:
         self._settings = settings
         self._custom = custom
 
-    def parse(self, record: UserRecord, now: datetime) -> NewUser | list[Violation]:
+    def parse(self, record: UserRecord, now: datetime) -> WholeUser | list[Violation]:
         """Return the account of a row, or every rule that the row breaks."""
         violations: list[Violation] = []
         user_id = _user_id(record.user_id)
@@ -105,8 +103,8 @@ class RecordRules:
         violations += dict.fromkeys(each for each in found if isinstance(each, Violation))
         if violations or isinstance(user_id, Violation) or isinstance(hash_, Violation):
             return violations
-        status = (record.status or "CONFIRMED") if hash_ else "RESET_REQUIRED"
-        return NewUser(
+        status = UserStatus(record.status or UserStatus.CONFIRMED) if hash_ else UserStatus.RESET_REQUIRED
+        user = User(
             user_id=user_id,
             username=username.display,
             username_key=username.key,
@@ -119,15 +117,19 @@ class RecordRules:
             created_at=record.created_at or now,
             updated_at=record.updated_at,
             # As long as a sign-up that nobody confirms.
-            reserved_until=now + self._settings.unconfirmed_purge if status == "UNCONFIRMED" else None,
+            reserved_until=now + self._settings.unconfirmed_purge if status is UserStatus.UNCONFIRMED else None,
             disabled_at=now if record.disabled else None,
-            totp_mfa=record.totp_mfa,
-            sms_mfa=record.sms_mfa,
-            email_mfa=record.email_mfa,
-            preferred_mfa=record.preferred_mfa or None,
-            hash=hash_,
-            password_expires_at=record.password_expires_at if hash_ else None,
-            recovered_by=(record.password_recovered_by or None) if hash_ else None,
+        )
+        preferred = FactorKind(record.preferred_mfa) if record.preferred_mfa else None
+        return WholeUser(
+            user=user,
+            factors=choices(record.factors, preferred),
+            preferred=preferred,
+            password=Password(
+                hash=hash_,
+                expires_at=record.password_expires_at,
+                recovered_by=Medium(record.password_recovered_by) if record.password_recovered_by else None,
+            ),
             devices=tuple(self._devices(record.totp_devices, user_id, now)),
             groups=tuple(sorted(group for group in groups if isinstance(group, str))),
         )
@@ -138,22 +140,22 @@ class RecordRules:
         except HashRefused as refused:
             return Violation("password_hash", refused.rule, refused.description)
 
-    def _devices(self, devices: tuple[TotpRecord, ...], user_id: UserId, now: datetime) -> Iterator[NewDevice]:
+    def _devices(self, devices: tuple[TotpRecord, ...], user_id: UserId, now: datetime) -> Iterator[Device]:
         for device in devices:
             device_id = DeviceId(new_id())
             secret = TotpSecret.parse(device.secret)
             if secret is not None:
                 binding = secret_binding(device_id, user_id)
                 sealed = self._ring.seal(Purpose.TOTP_SECRET, secret.base32.encode(), bound_to=binding)
-                yield NewDevice(device_id, device.friendly_name or DEFAULT_NAME, sealed, device.verified_at or now)
+                yield Device(device_id, device.friendly_name or DEFAULT_NAME, sealed, device.verified_at or now)
 
     def _others(self, record: UserRecord, now: datetime) -> Iterator[Violation]:
-        if record.status and record.status not in STATUSES:
-            yield Violation("status", "UNKNOWN", f"must be one of {', '.join(STATUSES)}")
+        if record.status and record.status not in set(UserStatus):
+            yield Violation("status", "UNKNOWN", f"must be one of {', '.join(UserStatus)}")
         if record.preferred_mfa and record.preferred_mfa not in set(MfaType):
             yield Violation("preferred_mfa", "UNKNOWN", f"must be one of {', '.join(MfaType)}")
-        if record.password_recovered_by and record.password_recovered_by not in MEDIA:
-            yield Violation("password_recovered_by", "UNKNOWN", f"must be one of {', '.join(MEDIA)}")
+        if record.password_recovered_by and record.password_recovered_by not in set(Medium):
+            yield Violation("password_recovered_by", "UNKNOWN", f"must be one of {', '.join(Medium)}")
         for name in ("created_at", "updated_at"):
             yield from _future(getattr(record, name), name, now)
         if len(record.groups) > GROUPS:

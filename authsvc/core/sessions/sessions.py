@@ -16,7 +16,7 @@ from authsvc.core.sessions.signing_keys import SigningKeys
 from authsvc.core.sessions.tokens import Tokens, TokenSigner
 from authsvc.crypto.sealing import KeyRing, Purpose
 from authsvc.crypto.tokens import new_handle, new_id
-from authsvc.domain import SessionId, UserId
+from authsvc.domain import Session, SessionId, User, UserId
 from authsvc.errors import (
     ReauthenticationRequired,
     RefreshTokenReused,
@@ -27,8 +27,7 @@ from authsvc.errors import (
 )
 from authsvc.store import challenges, groups, refresh_tokens, sessions, users
 from authsvc.store.db import Database, Executor
-from authsvc.store.sessions import Session, Standing
-from authsvc.store.users import User
+from authsvc.store.sessions import Standing
 
 _END_OF_TIME = datetime(9999, 1, 1, tzinfo=UTC)
 _LAST_ID = UUID(int=(1 << 128) - 1)
@@ -99,14 +98,18 @@ class Sessions:
         session_id, origin_jti, refresh_token = SessionId(new_id()), new_id(), new_handle()
         names = await sessions.insert(
             executor,
-            session_id=session_id,
-            user_id=user.user_id,
-            origin_jti=origin_jti,
-            amr=amr,
-            now=now,
-            expires_at=now + self._settings.refresh_ttl,
-            client_ip=caller.ip,
-            client_user_agent=caller.user_agent,
+            session=Session(
+                session_id=session_id,
+                user_id=user.user_id,
+                origin_jti=origin_jti,
+                amr=amr,
+                auth_time=now,
+                created_at=now,
+                last_used_at=now,
+                expires_at=now + self._settings.refresh_ttl,
+                client_ip=caller.ip,
+                client_user_agent=caller.user_agent,
+            ),
             refresh_digest=self._ring.digest(Purpose.REFRESH_TOKEN, refresh_token),
         )
         return NewSession(session_id, origin_jti, amr, now, refresh_token, names)

@@ -65,14 +65,8 @@ class SigningKeys:
         if not self._rows:
             key = SigningKey.generate(self._settings.algorithm)
             async with self._database.transaction() as transaction:
-                await signing_keys.insert_first(
-                    transaction,
-                    kid=key.kid,
-                    algorithm=key.algorithm,
-                    public_jwk=key.public_jwk(),
-                    sealed_private=self._ring.seal(Purpose.SIGNING_KEY, key.to_der(), bound_to=key.kid),
-                    now=self._clock.now(),
-                )
+                now = self._clock.now()
+                await signing_keys.insert_first(transaction, key=self._row_of(key, now, active_from=now))
             await self._refresh()
 
     async def rotate(self, *, immediately: bool = False) -> SigningKeyRow:
@@ -87,12 +81,7 @@ class SigningKeys:
         async with self._database.transaction() as transaction:
             await signing_keys.rotate(
                 transaction,
-                kid=key.kid,
-                algorithm=key.algorithm,
-                public_jwk=key.public_jwk(),
-                sealed_private=self._ring.seal(Purpose.SIGNING_KEY, key.to_der(), bound_to=key.kid),
-                now=now,
-                active_from=active_from,
+                key=self._row_of(key, now, active_from=active_from),
                 others_expire_at=now if immediately else active_from + self._settings.access_ttl + PUBLICATION_MARGIN,
             )
             details = {"kid": key.kid, "others_end": "AT_ONCE" if immediately else "LATER"}
@@ -105,6 +94,10 @@ class SigningKeys:
         """Return the keys that verify tokens, newest first."""
         await self._refresh_if_older(REFRESH_INTERVAL)
         return self._rows
+
+    async def public_keys(self) -> list[dict[str, str]]:
+        """Return the public halves of those keys, each as a JWK."""
+        return [row.public_jwk for row in await self.published()]
 
     async def current(self) -> SigningKey:
         """Return the key to sign with: the newest that is active."""
@@ -134,6 +127,16 @@ class SigningKeys:
                 return self._verified(token)
         except InvalidToken as error:
             raise TokenInvalid from error
+
+    def _row_of(self, key: SigningKey, now: datetime, *, active_from: datetime) -> SigningKeyRow:
+        return SigningKeyRow(
+            kid=key.kid,
+            algorithm=key.algorithm,
+            public_jwk=key.public_jwk(),
+            sealed_private=self._ring.seal(Purpose.SIGNING_KEY, key.to_der(), bound_to=key.kid),
+            created_at=now,
+            active_from=active_from,
+        )
 
     def _verify(self, token: str) -> VerifiedToken:
         key = self._public.get(key_id_of(token))

@@ -11,8 +11,7 @@ from authsvc.config import TokensSettings
 from authsvc.core.sessions.signing_keys import SigningKeys
 from authsvc.crypto.jwt import ACCESS_TOKEN_TYPE, ID_TOKEN_TYPE
 from authsvc.crypto.tokens import new_id
-from authsvc.domain import SessionId
-from authsvc.store.users import User
+from authsvc.domain import SessionId, User
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,10 +67,7 @@ class TokenSigner:
             "groups": groups,
         }
         access = key.sign({**shared, "jti": str(access_jti), "token_use": "access"}, typ=ACCESS_TOKEN_TYPE)
-        about = {
-            **user.attributes,
-            **({"email": user.email, "email_verified": user.email_verified_at is not None} if user.email else {}),
-            **({"phone_number_verified": user.phone_verified_at is not None} if user.phone_number else {}),
-        }
-        identity = key.sign({**about, **shared, "jti": str(new_id()), "token_use": "id"}, typ=ID_TOKEN_TYPE)
+        identity = key.sign(
+            {**user.claims, **user.verified, **shared, "jti": str(new_id()), "token_use": "id"}, typ=ID_TOKEN_TYPE
+        )
         return Tokens(access, identity, refresh_token, datetime.fromtimestamp(expires_at, UTC))

@@ -13,18 +13,18 @@ from authsvc.core.accounts.new_passwords import NewPasswords
 from authsvc.core.audit.trail import AuditKind
 from authsvc.core.factors.custom import ChallengeState
 from authsvc.core.factors.recovery import Recovery
-from authsvc.core.factors.rules import Kinds, find_kinds
+from authsvc.core.factors.rules import KIND_OF, Kinds, find_kinds
 from authsvc.core.factors.sent_code import SignInCodes
 from authsvc.core.factors.totp import Match, Totp
 from authsvc.core.messages.notices import MailKind, MfaChange, Notices
 from authsvc.core.names import parse_code
 from authsvc.core.sign_in.steps import ANSWERS, AnswerKind, Proof, Step
+from authsvc.domain import User
 from authsvc.errors import InvalidFields, SessionExpired, Violation
 from authsvc.store import challenges, users
-from authsvc.store import factors as factor_rows
 from authsvc.store.challenges import Challenge
 from authsvc.store.db import Database, Executor
-from authsvc.store.users import User
+from authsvc.store.factors import preferences
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,9 +167,10 @@ class Answers:
     async def _set_up(self, executor: Executor, user: User, medium: MfaType, now: datetime) -> User:
         """Make what a code was sent to a second factor: this sign-in had none to ask for."""
         if medium is MfaType.SMS:
-            await factor_rows.enable_sms(executor, user_id=user.user_id, now=now)
-        elif not await factor_rows.enable_email(executor, user_id=user.user_id, now=now):
+            await users.verify_phone(executor, user_id=user.user_id, now=now)
+        elif not await users.verify_email(executor, user_id=user.user_id, now=now):
             raise SessionExpired
+        await preferences.enable(executor, user_id=user.user_id, kind=KIND_OF[medium])
         await self._notices.tell(executor, MailKind.MFA_CHANGED, user, now=now, change=MfaChange.PREFERENCE_CHANGED)
         return await users.find_by_id(executor, user_id=user.user_id) or user
 

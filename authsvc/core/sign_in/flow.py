@@ -18,7 +18,7 @@ from authsvc.core.sign_in.next_steps import Advance, NextSteps, SignInOutcome
 from authsvc.core.sign_in.steps import SENDING_STEPS, AnswerKind, Proof, Step
 from authsvc.crypto.password_hash import HashPlace, PasswordHasher
 from authsvc.crypto.sealing import KeyRing, Purpose
-from authsvc.domain import UserId, UsernameKey
+from authsvc.domain import User, UserId, UsernameKey, UserStatus
 from authsvc.errors import (
     Conflict,
     DomainError,
@@ -32,7 +32,6 @@ from authsvc.errors import (
 from authsvc.store import challenges, passwords, users
 from authsvc.store.challenges import Challenge
 from authsvc.store.db import RETRY_CONFLICT, Database, Executor
-from authsvc.store.users import User
 
 # A rehash or a password change between reading a hash and acting on it makes the flow read again, this often.
 READS = 3
@@ -182,7 +181,7 @@ class SignIn:
     async def _without_password(self, user_id: UserId) -> Advance:
         """Ask for a reset: the account was imported without a password, so there is none to be right or wrong."""
         user = await users.find_by_id(self._database, user_id=user_id)
-        if user is None or user.status != "RESET_REQUIRED" or user.disabled_at is not None:
+        if user is None or user.status is not UserStatus.RESET_REQUIRED or user.disabled_at is not None:
             raise NotAuthorized
         return Advance(user, SignInOutcome(Step.RESET_PASSWORD))
 

@@ -31,11 +31,11 @@ from authsvc.core.sign_in.steps import (
 )
 from authsvc.crypto.sealing import KeyRing, Purpose
 from authsvc.crypto.tokens import new_handle
+from authsvc.domain import Medium, User
 from authsvc.errors import LimitExceeded, MfaNotEnrolled
 from authsvc.store import challenges, passwords
+from authsvc.store.challenges import Challenge
 from authsvc.store.db import Executor
-from authsvc.store.outbox import Medium
-from authsvc.store.users import User
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +170,7 @@ class NextSteps:
             askable=kinds.askable,
             settable=kinds.settable,
             has_enrolled=bool(kinds.in_use),
-            preferred=MfaType(user.preferred_mfa) if user.preferred_mfa else None,
+            preferred=kinds.preferred,
             chosen=chosen,
             proved=proved,
             has_challenge_hook=self._custom is not None,
@@ -199,15 +199,18 @@ class NextSteps:
             setup = await self._totp.begin_setup(executor, user, "", now)
         await challenges.insert(
             executor,
-            digest=digest,
-            user_id=user.user_id,
-            step=step,
-            proved=sorted(progress.proved),
-            totp_device_id=setup.device_id if setup else None,
-            code_digest=code.digest if code else None,
-            sealed_state=self._custom.seal(asked, digest) if asked and self._custom else None,
+            challenge=Challenge(
+                digest=digest,
+                user_id=user.user_id,
+                username_key=user.username_key,
+                step=step,
+                proved=sorted(progress.proved),
+                totp_device_id=setup.device_id if setup else None,
+                code_digest=code.digest if code else None,
+                sealed_state=self._custom.seal(asked, digest) if asked and self._custom else None,
+                expires_at=expires_at,
+            ),
             now=now,
-            expires_at=expires_at,
         )
         choices = {
             Step.CONTINUE_SIGN_IN_WITH_MFA_SELECTION: progress.askable,

@@ -16,10 +16,11 @@ from authsvc.core.sessions.sessions import Bearer, Sessions, event_of
 from authsvc.core.sessions.tokens import Tokens
 from authsvc.core.sign_in.steps import SECOND_FACTORS, Proof, amr_with
 from authsvc.crypto.password_hash import PasswordHasher
+from authsvc.domain import User
 from authsvc.errors import Conflict, MfaNotEnrolled, NotAuthorized
-from authsvc.store import passwords, recovery_codes, sessions
+from authsvc.store import passwords, sessions
 from authsvc.store.db import RETRY_CONFLICT, Database, Executor
-from authsvc.store.users import User
+from authsvc.store.factors import recovery as recovery_codes
 
 # Uses a right proof up, in a transaction that holds the user's row.
 Use = Callable[[Executor, User, datetime], Awaitable[object]]

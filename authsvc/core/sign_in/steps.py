@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from authsvc.config import MfaMode, MfaType
+from authsvc.domain import UserStatus
 
 
 class Step(enum.StrEnum):
@@ -86,7 +87,7 @@ class Progress:
     `preferred` the user's standing choice. `proved` is what was proved in this sign-in.
     """
 
-    status: str
+    status: UserStatus
     mfa: MfaMode
     askable: frozenset[MfaType]
     settable: frozenset[MfaType]
@@ -138,9 +139,9 @@ class Progress:
 
 # The first row that holds is the next step.
 TABLE: tuple[tuple[Callable[[Progress], bool], Step], ...] = (
-    (lambda now: now.status == "UNCONFIRMED", Step.CONFIRM_SIGN_UP),
-    (lambda now: now.status == "RESET_REQUIRED", Step.RESET_PASSWORD),
-    (lambda now: now.status == "FORCE_CHANGE_PASSWORD", Step.CONFIRM_SIGN_IN_WITH_NEW_PASSWORD),
+    (lambda now: now.status is UserStatus.UNCONFIRMED, Step.CONFIRM_SIGN_UP),
+    (lambda now: now.status is UserStatus.RESET_REQUIRED, Step.RESET_PASSWORD),
+    (lambda now: now.status is UserStatus.FORCE_CHANGE_PASSWORD, Step.CONFIRM_SIGN_IN_WITH_NEW_PASSWORD),
     (lambda now: now.asks_for(MfaType.TOTP), Step.CONFIRM_SIGN_IN_WITH_TOTP_CODE),
     (lambda now: now.asks_for(MfaType.SMS), Step.CONFIRM_SIGN_IN_WITH_SMS_CODE),
     (lambda now: now.asks_for(MfaType.EMAIL), Step.CONFIRM_SIGN_IN_WITH_EMAIL_CODE),

@@ -3,55 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from authsvc.domain import DeviceId, EmailKey, UserId, UsernameKey
 from authsvc.store.db import Executor
-
-
-@dataclass(frozen=True, slots=True)
-class NewDevice:
-    """Hold one active authenticator; its secret is sealed."""
-
-    device_id: DeviceId
-    friendly_name: str
-    sealed_secret: bytes
-    verified_at: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class NewUser:
-    """Hold a whole account; without a hash it has no password."""
-
-    user_id: UserId
-    username: str
-    username_key: UsernameKey
-    status: str
-    email: str | None
-    email_key: EmailKey | None
-    email_verified_at: datetime | None
-    attributes: dict[str, str]
-    phone_verified_at: datetime | None
-    created_at: datetime
-    updated_at: datetime | None
-    reserved_until: datetime | None
-    disabled_at: datetime | None
-    totp_mfa: bool
-    sms_mfa: bool
-    email_mfa: bool
-    preferred_mfa: str | None
-    hash: str | None = field(repr=False)
-    password_expires_at: datetime | None
-    recovered_by: str | None
-    devices: tuple[NewDevice, ...]
-    groups: tuple[str, ...]
-
-    @property
-    def verified_key(self) -> EmailKey | None:
-        """Return the key of the address if it is verified: no other account may have verified it."""
-        return self.email_key if self.email_verified_at else None
+from authsvc.store.users.rows import WholeUser
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,13 +33,13 @@ select exists (
 """
 
 
-async def find_taken(executor: Executor, *, users: Sequence[NewUser], now: datetime) -> list[Taken]:
+async def find_taken(executor: Executor, *, users: Sequence[WholeUser], now: datetime) -> list[Taken]:
     """Tell of each account what of it belongs to one that exists."""
     rows = await executor.fetch(
         FIND_TAKEN,
-        [user.username_key for user in users],
-        [user.verified_key for user in users],
-        [user.user_id for user in users],
+        [each.user.username_key for each in users],
+        [each.verified_key for each in users],
+        [each.user.user_id for each in users],
         now,
     )
     return [Taken(**row) for row in rows]
@@ -97,26 +54,22 @@ delete from users
 
 INSERT_USERS = """
 insert into users (user_id, username, username_key, status, email, email_key, email_verified_at, attributes,
-                   phone_verified_at, created_at, updated_at, reserved_until, disabled_at, totp_mfa, sms_mfa, email_mfa,
-                   preferred_mfa)
+                   phone_verified_at, created_at, updated_at, reserved_until, disabled_at)
 select r.user_id, r.username, r.username_key, r.status, r.email, r.email_key, r.email_verified_at, r.attributes,
-       r.phone_verified_at, r.created_at, r.updated_at, r.reserved_until, r.disabled_at, r.totp_mfa, r.sms_mfa,
-       r.email_mfa, r.preferred_mfa
+       r.phone_verified_at, r.created_at, r.updated_at, r.reserved_until, r.disabled_at
   from unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::timestamptz[], $8::jsonb[],
-              $9::timestamptz[], $10::timestamptz[], $11::timestamptz[], $12::timestamptz[], $13::timestamptz[],
-              $14::boolean[], $15::boolean[], $16::boolean[], $17::text[])
+              $9::timestamptz[], $10::timestamptz[], $11::timestamptz[], $12::timestamptz[], $13::timestamptz[])
        as r (user_id, username, username_key, status, email, email_key, email_verified_at, attributes,
-             phone_verified_at, created_at, updated_at, reserved_until, disabled_at, totp_mfa, sms_mfa, email_mfa,
-             preferred_mfa)
+             phone_verified_at, created_at, updated_at, reserved_until, disabled_at)
 on conflict do nothing
 returning user_id
 """
 
 
-async def insert(executor: Executor, *, users: Sequence[NewUser], now: datetime) -> set[UUID]:
+async def insert_many(executor: Executor, *, users: Sequence[WholeUser], now: datetime) -> set[UUID]:
     """Insert accounts and return the ids of those of which nothing was taken; expired reservations are released."""
     # In one order, so that two imports, or an import and a sign-up, don't wait for each other.
-    ordered = sorted(users, key=lambda user: user.username_key)
+    ordered = sorted((each.user for each in users), key=lambda user: user.username_key)
     await executor.execute(RELEASE_USERNAMES, [user.username_key for user in ordered], now)
     rows = await executor.fetch(
         INSERT_USERS,
@@ -133,10 +86,6 @@ async def insert(executor: Executor, *, users: Sequence[NewUser], now: datetime)
         [user.updated_at for user in ordered],
         [user.reserved_until for user in ordered],
         [user.disabled_at for user in ordered],
-        [user.totp_mfa for user in ordered],
-        [user.sms_mfa for user in ordered],
-        [user.email_mfa for user in ordered],
-        [user.preferred_mfa for user in ordered],
     )
     return {row["user_id"] for row in rows}
 
@@ -145,6 +94,12 @@ INSERT_PASSWORDS = """
 insert into passwords (user_id, hash, changed_at, expires_at, recovered_by)
 select r.user_id, r.hash, $5, r.expires_at, r.recovered_by
   from unnest($1::uuid[], $2::text[], $3::timestamptz[], $4::text[]) as r (user_id, hash, expires_at, recovered_by)
+"""
+
+INSERT_PREFERENCES = """
+insert into factor_preferences (user_id, kind, enabled, preferred)
+select r.user_id, r.kind, r.enabled, r.preferred
+  from unnest($1::uuid[], $2::text[], $3::boolean[], $4::boolean[]) as r (user_id, kind, enabled, preferred)
 """
 
 INSERT_DEVICES = """
@@ -171,22 +126,31 @@ delete from failures
 """
 
 
-async def insert_belongings(executor: Executor, *, users: Sequence[NewUser], now: datetime) -> None:
-    """Give new accounts their passwords, authenticators and groups; what their names left behind is forgotten."""
-    keys = [user.username_key for user in users]
+async def insert_belongings(executor: Executor, *, users: Sequence[WholeUser], now: datetime) -> None:
+    """Give new accounts their passwords, factors and groups; what their names left behind is forgotten."""
+    keys = [each.user.username_key for each in users]
     await executor.execute(FORGET_CODES, keys)
     await executor.execute(FORGET_FAILURES, keys)
-    with_hash = [user for user in users if user.hash is not None]
-    if with_hash:
+    passwords = [(each.user.user_id, each.password) for each in users if each.password.hash is not None]
+    if passwords:
         await executor.execute(
             INSERT_PASSWORDS,
-            [user.user_id for user in with_hash],
-            [user.hash for user in with_hash],
-            [user.password_expires_at for user in with_hash],
-            [user.recovered_by for user in with_hash],
+            [user_id for user_id, _ in passwords],
+            [password.hash for _, password in passwords],
+            [password.expires_at for _, password in passwords],
+            [password.recovered_by for _, password in passwords],
             now,
         )
-    devices = [(user.user_id, device) for user in users for device in user.devices]
+    choices = [(each, kind, enabled) for each in users for kind, enabled in each.factors.items()]
+    if choices:
+        await executor.execute(
+            INSERT_PREFERENCES,
+            [each.user.user_id for each, _, _ in choices],
+            [kind for _, kind, _ in choices],
+            [enabled for _, _, enabled in choices],
+            [kind == each.preferred for each, kind, _ in choices],
+        )
+    devices = [(each.user.user_id, device) for each in users for device in each.devices]
     if devices:
         await executor.execute(
             INSERT_DEVICES,
@@ -196,47 +160,8 @@ async def insert_belongings(executor: Executor, *, users: Sequence[NewUser], now
             [device.sealed_secret for _, device in devices],
             [device.verified_at for _, device in devices],
         )
-    members = [(group, user.user_id) for user in users for group in user.groups]
+    members = [(group, each.user.user_id) for each in users for group in each.groups]
     if members:
         await executor.execute(
             INSERT_MEMBERS, [group for group, _ in members], [user_id for _, user_id in members], now
         )
-
-
-INSERT_GROUPS = """
-insert into groups (name, description, precedence, created_at)
-select r.name, '', null, $2
-  from unnest($1::text[]) as r (name)
-on conflict (name) do nothing
-"""
-
-
-async def insert_groups(executor: Executor, *, names: list[str], now: datetime) -> None:
-    """Make those of the groups that don't exist."""
-    await executor.execute(INSERT_GROUPS, names, now)
-
-
-FIND_GROUPS = """
-select name
-  from groups
- where name = any($1::text[])
-"""
-
-
-async def find_groups(executor: Executor, *, names: list[str]) -> set[str]:
-    """Return those of the groups that exist."""
-    return {row["name"] for row in await executor.fetch(FIND_GROUPS, names)}
-
-
-HOLD_GROUPS = """
-select name
-  from groups
- where name = any($1::text[])
- order by name
-   for key share
-"""
-
-
-async def hold_groups(executor: Executor, *, names: list[str]) -> set[str]:
-    """Return those of the groups that exist; they stay until the transaction ends."""
-    return {row["name"] for row in await executor.fetch(HOLD_GROUPS, names)}

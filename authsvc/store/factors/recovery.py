@@ -47,3 +47,8 @@ select count(*)::int
 async def count(executor: Executor, *, user_id: UserId) -> int:
     """Count the codes that are left."""
     return int(await executor.fetchval(COUNT, user_id))
+
+
+async def delete_of_user(executor: Executor, *, user_id: UserId) -> None:
+    """Remove all codes of an account."""
+    await executor.execute(DELETE_OF_USER, user_id)

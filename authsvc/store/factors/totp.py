@@ -2,29 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
 
-from authsvc.domain import DeviceId, UserId
+from authsvc.domain import DeviceId, TotpDevice, UserId
 from authsvc.store.db import Executor, affected
-
-
-@dataclass(frozen=True, slots=True)
-class TotpDevice:
-    """Hold one authenticator; its secret is sealed. It is active once verified."""
-
-    device_id: DeviceId
-    user_id: UserId
-    friendly_name: str
-    sealed_secret: bytes
-    verified_at: datetime | None
-    last_used_at: datetime | None
-
-    @property
-    def is_active(self) -> bool:
-        """Return whether its first code has been given."""
-        return self.verified_at is not None
-
 
 INSERT_PENDING = """
 insert into totp_devices (device_id, user_id, friendly_name, sealed_secret, created_at, expires_at)
@@ -161,3 +142,14 @@ delete from totp_devices
 async def delete_active(executor: Executor, *, device_id: DeviceId, user_id: UserId) -> bool:
     """Remove an active authenticator of an account; False if it has no such one."""
     return affected(await executor.execute(DELETE_ACTIVE, device_id, user_id)) == 1
+
+
+DELETE_OF_USER = """
+delete from totp_devices
+ where user_id = $1
+"""
+
+
+async def delete_of_user(executor: Executor, *, user_id: UserId) -> None:
+    """Remove all authenticators of an account, active and pending ones."""
+    await executor.execute(DELETE_OF_USER, user_id)

@@ -1,4 +1,4 @@
-"""Attributes of accounts, and the addresses and numbers that wait for their code. The user's row is held throughout."""
+"""Addresses and numbers of accounts, and those that wait for their code. The user's row is held throughout."""
 
 from __future__ import annotations
 
@@ -6,32 +6,8 @@ from datetime import datetime
 
 import asyncpg
 
-from authsvc.domain import EmailKey, UserId
+from authsvc.domain import EmailKey, User, UserId
 from authsvc.store.db import Executor, affected
-
-MERGE = """
-update users
-   set attributes = attributes || $2::jsonb, updated_at = $3
- where user_id = $1
-"""
-
-
-async def merge(executor: Executor, *, user_id: UserId, attributes: dict[str, str], now: datetime) -> None:
-    """Set attributes; the others stay."""
-    await executor.execute(MERGE, user_id, attributes, now)
-
-
-REMOVE = """
-update users
-   set attributes = attributes - $2::text[], updated_at = $3
- where user_id = $1
-"""
-
-
-async def remove(executor: Executor, *, user_id: UserId, names: list[str], now: datetime) -> None:
-    """Remove attributes that are there."""
-    await executor.execute(REMOVE, user_id, names, now)
-
 
 SET_PENDING_EMAIL = """
 update users
@@ -115,24 +91,119 @@ async def set_unverified_phone(executor: Executor, *, user_id: UserId, phone_num
 REMOVE_EMAIL = """
 update users
    set email = null, email_key = null, email_verified_at = null, pending_email = null, pending_email_key = null,
-       email_mfa = false, preferred_mfa = nullif(preferred_mfa, 'EMAIL'), updated_at = $2
+       updated_at = $2
  where user_id = $1
 """
 
 
 async def remove_email(executor: Executor, *, user_id: UserId, now: datetime) -> None:
-    """Remove the address, one that waits, and what made it a second factor: the next one is none."""
+    """Remove the address, and one that waits."""
     await executor.execute(REMOVE_EMAIL, user_id, now)
 
 
 REMOVE_PHONE = """
 update users
    set attributes = attributes - 'phone_number', phone_verified_at = null, pending_phone_number = null,
-       sms_mfa = false, preferred_mfa = nullif(preferred_mfa, 'SMS'), updated_at = $2
+       updated_at = $2
  where user_id = $1
 """
 
 
 async def remove_phone(executor: Executor, *, user_id: UserId, now: datetime) -> None:
-    """Remove the number, one that waits, and what made it a second factor: the next one is none."""
+    """Remove the number, and one that waits."""
     await executor.execute(REMOVE_PHONE, user_id, now)
+
+
+VERIFY_EMAIL = """
+update users u
+   set email_verified_at = coalesce(u.email_verified_at, $2)
+ where u.user_id = $1
+   and (u.email_verified_at is not null or not exists (
+       select from users other
+        where other.email_key = u.email_key
+          and other.email_verified_at is not null
+   ))
+"""
+
+
+async def verify_email(executor: Executor, *, user_id: UserId, now: datetime) -> bool:
+    """Note that the address has just been proved; False if another account has verified it.
+
+    The transaction is lost if another account gets the address at this very moment.
+    """
+    try:
+        return affected(await executor.execute(VERIFY_EMAIL, user_id, now)) == 1
+    except asyncpg.UniqueViolationError:
+        return False
+
+
+VERIFY_PHONE = """
+update users
+   set phone_verified_at = coalesce(phone_verified_at, $2)
+ where user_id = $1
+"""
+
+
+async def verify_phone(executor: Executor, *, user_id: UserId, now: datetime) -> None:
+    """Note that the number has just been proved."""
+    await executor.execute(VERIFY_PHONE, user_id, now)
+
+
+SET_VERIFIED = """
+update users
+   set email_verified_at = $2, phone_verified_at = $3
+ where user_id = $1
+"""
+
+
+async def set_verified(
+    executor: Executor, *, user_id: UserId, email_verified_at: datetime | None, phone_verified_at: datetime | None
+) -> bool:
+    """Note which addresses of a new account are its user's; False if another account has verified the e-mail address.
+
+    The transaction is lost then.
+    """
+    try:
+        await executor.execute(SET_VERIFIED, user_id, email_verified_at, phone_verified_at)
+    except asyncpg.UniqueViolationError:
+        return False
+    return True
+
+
+REPLACE_ATTRIBUTES = """
+update users
+   set email = $2,
+       email_key = $3,
+       email_verified_at = $4,
+       attributes = $5,
+       phone_verified_at = $6,
+       pending_email = $7,
+       pending_email_key = $8,
+       pending_phone_number = $9,
+       updated_at = $10
+ where user_id = $1
+"""
+
+
+async def replace_attributes(executor: Executor, *, user: User, now: datetime) -> bool:
+    """Store all attributes as `user` has them; False if another account has verified the address.
+
+    The transaction is lost then.
+    """
+    try:
+        await executor.execute(
+            REPLACE_ATTRIBUTES,
+            user.user_id,
+            user.email,
+            user.email_key,
+            user.email_verified_at,
+            user.attributes,
+            user.phone_verified_at,
+            user.pending_email,
+            user.pending_email_key,
+            user.pending_phone_number,
+            now,
+        )
+    except asyncpg.UniqueViolationError:
+        return False
+    return True

@@ -1,0 +1,1 @@
+"""What accounts prove themselves with beside a password, and which of it their users have chosen."""
