@@ -142,7 +142,7 @@ class App:
             signing_keys = SigningKeys(database, ring, settings.tokens, clock)
             sessions = Sessions(database, ring, signing_keys, notices, audit, settings.tokens, clock)
             codes = MailCodes(database, ring, throttle, notices, settings.codes, clock)
-            policy = PasswordPolicy(settings.passwords, settings.accounts.mfa)
+            policy = PasswordPolicy(settings=settings.passwords, mfa=settings.accounts.mfa)
             totp = Totp(
                 database, ring, throttle, sessions, notices, audit, settings.accounts, settings.challenges, clock
             )

@@ -21,10 +21,10 @@ from authsvc.core.accounts.lookup import UserRef
 from authsvc.core.audit.events import AuditEvents
 from authsvc.core.audit.verify import FAULTS, ChainReport, Mark
 from authsvc.core.audit.verify import verify as verify_trail
-from authsvc.core.names import Username, parse_username
+from authsvc.core.names import parse_username
 from authsvc.crypto.sealing import KeyRing, parse_master_keys
 from authsvc.domain import Event, UserId
-from authsvc.errors import DatabaseUnavailable, UserNotFound
+from authsvc.errors import DatabaseUnavailable, InvalidFields, UserNotFound
 from authsvc.store.db import Database
 
 MOST_LISTED = 1_000
@@ -105,8 +105,11 @@ def _ref(who: str) -> UserRef:
     try:
         return UserRef(user_id=UserId(UUID(who)))
     except ValueError:
-        name = parse_username(who)
-    return UserRef(username_key=name.key if isinstance(name, Username) else None)
+        pass
+    try:
+        return UserRef(username_key=parse_username(who).key)
+    except InvalidFields:
+        return UserRef()
 
 
 @asynccontextmanager

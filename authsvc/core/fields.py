@@ -13,6 +13,8 @@ from uuid import UUID
 from authsvc.errors import InvalidFields, InvalidPassword, Violation
 
 HANDLE_CHARACTERS = 512
+# Rule and description of a field that must be there.
+REQUIRED = ("REQUIRED", "must not be empty")
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
@@ -79,6 +81,17 @@ def refused(field: str, rule: str, description: str) -> InvalidFields:
     return InvalidFields(violations=(Violation(field, rule, description),))
 
 
+def parse_given(text: str, *, field: str) -> str:
+    """Return a text that may be any but the empty one.
+
+    Raises:
+        InvalidFields: it is empty.
+    """
+    if not text:
+        raise refused(field, *REQUIRED)
+    return text
+
+
 def parse_handle(text: str, *, field: str) -> str:
     """Return an opaque handle that may be one of ours.
 
@@ -86,7 +99,7 @@ def parse_handle(text: str, *, field: str) -> str:
         InvalidFields: it is empty, or too long.
     """
     if not text:
-        raise refused(field, "REQUIRED", "must not be empty")
+        raise refused(field, *REQUIRED)
     if len(text) > HANDLE_CHARACTERS:
         raise refused(field, "LENGTH", f"must have at most {HANDLE_CHARACTERS} characters")
     return text
@@ -99,7 +112,7 @@ def parse_uuid(text: str, *, field: str) -> UUID:
         InvalidFields: it is none.
     """
     if not text:
-        raise refused(field, "REQUIRED", "must not be empty")
+        raise refused(field, *REQUIRED)
     try:
         return UUID(text)
     except ValueError as error:

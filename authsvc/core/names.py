@@ -10,8 +10,8 @@ import phonenumbers
 from email_validator import EmailNotValidError, validate_email
 from precis_i18n import get_profile
 
+from authsvc.core.fields import REQUIRED, refused
 from authsvc.domain import EmailKey, UsernameKey
-from authsvc.errors import Violation
 
 USERNAME_CHARACTERS = 128
 EMAIL_CHARACTERS = 254
@@ -28,25 +28,28 @@ class Username:
     key: UsernameKey
 
 
-def parse_username(text: str, *, field: str = "username") -> Username | Violation:
-    """Normalise a username, or say which rule it breaks."""
+def parse_username(text: str, *, field: str = "username") -> Username:
+    """Normalise a username.
+
+    Raises:
+        InvalidFields: it breaks a rule.
+    """
     if not text:
-        return Violation(field, "REQUIRED", "must not be empty")
+        raise refused(field, *REQUIRED)
     # A longer text can't get short enough, and costs time to normalise.
     if len(text) <= USERNAME_CHARACTERS * 4:
         try:
             display = _USERNAME_DISPLAY.enforce(text)
             key = _USERNAME_KEY.enforce(text)
-        except UnicodeError:
-            return Violation(
-                field, "CHARACTERS", "must be a username of RFC 8265: letters, digits and symbols, no spaces"
-            )
+        except UnicodeError as error:
+            description = "must be a username of RFC 8265: letters, digits and symbols, no spaces"
+            raise refused(field, "CHARACTERS", description) from error
         # Of the forms that are stored: a wide one (U+FF20) is an @ in them.
         if "@" in key or "@" in display:
-            return Violation(field, "AT_SIGN", "must not contain @")
+            raise refused(field, "AT_SIGN", "must not contain @")
         if len(display) <= USERNAME_CHARACTERS and len(key) <= USERNAME_CHARACTERS:
             return Username(display, UsernameKey(key))
-    return Violation(field, "LENGTH", f"must have at most {USERNAME_CHARACTERS} characters")
+    raise refused(field, "LENGTH", f"must have at most {USERNAME_CHARACTERS} characters")
 
 
 def username_prefix_key(text: str) -> str:
@@ -66,16 +69,20 @@ class EmailAddress:
     key: EmailKey
 
 
-def parse_email(text: str, *, field: str = 'attributes["email"]') -> EmailAddress | Violation:
-    """Normalise an e-mail address, or say that it is none; no name server is asked."""
+def parse_email(text: str, *, field: str = 'attributes["email"]') -> EmailAddress:
+    """Normalise an e-mail address; no name server is asked.
+
+    Raises:
+        InvalidFields: it is none.
+    """
     if not text:
-        return Violation(field, "REQUIRED", "must not be empty")
+        raise refused(field, *REQUIRED)
     if len(text) > EMAIL_CHARACTERS:
-        return Violation(field, "LENGTH", f"must have at most {EMAIL_CHARACTERS} characters")
+        raise refused(field, "LENGTH", f"must have at most {EMAIL_CHARACTERS} characters")
     try:
         address = validate_email(text, check_deliverability=False).normalized
-    except EmailNotValidError:
-        return Violation(field, "EMAIL", "must be an e-mail address")
+    except EmailNotValidError as error:
+        raise refused(field, "EMAIL", "must be an e-mail address") from error
     return EmailAddress(address, _email_key(address))
 
 
@@ -93,10 +100,14 @@ def mask_email(address: str) -> str:
 _PHONE = re.compile(r"\+[0-9 ()./-]{1,40}")
 
 
-def parse_phone(text: str, *, field: str = 'attributes["phone_number"]') -> str | Violation:
-    """Return a phone number in E.164, or say that it is none of any country's plan."""
+def parse_phone(text: str, *, field: str = 'attributes["phone_number"]') -> str:
+    """Return a phone number in E.164.
+
+    Raises:
+        InvalidFields: it is of no country's plan.
+    """
     if not text:
-        return Violation(field, "REQUIRED", "must not be empty")
+        raise refused(field, *REQUIRED)
     # An input method may have made the digits wide.
     written = unicodedata.normalize("NFKC", text).strip(" ") if len(text) <= PHONE_CHARACTERS else ""
     if _PHONE.fullmatch(written):
@@ -106,7 +117,7 @@ def parse_phone(text: str, *, field: str = 'attributes["phone_number"]') -> str 
                 return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
         except phonenumbers.NumberParseException:
             pass
-    return Violation(field, "E164", "must be a phone number with its country, like +14155550123")
+    raise refused(field, "E164", "must be a phone number with its country, like +14155550123")
 
 
 def mask_phone(number: str) -> str:
@@ -117,11 +128,15 @@ def mask_phone(number: str) -> str:
 _CODE = re.compile(r"[0-9]{4,12}")
 
 
-def parse_code(text: str, *, field: str) -> str | Violation:
-    """Return a code's digits without the spaces that people type and apps show, or say that it is none."""
+def parse_code(text: str, *, field: str) -> str:
+    """Return a code's digits without the spaces that people type and apps show.
+
+    Raises:
+        InvalidFields: it can be no code.
+    """
     digits = "".join(text.split())
     if not digits:
-        return Violation(field, "REQUIRED", "must not be empty")
+        raise refused(field, *REQUIRED)
     if not _CODE.fullmatch(digits):
-        return Violation(field, "DIGITS", "must be a code of digits")
+        raise refused(field, "DIGITS", "must be a code of digits")
     return digits

@@ -22,7 +22,7 @@ from authsvc.core.operators.user_list import UserOrder
 from authsvc.core.pages import LARGEST_PAGE, TOKEN_CHARACTERS
 from authsvc.domain import MailId, UserFilter, UserId, UsernameKey
 from authsvc.errors import Violation
-from authsvc.rpc.fields import Fields, uuid_of
+from authsvc.rpc.fields import Fields, told, uuid_of
 from authsvc.v1 import admin_service_pb2 as pb
 from authsvc.v1.auth_service_pb2 import UserStatus
 from authsvc.v1.mail_pb2 import MailState
@@ -134,7 +134,7 @@ def list_users(request: pb.ListUsersRequest) -> tuple[UserFilter, UserOrder, Pag
     """Return what the listed accounts have in common, their order, and the page."""
     fields = Fields()
     prefix = fields.take(_username_prefix(request.username_prefix), None)
-    email = parse_email(request.email, field="email") if request.email else None
+    email = told(parse_email, request.email, field="email") if request.email else None
     found = fields.take(email, None)
     group = fields.take(parse_group(request.group, field="group"), "") if request.group else None
     status = fields.take(_enum(request.status, UserStatus, "USER_STATUS_", "status"), None)
@@ -213,7 +213,7 @@ def mail_id_of(request: pb.RetryMailRequest) -> MailId:
 def _user(fields: Fields, request: _NamesUser) -> UserRef:
     match request.WhichOneof("user"):
         case "username":
-            username = parse_username(request.username)
+            username = told(parse_username, request.username)
             key = fields.take(username if isinstance(username, Violation) else username.key, UsernameKey(""))
             return UserRef(username_key=key)
         case "user_id":

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
+from collections.abc import Callable
+from typing import ParamSpec, TypeVar
 from uuid import UUID
 
 from authsvc.errors import InvalidFields, Violation
 
 HANDLE_CHARACTERS = 512
 
+_P = ParamSpec("_P")
 _T = TypeVar("_T")
 
 
@@ -33,6 +35,14 @@ class Fields:
         """Raise InvalidFields if anything was noted."""
         if self._violations:
             raise InvalidFields(violations=tuple(self._violations))
+
+
+def told(parse: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T | Violation:
+    """Return what a parser returns, or the rule that the text breaks."""
+    try:
+        return parse(*args, **kwargs)
+    except InvalidFields as error:
+        return error.violations[0]
 
 
 def handle(text: str, field: str) -> str | Violation:

@@ -17,13 +17,14 @@ from authsvc.core.sessions.sessions import Sessions
 from authsvc.core.sessions.signing_keys import SigningKeys
 from authsvc.crypto.sealing import KeyRing, MasterKey
 from authsvc.domain import User, UserId, UsernameKey
-from authsvc.errors import CodeMismatch, Violation
+from authsvc.errors import CodeMismatch
 from authsvc.store import users
 from authsvc.store.db import Database
 from authsvc.v1 import auth_service_pb2 as pb
 from tests.clock import TICK, FakeClock
 from tests.rpc.calls import recovery_codes, refresh
 from tests.service import Account, Service, fails
+from tests.violations import violations_of
 
 MINUTE = timedelta(minutes=1)
 STANDS_FOR = (Factor.TOTP, Factor.SMS, Factor.EMAIL, Factor.RECOVERY_CODE)
@@ -53,7 +54,6 @@ async def ada(service: Service) -> Account:
 async def accept(recovery: Recovery, database: Database, account: Account, code: str, clock: FakeClock) -> int:
     """Use a code as it is shown, in a transaction of its own; return how many are left."""
     parsed = Recovery.parse(code, field="recovery_code")
-    assert isinstance(parsed, str)
     async with database.transaction() as transaction:
         user = await users.lock(transaction, user_id=UserId(UUID(account.user_id)))
         assert isinstance(user, User)
@@ -171,6 +171,5 @@ def test_code_is_read_as_people_type_it(text: str) -> None:
 @pytest.mark.parametrize("text", ["", " - ", "abcd", "abcd-efgh-ijkl-mno9", "abcd-efgh-ijkl-mnop-q", "ä" * 16])
 def test_what_is_no_code_is_told(text: str) -> None:
     """A text of another length or with other letters is no recovery code."""
-    violation = Recovery.parse(text, field="recovery_code")
-    assert isinstance(violation, Violation)
+    (violation,) = violations_of(Recovery.parse, text, field="recovery_code")
     assert violation.field == "recovery_code"

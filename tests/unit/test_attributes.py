@@ -1,36 +1,45 @@
 """Attributes: the standard claims, each in its shape, every fault at once."""
 
+from collections.abc import Collection
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from authsvc.config import AttributeType, CustomAttribute
-from authsvc.core.accounts.attributes import STANDARD, VALUE_BYTES, Attributes, has_control_characters, parse_attributes
+from authsvc.core.accounts.attributes import STANDARD, VALUE_BYTES, AttributeRules, Attributes, has_control_characters
 from authsvc.core.names import EmailAddress
 from authsvc.domain import EmailKey
-from authsvc.errors import Violation
 from tests.ids import short
+from tests.violations import violations_of
 
 EMAIL = EmailAddress("ada@example.com", EmailKey("ada@example.com"))
 
 
-def rules(values: dict[str, str], *, email_required: bool = False) -> list[tuple[str, str]]:
+PLAIN = AttributeRules()
+
+
+def broken(rules: AttributeRules, values: dict[str, str], **how: Any) -> list[tuple[str, str]]:
     """Return the fields and rules that attributes break."""
-    parsed = parse_attributes(values, email_required=email_required)
-    assert isinstance(parsed, list), parsed
-    return [(violation.field, violation.rule) for violation in parsed]
+    return [(violation.field, violation.rule) for violation in violations_of(rules.parse, values, **how)]
+
+
+def rules(values: dict[str, str], *, required: Collection[str] = ()) -> list[tuple[str, str]]:
+    """Return the fields and rules that attributes break where none are declared."""
+    return broken(PLAIN, values, required=required)
 
 
 def test_address_is_kept_apart_from_the_others() -> None:
     """Valid attributes are kept as they are, the address in its two forms."""
-    parsed = parse_attributes({"email": "ada@example.com", "name": "Ada L."}, email_required=True)
+    parsed = PLAIN.parse({"email": "ada@example.com", "name": "Ada L."}, required=("email",))
     assert parsed == Attributes(EMAIL, {"name": "Ada L."})
 
 
 def test_address_is_needed_only_where_it_is_required() -> None:
     """Without one there is a violation, or no address; a given one must be right in any case."""
-    assert rules({}, email_required=True) == [('attributes["email"]', "REQUIRED")]
-    assert parse_attributes({}, email_required=False) == Attributes(None, {})
+    assert rules({}, required=("email",)) == [('attributes["email"]', "REQUIRED")]
+    assert PLAIN.parse({}) == Attributes(None, {})
     assert rules({"email": ""}) == [('attributes["email"]', "REQUIRED")]
     assert rules({"email": "nonsense"}) == [('attributes["email"]', "EMAIL")]
 
@@ -63,12 +72,12 @@ def test_address_is_needed_only_where_it_is_required() -> None:
 )
 def test_value_in_its_shape_is_kept(name: str, value: str) -> None:
     """Each attribute takes the values that OpenID Connect means, text in any script."""
-    assert parse_attributes({name: value}, email_required=False) == Attributes(None, {name: value})
+    assert PLAIN.parse({name: value}) == Attributes(None, {name: value})
 
 
 def test_phone_number_is_kept_in_its_normal_form() -> None:
     """What is stored is E.164, however it was written."""
-    parsed = parse_attributes({"phone_number": "+1 (415) 555-0123"}, email_required=False)
+    parsed = PLAIN.parse({"phone_number": "+1 (415) 555-0123"})
     assert parsed == Attributes(None, {"phone_number": "+14155550123"})
 
 
@@ -124,7 +133,7 @@ def test_unknown_attribute_is_refused_without_being_repeated(name: str) -> None:
 def test_all_broken_rules_are_told_at_once() -> None:
     """One violation for each wrong attribute, the address first; one for all unknown ones, or they outgrow a status."""
     values = {"name": "\n", "nonsense": "x", "more of it": "x", "email": "nonsense", "locale": "?"}
-    assert rules(values, email_required=True) == [
+    assert rules(values, required=("email",)) == [
         ('attributes["email"]', "EMAIL"),
         ("attributes", "UNKNOWN"),
         ('attributes["locale"]', "LOCALE"),
@@ -139,6 +148,7 @@ CUSTOM = {
     "custom:since": CustomAttribute(type=AttributeType.DATETIME, user_may_write=True),
     "custom:tier": CustomAttribute(),
 }
+DECLARED = AttributeRules(custom=CUSTOM)
 
 
 @pytest.mark.parametrize(
@@ -172,47 +182,40 @@ CUSTOM = {
 )
 def test_custom_values(name: str, value: str, rule: str | None) -> None:
     """A custom attribute takes values of its type and within its bounds, from users only where it says so."""
-    parsed = parse_attributes({name: value}, email_required=False, custom=CUSTOM)
     if rule is None:
-        assert parsed == Attributes(None, {name: value})
+        assert DECLARED.parse({name: value}) == Attributes(None, {name: value})
     else:
-        assert isinstance(parsed, list)
-        assert [(violation.field, violation.rule) for violation in parsed] == [(f'attributes["{name}"]', rule)]
+        assert broken(DECLARED, {name: value}) == [(f'attributes["{name}"]', rule)]
 
 
 def test_operators_write_every_declared_attribute() -> None:
     """What users may not write operators may, under the same rules; what is not declared nobody may."""
-    parsed = parse_attributes({"custom:tier": "gold"}, email_required=False, custom=CUSTOM, by_operator=True)
+    parsed = DECLARED.parse({"custom:tier": "gold"}, by_operator=True)
     assert parsed == Attributes(None, {"custom:tier": "gold"})
-    for values in ({"custom:age": "old"}, {"custom:other": "x"}):
-        assert isinstance(parse_attributes(values, email_required=False, custom=CUSTOM, by_operator=True), list)
+    assert broken(DECLARED, {"custom:age": "old"}, by_operator=True) == [('attributes["custom:age"]', "NUMBER")]
+    assert broken(DECLARED, {"custom:other": "x"}, by_operator=True) == [("attributes", "UNKNOWN")]
 
 
 def test_required_attributes_must_be_there() -> None:
     """Each required attribute that is absent or empty is told, beside what else is wrong."""
     required = ("email", "name", "custom:team")
-    parsed = parse_attributes({"name": "", "locale": "?"}, email_required=False, required=required, custom=CUSTOM)
-    assert isinstance(parsed, list)
-    assert [(violation.field, violation.rule) for violation in parsed] == [
+    assert broken(DECLARED, {"name": "", "locale": "?"}, required=required) == [
         ('attributes["email"]', "REQUIRED"),
         ('attributes["locale"]', "LOCALE"),
         ('attributes["name"]', "REQUIRED"),
         ('attributes["custom:team"]', "REQUIRED"),
     ]
     given = {"email": "ada@example.com", "name": "Ada", "custom:team": "math"}
-    assert isinstance(parse_attributes(given, email_required=False, required=required, custom=CUSTOM), Attributes)
+    assert DECLARED.parse(given, required=required) == Attributes(EMAIL, {"name": "Ada", "custom:team": "math"})
 
 
 @given(st.dictionaries(st.one_of(st.sampled_from(sorted(STANDARD)), st.text(max_size=20)), st.text(max_size=100)))
 def test_attributes_of_any_text_are_valid_or_break_a_rule(values: dict[str, str]) -> None:
     """No text makes the parser fail, and what passes can be stored: no NUL, no line break, known names alone."""
-    parsed = parse_attributes(values, email_required=False)
-    if isinstance(parsed, Attributes):
+    if not violations_of(PLAIN.parse, values):
+        parsed = PLAIN.parse(values)
         assert parsed.others.keys() <= STANDARD - {"email"}
         assert not any(set(value) & set("\0\r\n") for value in parsed.others.values())
-    else:
-        assert all(isinstance(violation, Violation) for violation in parsed)
-        assert parsed
 
 
 @pytest.mark.parametrize(

@@ -13,9 +13,10 @@ from decimal import Decimal
 from types import MappingProxyType
 from urllib.parse import urlsplit
 
-from authsvc.config import AttributeType, CustomAttribute
+from authsvc.config import AttributeType, CustomAttribute, Settings
+from authsvc.core.fields import REQUIRED, Fields, refused
 from authsvc.core.names import EmailAddress, parse_email, parse_phone
-from authsvc.errors import Violation
+from authsvc.domain import User
 
 VALUE_BYTES = 2048
 STANDARD = frozenset(
@@ -63,46 +64,84 @@ class Attributes:
     others: dict[str, str]
 
 
-def parse_attributes(
-    values: Mapping[str, str],
-    *,
-    email_required: bool,
-    required: Collection[str] = (),
-    custom: Mapping[str, CustomAttribute] = NO_CUSTOM,
-    by_operator: bool = False,
-) -> Attributes | list[Violation]:
-    """Validate attributes, or list every rule that they break.
+class AttributeRules:
+    """Hold what the settings say of attributes, and read attributes by it."""
 
-    `required` must be there. `custom` are those that the settings declare; users write only the ones that are theirs.
-    """
-    violations: list[Violation] = []
-    email: EmailAddress | None = None
-    if email_required or "email" in required or "email" in values:
-        parsed = parse_email(values.get("email", ""))
-        if isinstance(parsed, Violation):
-            violations.append(parsed)
-        else:
-            email = parsed
-    given = {name: value for name, value in values.items() if name != "email"}
-    # Once, whatever their number, and not repeating them: an unknown name is as free as a value.
-    if not given.keys() <= STANDARD | custom.keys():
-        description = (
-            "must have only the attributes of OpenID Connect Core section 5.1, and those that the settings declare"
+    def __init__(
+        self,
+        *,
+        custom: Mapping[str, CustomAttribute] = NO_CUSTOM,
+        required: Collection[str] = (),
+        needs_email: bool = False,
+    ) -> None:
+        """Take the declared attributes, those that accounts must have, and whether users need an address for a code."""
+        self._custom = custom
+        self.known = STANDARD | custom.keys()
+        self.read_only = frozenset(name for name, declared in custom.items() if not declared.user_may_write)
+        self.required = tuple(required)
+        # What users must give, and may not remove.
+        self.required_of_users = ("email", *required) if needs_email else self.required
+
+    @classmethod
+    def of(cls, settings: Settings) -> AttributeRules:
+        """Return the rules of the settings."""
+        accounts = settings.accounts
+        return cls(
+            custom=settings.attributes.custom,
+            required=accounts.required_attributes,
+            needs_email=accounts.confirm_sign_up,
         )
-        violations.append(Violation("attributes", "UNKNOWN", description))
-    others: dict[str, str] = {}
-    for name in sorted((STANDARD | custom.keys()) & given.keys()):
-        value = _parse(name, given[name], custom.get(name), by_operator=by_operator)
-        if isinstance(value, Violation):
-            violations.append(value)
-        else:
-            others[name] = value
-    violations += [
-        Violation(field_of(name), "REQUIRED", "must not be empty")
-        for name in required
-        if name != "email" and not given.get(name)
-    ]
-    return violations or Attributes(email, others)
+
+    def missing(self, user: User) -> list[str]:
+        """Return the required attributes that an account lacks."""
+        has = user.attributes.keys() | ({"email"} if user.email else set())
+        return [name for name in self.required if name not in has]
+
+    def parse(
+        self, values: Mapping[str, str], *, required: Collection[str] = (), by_operator: bool = False
+    ) -> Attributes:
+        """Return attributes in the form in which they are stored.
+
+        Raises:
+            InvalidFields: every rule that they break; `required` must be there.
+        """
+        fields = Fields()
+        has_email = "email" in values or "email" in required
+        email = fields.take(parse_email, values.get("email", "")) if has_email else None
+        given = {name: value for name, value in values.items() if name != "email"}
+        # Once, whatever their number, and not repeating them: an unknown name is as free as a value.
+        fields.require(
+            given.keys() <= self.known,
+            "attributes",
+            "UNKNOWN",
+            "must have only the attributes of OpenID Connect Core section 5.1, and those that the settings declare",
+        )
+        others = {
+            name: fields.take(self._value, name, given[name], by_operator=by_operator)
+            for name in sorted(self.known & given.keys())
+        }
+        for name in required:
+            fields.require(name == "email" or bool(given.get(name)), field_of(name), *REQUIRED)
+        fields.check()
+        return Attributes(email.value if email else None, {name: other.value for name, other in others.items()})
+
+    def _value(self, name: str, value: str, *, by_operator: bool) -> str:
+        field, declared = field_of(name), self._custom.get(name)
+        if name in self.read_only and not by_operator:
+            raise refused(field, "NOT_WRITABLE", "must not be written by users")
+        if len(value.encode(errors="replace")) > VALUE_BYTES:
+            raise refused(field, "LENGTH", f"must have at most {VALUE_BYTES} bytes")
+        if has_control_characters(value):
+            raise refused(field, "CHARACTERS", "must not contain control characters")
+        if declared is not None:
+            return _parse_custom(field, value, declared)
+        if name == "phone_number":
+            return parse_phone(value)
+        if name in _SHAPES:
+            fits, rule, description = _SHAPES[name]
+            if not fits(value):
+                raise refused(field, rule, description)
+        return value
 
 
 def field_of(name: str) -> str:
@@ -110,41 +149,23 @@ def field_of(name: str) -> str:
     return f'attributes["{name}"]'
 
 
-def _parse(name: str, value: str, declared: CustomAttribute | None, *, by_operator: bool) -> str | Violation:
-    field = field_of(name)
-    if declared is not None and not declared.user_may_write and not by_operator:
-        return Violation(field, "NOT_WRITABLE", "must not be written by users")
-    if len(value.encode(errors="replace")) > VALUE_BYTES:
-        return Violation(field, "LENGTH", f"must have at most {VALUE_BYTES} bytes")
-    if has_control_characters(value):
-        return Violation(field, "CHARACTERS", "must not contain control characters")
-    if declared is not None:
-        return _parse_custom(field, value, declared)
-    if name == "phone_number":
-        return parse_phone(value)
-    if name in _SHAPES:
-        fits, rule, description = _SHAPES[name]
-        return value if fits(value) else Violation(field, rule, description)
-    return value
-
-
-def _parse_custom(field: str, value: str, declared: CustomAttribute) -> str | Violation:
+def _parse_custom(field: str, value: str, declared: CustomAttribute) -> str:
     low, high = declared.min, declared.max
     match declared.type:
         case AttributeType.STRING:
             if (low is not None and len(value) < low) or (high is not None and len(value) > high):
-                return Violation(field, "LENGTH", f"must have {_bounds(low, high)} characters")
+                raise refused(field, "LENGTH", f"must have {_bounds(low, high)} characters")
         case AttributeType.NUMBER:
             if not _NUMBER.fullmatch(value):
-                return Violation(field, "NUMBER", "must be a number like 12 or -0.5")
+                raise refused(field, "NUMBER", "must be a number like 12 or -0.5")
             if (low is not None and Decimal(value) < low) or (high is not None and Decimal(value) > high):
-                return Violation(field, "RANGE", f"must be {_bounds(low, high)}")
+                raise refused(field, "RANGE", f"must be {_bounds(low, high)}")
         case AttributeType.BOOLEAN:
             if value not in ("true", "false"):
-                return Violation(field, "BOOLEAN", "must be true or false")
+                raise refused(field, "BOOLEAN", "must be true or false")
         case AttributeType.DATETIME:
             if not _is_datetime(value):
-                return Violation(field, "DATETIME", "must be a time like 2030-01-15T12:00:00Z")
+                raise refused(field, "DATETIME", "must be a time like 2030-01-15T12:00:00Z")
     return value
 
 

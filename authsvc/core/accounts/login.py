@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 from authsvc.core.names import parse_email, parse_username
 from authsvc.domain import EmailKey, UsernameKey
-from authsvc.errors import Violation
 from authsvc.store import users
 from authsvc.store.db import Database
 
@@ -29,13 +28,15 @@ class Identities:
         self._database = database
         self.by_email = by_email
 
-    def parse(self, text: str) -> Login | Violation:
-        """Normalise a login, or say which rule it breaks; `@` makes it an address, where the settings allow that."""
+    def parse(self, text: str) -> Login:
+        """Normalise a login; `@` makes it an address, where the settings allow that.
+
+        Raises:
+            InvalidFields: it breaks a rule.
+        """
         if self.by_email and "@" in text:
-            email = parse_email(text, field="username")
-            return email if isinstance(email, Violation) else Login(email.key, is_email=True)
-        name = parse_username(text)
-        return name if isinstance(name, Violation) else Login(name.key)
+            return Login(parse_email(text, field="username").key, is_email=True)
+        return Login(parse_username(text).key)
 
     async def resolve(self, login: Login, *, verified_only: bool = False) -> UsernameKey:
         """Return the key of the name of the account that a login stands for.

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from authsvc.config import Settings
-from authsvc.core.accounts.attributes import Attributes, parse_attributes
+from authsvc.core.accounts.attributes import AttributeRules, Attributes, field_of
 from authsvc.core.accounts.password_policy import PasswordPolicy, own_words
+from authsvc.core.fields import Fields, parse_given
 from authsvc.core.messages.notices import MailKind, Notices
 from authsvc.crypto.password_hash import PasswordHasher
 from authsvc.domain import User
-from authsvc.errors import InvalidFields, InvalidPassword, SessionExpired, Violation
+from authsvc.errors import InvalidPassword, SessionExpired, Violation
 from authsvc.store import challenges, passwords, users
 from authsvc.store.challenges import Challenge
 from authsvc.store.db import Database, Executor
@@ -44,13 +45,11 @@ class NewPasswords:
         self._hasher = hasher
         self._policy = policy
         self._notices = notices
-        self._required = settings.accounts.required_attributes
-        self._custom = settings.attributes.custom
+        self._rules = AttributeRules.of(settings)
 
     def missing(self, user: User) -> list[str]:
         """Return the required attributes that an account lacks."""
-        has = user.attributes.keys() | ({"email"} if user.email else set())
-        return [name for name in self._required if name not in has]
+        return self._rules.missing(user)
 
     async def verify(self, challenge: Challenge, password: str, attributes: Mapping[str, str]) -> Change:
         """Check what the user chose, and hash the password, outside any transaction.
@@ -66,11 +65,7 @@ class NewPasswords:
         parsed = self._parse(user, attributes)
         words = own_words(user.username_key, parsed.email.address if parsed.email else user.email)
         field = "new_password"
-        normal = self._policy.normalise(password, field=field)
-        if isinstance(normal, Violation):
-            raise InvalidPassword(violations=(normal,))
-        if broken := self._policy.violations(normal, field=field, own_words=words):
-            raise InvalidPassword(violations=tuple(broken))
+        normal = self._policy.new(password, field=field, own_words=words).normal
         async with self._hasher.place() as place:
             credential = await passwords.find(self._database, username_key=user.username_key)
             if credential is not None and await place.verify(credential.hash, normal):
@@ -105,11 +100,9 @@ class NewPasswords:
         return changed
 
     def _parse(self, user: User, given: Mapping[str, str]) -> Attributes:
-        missing = self.missing(user)
-        absent = [name for name in missing if not given.get(name)]
-        violations = [Violation(f'attributes["{name}"]', "REQUIRED", "must not be empty") for name in absent]
-        taken = {name: given[name] for name in missing if given.get(name)}
-        parsed = parse_attributes(taken, email_required=False, custom=self._custom)
-        if isinstance(parsed, list) or violations:
-            raise InvalidFields(violations=(*violations, *(parsed if isinstance(parsed, list) else ())))
-        return parsed
+        fields, missing = Fields(), self._rules.missing(user)
+        for name in missing:
+            fields.take(parse_given, given.get(name, ""), field=field_of(name))
+        attributes = fields.take(self._rules.parse, {name: given[name] for name in missing if given.get(name)})
+        fields.check()
+        return attributes.value

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from dataclasses import dataclass, field
 
 from precis_i18n import get_profile
 from zxcvbn.frequency_lists import FREQUENCY_LISTS
 
 from authsvc.config import MfaMode, PasswordsSettings
+from authsvc.core.fields import REQUIRED, refused
 from authsvc.crypto.tokens import new_temporary_password
-from authsvc.errors import Violation
+from authsvc.errors import InvalidFields, InvalidPassword, Violation
 
 # Shorter words would refuse too many good passwords that contain them by chance.
 OWN_WORD_CHARACTERS = 3
@@ -18,10 +20,21 @@ _OPAQUE_STRING = get_profile("OpaqueString")
 _WORDS = re.compile(r"\w+")
 
 
-class PasswordPolicy:
-    """Normalise passwords and check new ones."""
+@dataclass(frozen=True, slots=True)
+class Password:
+    """Hold a password in the form in which it is hashed and compared, and as it was typed.
 
-    def __init__(self, settings: PasswordsSettings, mfa: MfaMode) -> None:
+    Hashes that came from other systems may be of what was typed.
+    """
+
+    normal: str = field(repr=False)
+    typed: str = field(repr=False)
+
+
+class PasswordPolicy:
+    """Read passwords, and check new ones."""
+
+    def __init__(self, *, settings: PasswordsSettings, mfa: MfaMode) -> None:
         self._settings = settings
         self._min_length = settings.min_length_with_mfa if mfa is MfaMode.REQUIRED else settings.min_length
         own = settings.blocklist_file.read_text(encoding="utf-8").splitlines() if settings.blocklist_file else []
@@ -29,20 +42,48 @@ class PasswordPolicy:
         # Entries that are too short anyway need no memory.
         self._blocked = frozenset(entry for entry in candidates if len(entry) >= self._min_length)
 
-    def normalise(self, password: str, *, field: str) -> str | Violation:
-        """Return the password as RFC 8265 OpaqueString, in which it is hashed and compared; or say why it is none."""
-        if not password:
-            return Violation(field, "REQUIRED", "must not be empty")
-        if len(password) > self._settings.max_length * 2:
-            return self._too_long(field)
-        try:
-            normal: str = _OPAQUE_STRING.enforce(password)
-        except UnicodeError:
-            return Violation(field, "CHARACTERS", "must not contain control characters")
-        return normal if len(normal) <= self._settings.max_length else self._too_long(field)
+    def parse(self, text: str, *, field: str) -> Password:
+        """Return a password that is compared: as RFC 8265 OpaqueString, in which it is hashed, and as typed.
 
-    def violations(self, password: str, *, field: str, own_words: Iterable[str]) -> list[Violation]:
-        """List every rule that a normalised new password breaks."""
+        Raises:
+            InvalidFields: it can be no password.
+        """
+        if not text:
+            raise refused(field, *REQUIRED)
+        longest = self._settings.max_length
+        if len(text) <= longest * 2:
+            try:
+                normal: str = _OPAQUE_STRING.enforce(text)
+            except UnicodeError as error:
+                raise refused(field, "CHARACTERS", "must not contain control characters") from error
+            if len(normal) <= longest:
+                return Password(normal, text)
+        raise refused(field, "MAX_LENGTH", f"must have at most {longest} characters")
+
+    def new(self, text: str, *, field: str, own_words: Iterable[str]) -> Password:
+        """Return a password that is set.
+
+        Raises:
+            InvalidPassword: it can be no password, or every rule that it breaks as a new one.
+        """
+        try:
+            password = self.parse(text, field=field)
+        except InvalidFields as error:
+            raise InvalidPassword(violations=error.violations) from error
+        if broken := self._violations(password.normal, field, own_words):
+            raise InvalidPassword(violations=tuple(broken))
+        return password
+
+    def make_temporary(self, own_words: Iterable[str]) -> Password:
+        """Make a random password that breaks no rule."""
+        words = tuple(own_words)
+        while True:
+            text = new_temporary_password(self._min_length)
+            # By chance a short word of the account's may be in it.
+            if not self._violations(text, "", words):
+                return Password(text, text)
+
+    def _violations(self, password: str, field: str, own_words: Iterable[str]) -> list[Violation]:
         settings = self._settings
         folded = password.casefold()
         rules = (
@@ -71,25 +112,6 @@ class PasswordPolicy:
             ),
         )
         return [Violation(field, rule, description) for is_broken, rule, description in rules if is_broken]
-
-    def make_temporary(self, own_words: Iterable[str]) -> str:
-        """Make a random password that breaks no rule."""
-        words = tuple(own_words)
-        while True:
-            password = new_temporary_password(self._min_length)
-            # By chance a short word of the account's may be in it.
-            if not self.violations(password, field="", own_words=words):
-                return password
-
-    def new(self, password: str, *, field: str, own_words: Iterable[str]) -> str | list[Violation]:
-        """Return a new password as it is hashed, or list every rule that it breaks."""
-        normal = self.normalise(password, field=field)
-        if isinstance(normal, Violation):
-            return [normal]
-        return self.violations(normal, field=field, own_words=own_words) or normal
-
-    def _too_long(self, field: str) -> Violation:
-        return Violation(field, "MAX_LENGTH", f"must have at most {self._settings.max_length} characters")
 
 
 def own_words(username: str, email: str | None) -> frozenset[str]:

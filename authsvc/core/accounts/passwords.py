@@ -17,7 +17,7 @@ from authsvc.core.sessions.sessions import Bearer, Sessions, event_of
 from authsvc.crypto.password_hash import PasswordHasher
 from authsvc.crypto.tokens import new_id
 from authsvc.domain import Medium, User, UserId, UsernameKey
-from authsvc.errors import CodeExpired, Conflict, InvalidPassword, NotAuthorized, Violation
+from authsvc.errors import CodeExpired, Conflict, InvalidFields, InvalidPassword, NotAuthorized, Violation
 from authsvc.store import passwords, users
 from authsvc.store.db import RETRY_CONFLICT, Database, Executor
 from authsvc.store.factors import preferences
@@ -103,7 +103,7 @@ class Passwords:
             Overloaded: too many hashes wait.
         """
         field = "new_password"
-        password = self._new_password(new_password, field, own_words(username_key, None))
+        password = self._policy.new(new_password, field=field, own_words=own_words(username_key, None))
         await self._throttle.spend_call(Action.RESET, caller)
         async with self._audit.failures(AuditKind.CONFIRM_RESET_PASSWORD, caller, username_key=username_key):
             async with self._hasher.place() as place:
@@ -112,11 +112,11 @@ class Passwords:
                 if user is None:
                     raise CodeExpired
                 try:
-                    self._new_password(new_password, field, own_words(username_key, user.email))
+                    self._policy.new(new_password, field=field, own_words=own_words(username_key, user.email))
                 except InvalidPassword:
                     await self._codes.forgive(CodePurpose.RESET_PASSWORD, username_key, code)
                     raise
-                hash_ = await place.hash(password)
+                hash_ = await place.hash(password.normal)
             now = self._clock.now()
             async with self._database.transaction() as transaction:
                 locked = await users.lock(transaction, user_id=user.user_id)
@@ -147,12 +147,13 @@ class Passwords:
         field = "proposed_password"
         current = await users.find_by_id(self._database, user_id=standing.user_id)
         words = own_words(standing.username_key, current.email if current else None)
-        password = self._new_password(proposed, field, words)
-        normal = self._policy.normalise(previous, field="previous_password")
-        if isinstance(normal, Violation):
-            raise NotAuthorized
+        password = self._policy.new(proposed, field=field, own_words=words)
+        try:
+            normal = self._policy.parse(previous, field="previous_password").normal
+        except InvalidFields as error:
+            raise NotAuthorized from error
         # Whether it is the present one or not: nothing was guessed, so there is nothing to count.
-        if normal == password:
+        if normal == password.normal:
             raise InvalidPassword(violations=(Violation(field, "REUSED", "must not be the previous password"),))
         async with self._audit.failures(
             AuditKind.UPDATE_PASSWORD, bearer.caller, user_id=standing.user_id, session_id=standing.session_id
@@ -163,7 +164,7 @@ class Passwords:
                 verified = credential.hash if credential else None
                 if not await place.verify(verified, normal) or verified is None:
                     raise NotAuthorized
-                hash_ = await place.hash(password)
+                hash_ = await place.hash(password.normal)
             now = self._clock.now()
             async with self._database.transaction() as transaction:
                 user = await self._sessions.hold(transaction, bearer)
@@ -183,12 +184,3 @@ class Passwords:
         enrolled = factors.enrolled(user, state)
         medium = factors.recovery_medium(user, enrolled, self._asked)
         return Medium(medium) if medium else None
-
-    def _new_password(self, text: str, field: str, words: frozenset[str]) -> str:
-        normal = self._policy.normalise(text, field=field)
-        broken = (
-            [normal] if isinstance(normal, Violation) else self._policy.violations(normal, field=field, own_words=words)
-        )
-        if broken or isinstance(normal, Violation):
-            raise InvalidPassword(violations=tuple(broken))
-        return normal

@@ -8,13 +8,14 @@ from dataclasses import dataclass, replace
 from authsvc.clock import Clock
 from authsvc.config import MfaType, Settings
 from authsvc.core.accounts.addresses import Confirmations
-from authsvc.core.accounts.attributes import CONFIRMED_BY_CODE, STANDARD, Attributes, field_of, parse_attributes
+from authsvc.core.accounts.attributes import CONFIRMED_BY_CODE, AttributeRules, Attributes, field_of
 from authsvc.core.audit.trail import Audit, AuditKind
 from authsvc.core.factors.rules import find_kinds
+from authsvc.core.fields import Fields, parse_given
 from authsvc.core.messages.codes import CodeDelivery
 from authsvc.core.sessions.sessions import Bearer, Sessions, event_of
 from authsvc.domain import User
-from authsvc.errors import Conflict, InvalidFields, TokenRevoked, Violation
+from authsvc.errors import Conflict, TokenRevoked, Violation
 from authsvc.store import users
 from authsvc.store.db import RETRY_CONFLICT, Database, Executor
 
@@ -43,11 +44,8 @@ class Profile:
         self._sessions = sessions
         self._confirmations = confirmations
         self._audit = audit
-        self._custom = settings.attributes.custom
-        self._known = STANDARD | self._custom.keys()
-        accounts = settings.accounts
-        self._required = frozenset(accounts.required_attributes) | ({"email"} if accounts.confirm_sign_up else set())
-        self._allowed = frozenset(accounts.mfa_types)
+        self._rules = AttributeRules.of(settings)
+        self._allowed = frozenset(settings.accounts.mfa_types)
         self._clock = clock
 
     async def fetch(self, bearer: Bearer) -> UserAttributes:
@@ -115,44 +113,30 @@ class Profile:
         return user
 
     def _parse(self, values: Mapping[str, str]) -> Attributes:
-        empty = [
-            Violation(field_of(name), "REQUIRED", "must not be empty")
-            for name in sorted(self._known & values.keys())
-            if not values[name]
-        ]
-        parsed = parse_attributes(
-            {name: value for name, value in values.items() if value or name not in self._known},
-            email_required=False,
-            custom=self._custom,
-        )
-        broken = [*empty, *(parsed if isinstance(parsed, list) else [])]
-        if broken or isinstance(parsed, list):
-            raise InvalidFields(violations=tuple(broken))
-        return parsed
+        fields = Fields()
+        for name in sorted(self._rules.known & values.keys()):
+            fields.take(parse_given, values[name], field=field_of(name))
+        given = {name: value for name, value in values.items() if value or name not in self._rules.known}
+        attributes = fields.take(self._rules.parse, given)
+        fields.check()
+        return attributes.value
 
     def _check_names(self, names: Collection[str]) -> None:
-        unknown = Violation("names", "UNKNOWN", "must be names of attributes")
-        read_only = {name for name, declared in self._custom.items() if not declared.user_may_write}
-        self._refuse(
-            *([] if self._known >= set(names) else [unknown]),
-            *_among(names, read_only, "NOT_WRITABLE", "must not be written by users"),
-            *_among(names, self._required, "REQUIRED", "must stay: every account has it"),
-        )
+        fields, rules = Fields(), self._rules
+        fields.require(rules.known >= set(names), "names", "UNKNOWN", "must be names of attributes")
+        fields.refuse(*_among(names, rules.read_only, "NOT_WRITABLE", "must not be written by users"))
+        fields.refuse(*_among(names, rules.required_of_users, "REQUIRED", "must stay: every account has it"))
+        fields.check()
 
     async def _require_spare(self, executor: Executor, user: User, names: Collection[str]) -> None:
         kinds = await find_kinds(executor, user, self._allowed)
         attributes = {MfaType.EMAIL: "email", MfaType.SMS: "phone_number"}
         in_use = {attribute for kind, attribute in attributes.items() if kind in kinds.in_use}
         signs_in_by = {"email"} if user.username_key == str(user.user_id) else set()
-        self._refuse(
-            *_among(names, in_use, "SECOND_FACTOR", "must stay while it is a second factor"),
-            *_among(names, signs_in_by, "SIGN_IN_NAME", "must stay: the user signs in by it"),
-        )
-
-    @staticmethod
-    def _refuse(*violations: Violation) -> None:
-        if violations:
-            raise InvalidFields(violations=violations)
+        fields = Fields()
+        fields.refuse(*_among(names, in_use, "SECOND_FACTOR", "must stay while it is a second factor"))
+        fields.refuse(*_among(names, signs_in_by, "SIGN_IN_NAME", "must stay: the user signs in by it"))
+        fields.check()
 
 
 def _among(names: Collection[str], refused: Collection[str], rule: str, description: str) -> list[Violation]:

@@ -11,10 +11,11 @@ from authsvc.clock import Clock
 from authsvc.config import Settings
 from authsvc.core.access.caller import Caller
 from authsvc.core.access.throttle import Action, Factor, Throttle
-from authsvc.core.accounts.attributes import Attributes, parse_attributes
-from authsvc.core.accounts.login import Identities, Login
-from authsvc.core.accounts.password_policy import PasswordPolicy, own_words
+from authsvc.core.accounts.attributes import AttributeRules, Attributes
+from authsvc.core.accounts.login import Identities
+from authsvc.core.accounts.password_policy import Password, PasswordPolicy, own_words
 from authsvc.core.audit.trail import Audit, AuditEvent, AuditKind
+from authsvc.core.fields import Fields
 from authsvc.core.messages.codes import CodeDelivery, CodePurpose, MailCodes
 from authsvc.core.messages.notices import MailParameters, recipient
 from authsvc.core.names import Username, parse_email, parse_username
@@ -27,7 +28,6 @@ from authsvc.errors import (
     CodeMismatch,
     DomainError,
     InvalidFields,
-    InvalidPassword,
     LimitExceeded,
     UsernameExists,
     Violation,
@@ -51,7 +51,7 @@ class NewAccount:
     """Hold the valid, normalised fields of a sign-up."""
 
     username: Username
-    password: str
+    password: Password
     attributes: Attributes
     by_email: bool
 
@@ -84,7 +84,7 @@ class SignUp:
         self._audit = audit
         self._identities = identities
         self._settings = settings.accounts
-        self._custom = settings.attributes.custom
+        self._rules = AttributeRules.of(settings)
         self._clock = clock
 
     async def start(
@@ -117,7 +117,7 @@ class SignUp:
         if standing is not None and (standing.reserved_until is None or standing.reserved_until > now):
             return await self._repeated_or_taken(account, request_id)
         async with self._hasher.place() as place:
-            hash_ = await place.hash(account.password)
+            hash_ = await place.hash(account.password.normal)
         needs_code = self._settings.confirm_sign_up and email is not None
         now = self._clock.now()
         async with self._database.transaction() as transaction:
@@ -282,35 +282,24 @@ class SignUp:
     def _parse(
         self, user_id: UserId, username: str, password: str, attributes: Mapping[str, str], request_id: str
     ) -> NewAccount:
-        login = self._identities.parse(username)
-        by_email = isinstance(login, Login) and login.is_email
+        fields = Fields()
+        login = fields.take(self._identities.parse, username)
+        by_email = login.valid is not None and login.valid.is_email
         # Who signs up by an address is named by the id; the address is one attribute, and may change.
-        name = Username(str(user_id), UsernameKey(str(user_id))) if by_email else parse_username(username)
+        name = Username(str(user_id), UsernameKey(str(user_id)))
+        if login.valid is not None and not by_email:
+            name = parse_username(username)
         given = {"email": username, **attributes} if by_email else attributes
-        normal = self._policy.normalise(password, field="password")
-        about = parse_attributes(
-            given,
-            email_required=self._settings.confirm_sign_up,
-            required=self._settings.required_attributes,
-            custom=self._custom,
+        about = fields.take(self._rules.parse, given, required=self._rules.required_of_users)
+        words = own_words(name.key if login.valid else "", given.get("email"))
+        new = fields.take(self._policy.new, password, field="password", own_words=words)
+        fields.require(
+            not request_id or _REQUEST_ID.fullmatch(request_id) is not None,
+            "request_id",
+            "REQUEST_ID",
+            "must have 16 to 64 of A-Z a-z 0-9 . _ -",
         )
-        weak: list[Violation] = []
-        if isinstance(normal, Violation):
-            weak = [normal]
-        else:
-            key = UsernameKey("") if isinstance(name, Violation) else name.key
-            weak = self._policy.violations(normal, field="password", own_words=own_words(key, given.get("email")))
-        invalid = [each for each in (login, name) if isinstance(each, Violation)][:1]
-        invalid += about if isinstance(about, list) else []
-        if request_id and not _REQUEST_ID.fullmatch(request_id):
-            invalid.append(Violation("request_id", "REQUEST_ID", "must have 16 to 64 of A-Z a-z 0-9 . _ -"))
-        if by_email and isinstance(about, Attributes) and about.email != parse_email(username):
-            invalid.append(Violation("username", "EMAIL", 'must be the same address as attributes["email"]'))
-        if invalid:
-            raise InvalidFields(violations=(*invalid, *weak))
-        if weak:
-            raise InvalidPassword(violations=tuple(weak))
-        assert isinstance(name, Username)  # noqa: S101  # told by the two lists above
-        assert isinstance(normal, str)  # noqa: S101  # told by the two lists above
-        assert isinstance(about, Attributes)  # noqa: S101  # told by the two lists above
-        return NewAccount(name, normal, about, by_email=by_email)
+        is_same = not by_email or about.valid is None or about.valid.email == parse_email(username)
+        fields.require(is_same, "username", "EMAIL", 'must be the same address as attributes["email"]')
+        fields.check()
+        return NewAccount(name, new.value, about.value, by_email=by_email)

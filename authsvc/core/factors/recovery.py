@@ -8,12 +8,13 @@ from datetime import datetime
 from authsvc.clock import Clock
 from authsvc.core.access.throttle import Factor, Throttle
 from authsvc.core.audit.trail import Audit, AuditKind
+from authsvc.core.fields import REQUIRED, refused
 from authsvc.core.messages.notices import MailKind, MfaChange, Notices
 from authsvc.core.sessions.sessions import Bearer, Sessions, event_of
 from authsvc.crypto.sealing import KeyRing, Purpose
 from authsvc.crypto.tokens import new_recovery_code
 from authsvc.domain import User
-from authsvc.errors import CodeMismatch, Violation
+from authsvc.errors import CodeMismatch
 from authsvc.store.db import Database, Executor
 from authsvc.store.factors import recovery as recovery_codes
 
@@ -88,13 +89,17 @@ class Recovery:
         return left
 
     @staticmethod
-    def parse(text: str, *, field: str) -> str | Violation:
-        """Return a code as it is compared, or say that it is none; letter case, spaces and hyphens don't matter."""
+    def parse(text: str, *, field: str) -> str:
+        """Return a code as it is compared; letter case, spaces and hyphens don't matter.
+
+        Raises:
+            InvalidFields: it can be no recovery code.
+        """
         letters = "".join(text.split()).replace("-", "").lower().translate(_LOOK_ALIKES)
         if not letters:
-            return Violation(field, "REQUIRED", "must not be empty")
+            raise refused(field, *REQUIRED)
         if not _CODE.fullmatch(letters):
-            return Violation(field, "RECOVERY_CODE", "must be a recovery code of 16 letters and digits")
+            raise refused(field, "RECOVERY_CODE", "must be a recovery code of 16 letters and digits")
         return letters
 
 

@@ -16,7 +16,7 @@ from authsvc.core.operators.identity import Operator
 from authsvc.core.sessions.sessions import SessionPage, Sessions
 from authsvc.crypto.password_hash import PasswordHasher
 from authsvc.domain import UserStatus
-from authsvc.errors import InvalidFields, InvalidPassword, Violation
+from authsvc.errors import InvalidFields, Violation
 from authsvc.store import passwords, users
 from authsvc.store.db import Database
 from authsvc.store.factors import preferences, recovery, totp
@@ -61,11 +61,9 @@ class AccountAdmin:
             Overloaded: too many hashes wait.
         """
         user = await find(self._database, ref)
-        normal = self._policy.new(password, field="password", own_words=own_words(user.username_key, user.email))
-        if isinstance(normal, list):
-            raise InvalidPassword(violations=tuple(normal))
+        new = self._policy.new(password, field="password", own_words=own_words(user.username_key, user.email))
         async with self._hasher.place() as place:
-            hash_ = await place.hash(normal)
+            hash_ = await place.hash(new.normal)
         found = UserRef(user_id=user.user_id)
         details = {"temporary": str(temporary).lower()}
         async with self._changes.of(found, AuditKind.ADMIN_SET_USER_PASSWORD, operator, details) as change:

@@ -7,9 +7,10 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from authsvc.config import Settings
-from authsvc.core.accounts.attributes import STANDARD, parse_attributes
+from authsvc.core.accounts.attributes import AttributeRules
 from authsvc.core.accounts.lookup import UserRef
 from authsvc.core.audit.trail import AuditKind
+from authsvc.core.fields import Fields
 from authsvc.core.messages.codes import CodePurpose, MailCodes
 from authsvc.core.messages.notices import MailKind, MfaChange, Notices
 from authsvc.core.names import mask_email
@@ -44,8 +45,7 @@ class AttributeAdmin:
         self._codes = codes
         self._notices = notices
         self._changes = changes
-        self._settings = settings.accounts
-        self._custom = settings.attributes.custom
+        self._rules = AttributeRules.of(settings)
 
     async def update(self, ref: UserRef, change: AttributeChange, operator: Operator) -> None:
         """Set and remove attributes, all or none, and tell a verified address that is replaced.
@@ -55,10 +55,11 @@ class AttributeAdmin:
             InvalidFields: every broken rule at once.
             EmailExists: the address is to count as verified, and is another account's.
         """
-        parsed = parse_attributes(change.values, email_required=False, custom=self._custom, by_operator=True)
-        violations = [*(parsed if isinstance(parsed, list) else []), *self._violations_of_removal(change)]
-        if violations or isinstance(parsed, list):
-            raise InvalidFields(violations=tuple(violations))
+        fields = Fields()
+        attributes = fields.take(self._rules.parse, change.values, by_operator=True)
+        fields.refuse(*self._violations_of_removal(change))
+        fields.check()
+        parsed = attributes.value
         kind = AuditKind.ADMIN_UPDATE_USER_ATTRIBUTES
         async with self._changes.of(ref, kind, operator, _details(change)) as held:
             user, now = held.user, held.now
@@ -122,9 +123,9 @@ class AttributeAdmin:
         found = []
         if change.removed & change.values.keys():
             found.append(Violation("remove_attributes", "CONTRADICTION", "must not name attributes that are set"))
-        if not change.removed <= STANDARD | self._custom.keys():
+        if not change.removed <= self._rules.known:
             found.append(Violation("remove_attributes", "UNKNOWN", "must name only attributes that there are"))
-        if change.removed & set(self._settings.required_attributes):
+        if change.removed & set(self._rules.required):
             found.append(Violation("remove_attributes", "REQUIRED", "must not name required attributes"))
         return found
 

@@ -9,10 +9,11 @@ from datetime import datetime
 from authsvc.clock import Clock
 from authsvc.config import Settings
 from authsvc.core.access.throttle import Factor, Throttle
-from authsvc.core.accounts.attributes import Attributes, parse_attributes
+from authsvc.core.accounts.attributes import AttributeRules, Attributes
 from authsvc.core.accounts.lookup import UserRef, find, lock
-from authsvc.core.accounts.password_policy import PasswordPolicy, own_words
+from authsvc.core.accounts.password_policy import Password, PasswordPolicy, own_words
 from authsvc.core.audit.trail import Audit, AuditEvent, AuditKind
+from authsvc.core.fields import Field, Fields
 from authsvc.core.messages.codes import CodeDelivery
 from authsvc.core.messages.notices import Notices
 from authsvc.core.names import Username, mask_email, parse_username
@@ -20,7 +21,7 @@ from authsvc.core.operators.identity import Operator
 from authsvc.crypto.password_hash import PasswordHasher
 from authsvc.crypto.tokens import new_id
 from authsvc.domain import Medium, User, UserId, UsernameKey, UserStatus
-from authsvc.errors import EmailExists, InvalidFields, InvalidPassword, UsernameExists, UserNotFound, Violation
+from authsvc.errors import EmailExists, InvalidFields, UsernameExists, UserNotFound, Violation
 from authsvc.store import challenges, passwords, users
 from authsvc.store.db import Database, Executor
 
@@ -47,7 +48,7 @@ class Invitation:
 class _Account:
     username: Username
     attributes: Attributes
-    password: str
+    password: Password
 
     def __repr__(self) -> str:
         return f"_Account({self.username.display!r})"
@@ -74,7 +75,7 @@ class Invitations:
         self._policy = policy
         self._audit = audit
         self._settings = settings.accounts
-        self._custom = settings.attributes.custom
+        self._rules = AttributeRules.of(settings)
         self._clock = clock
 
     async def create(self, invitation: Invitation, operator: Operator) -> UserId:
@@ -88,7 +89,7 @@ class Invitations:
         """
         account = self._parse(invitation)
         async with self._hasher.place() as place:
-            hash_ = await place.hash(account.password)
+            hash_ = await place.hash(account.password.normal)
         now = self._clock.now()
         async with self._database.transaction() as transaction:
             user = await self._insert(transaction, account, invitation, now)
@@ -104,7 +105,7 @@ class Invitations:
             # What was guessed at the name before belongs to whoever had it.
             await self._throttle.forget(transaction, user.username_key, *Factor)
             if invitation.is_mailed:
-                await self._notices.invite(transaction, user, account.password, now=now, expires_at=expires_at)
+                await self._notices.invite(transaction, user, account.password.typed, now=now, expires_at=expires_at)
             claims = {
                 "email_verified": invitation.email_verified,
                 "phone_number_verified": invitation.phone_number_verified,
@@ -126,7 +127,7 @@ class Invitations:
         _invited(user)
         password = self._policy.make_temporary(own_words(user.username_key, user.email))
         async with self._hasher.place() as place:
-            hash_ = await place.hash(password)
+            hash_ = await place.hash(password.normal)
         now = self._clock.now()
         async with self._database.transaction() as transaction:
             user = await lock(transaction, UserRef(user_id=user.user_id))
@@ -143,7 +144,7 @@ class Invitations:
             # Whoever came in by the former password may be why there is another.
             await challenges.delete_of_user(transaction, user_id=user.user_id)
             await self._throttle.forget(transaction, user.username_key, Factor.PASSWORD)
-            await self._notices.invite(transaction, user, password, now=now, expires_at=expires_at)
+            await self._notices.invite(transaction, user, password.typed, now=now, expires_at=expires_at)
             await self._record(transaction, AuditKind.ADMIN_RESEND_INVITATION, user, operator)
         return CodeDelivery(mask_email(email))
 
@@ -189,32 +190,20 @@ class Invitations:
         await self._audit.record(executor, event)
 
     def _parse(self, invitation: Invitation) -> _Account:
-        name = parse_username(invitation.username)
-        attributes = parse_attributes(
-            invitation.attributes, email_required=invitation.is_mailed, custom=self._custom, by_operator=True
-        )
-        key = UsernameKey("") if isinstance(name, Violation) else name.key
-        words = own_words(key, invitation.attributes.get("email"))
-        invalid = [*([name] if isinstance(name, Violation) else []), *_unverifiable(invitation)]
-        weak: list[Violation] = []
-        password: str | list[Violation] = []
-        if invitation.temporary_password:
-            password = self._policy.new(invitation.temporary_password, field="temporary_password", own_words=words)
-            weak = password if isinstance(password, list) else []
-        elif invitation.is_mailed:
-            password = self._policy.make_temporary(words)
+        fields = Fields()
+        name = fields.take(parse_username, invitation.username)
+        words = own_words(name.valid.key if name.valid else UsernameKey(""), invitation.attributes.get("email"))
+        fields.refuse(*_unverifiable(invitation))
+        text = invitation.temporary_password
+        if text or not invitation.is_mailed:
+            fields.require(bool(text), "temporary_password", "REQUIRED", "must be given where no invitation tells it")
+            password = fields.take(self._policy.new, text, field="temporary_password", own_words=words)
         else:
-            invalid.append(Violation("temporary_password", "REQUIRED", "must be given where no invitation tells it"))
-        if isinstance(attributes, list):
-            invalid += attributes
-        if invalid:
-            raise InvalidFields(violations=(*invalid, *weak))
-        if weak:
-            raise InvalidPassword(violations=tuple(weak))
-        assert isinstance(name, Username)  # noqa: S101  # told by the two lists above
-        assert isinstance(attributes, Attributes)  # noqa: S101  # told by the two lists above
-        assert isinstance(password, str)  # noqa: S101  # told by the two lists above
-        return _Account(name, attributes, password)
+            password = Field(self._policy.make_temporary(words))
+        required = ("email",) if invitation.is_mailed else ()
+        attributes = fields.take(self._rules.parse, invitation.attributes, required=required, by_operator=True)
+        fields.check()
+        return _Account(name.value, attributes.value, password.value)
 
 
 def _unverifiable(invitation: Invitation) -> list[Violation]:

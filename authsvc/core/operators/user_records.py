@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 from authsvc.config import AccountsSettings, CustomAttribute, MfaType
-from authsvc.core.accounts.attributes import Attributes, has_control_characters, parse_attributes
+from authsvc.core.accounts.attributes import AttributeRules, has_control_characters
 from authsvc.core.factors.rules import choices
 from authsvc.core.factors.totp import DEFAULT_NAME, secret_binding
 from authsvc.core.names import Username, parse_email, parse_username
@@ -19,7 +19,7 @@ from authsvc.crypto.sealing import KeyRing, Purpose
 from authsvc.crypto.tokens import new_id
 from authsvc.crypto.totp import TotpSecret
 from authsvc.domain import DeviceId, FactorKind, Medium, User, UserId, UsernameKey, UserStatus
-from authsvc.errors import Violation
+from authsvc.errors import InvalidFields, Violation
 from authsvc.store.users import Device, Password, WholeUser
 
 FRIENDLY_NAME_CHARACTERS = 64
@@ -73,7 +73,7 @@ class RecordRules:
         self._hasher = hasher
         self._ring = ring
         self._settings = settings
-        self._custom = custom
+        self._attributes = AttributeRules(custom=custom)
 
     def parse(self, record: UserRecord, now: datetime) -> WholeUser | list[Violation]:
         """Return the account of a row, or every rule that the row breaks."""
@@ -81,15 +81,19 @@ class RecordRules:
         user_id = _user_id(record.user_id)
         # As at a sign-up: whom an address names here is named by the id, and the address is one attribute.
         by_email = self._settings.sign_in_by_email and "@" in record.username
-        username = Username(str(user_id), UsernameKey(str(user_id))) if by_email else parse_username(record.username)
-        if isinstance(username, Violation):
-            violations.append(username)
-            username = Username("", UsernameKey(""))
+        username, attributes = Username("", UsernameKey("")), None
+        try:
+            named = Username(str(user_id), UsernameKey(str(user_id)))
+            username = named if by_email else parse_username(record.username)
+        except InvalidFields as error:
+            violations += error.violations
         given = {"email": record.username, **record.attributes} if by_email else record.attributes
-        attributes = parse_attributes(given, email_required=False, custom=self._custom, by_operator=True)
-        if isinstance(attributes, list):
-            violations += attributes
-            attributes = Attributes(None, {})
+        try:
+            attributes = self._attributes.parse(given, by_operator=True)
+        except InvalidFields as error:
+            violations += error.violations
+        if attributes is None:
+            pass
         elif by_email and attributes.email != parse_email(record.username):
             violations.append(Violation("username", "EMAIL", 'must be the same address as attributes["email"]'))
         elif record.email_verified and attributes.email is None:
@@ -101,7 +105,7 @@ class RecordRules:
         found = (user_id, hash_, *groups, *self._others(record, now))
         # Of one kind once: a row has many groups.
         violations += dict.fromkeys(each for each in found if isinstance(each, Violation))
-        if violations or isinstance(user_id, Violation) or isinstance(hash_, Violation):
+        if violations or attributes is None or isinstance(user_id, Violation) or isinstance(hash_, Violation):
             return violations
         status = UserStatus(record.status or UserStatus.CONFIRMED) if hash_ else UserStatus.RESET_REQUIRED
         user = User(

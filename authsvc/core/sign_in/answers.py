@@ -176,8 +176,6 @@ class Answers:
 
     async def _recovery_code(self, challenge: Challenge, code: str) -> Use:
         parsed = self._recovery.parse(code, field=AnswerKind.RECOVERY_CODE)
-        if isinstance(parsed, Violation):
-            raise InvalidFields(violations=(parsed,))
         await self._throttle.spend_try(Factor.RECOVERY_CODE, challenge.username_key)
         if not await challenges.spend_answer(
             self._database, digest=challenge.digest, now=self._clock.now(), max_wrong=self._max_wrong
@@ -240,7 +238,4 @@ def _require_none_in_use(kinds: Kinds) -> None:
 
 
 def _code(answer: Answer) -> str:
-    code = parse_code(answer.value, field=answer.kind)
-    if isinstance(code, Violation):
-        raise InvalidFields(violations=(code,))
-    return code
+    return parse_code(answer.value, field=answer.kind)
