@@ -7,6 +7,7 @@ import shutil
 import uuid
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack
+from datetime import timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -23,10 +24,13 @@ from authsvc.config import (
     Settings,
     load,
 )
+from authsvc.core.audit.trail import Audit
+from authsvc.core.operators.identity import AdminKeys
 from authsvc.crypto.sealing import KeyRing, MasterKey, parse_master_keys
 from authsvc.dev.postgres import EmbeddedPostgres
 from authsvc.store.db import Database
 from authsvc.store.migrate import migrate, read_migrations
+from tests.admin.operator import Operator
 from tests.clock import FakeClock
 from tests.service import Service
 
@@ -113,6 +117,26 @@ async def service(
     """Run the whole service in this process, on this test's database and clock, with a mail catcher."""
     async with Service.run(settings, clock, tmp_path_factory.mktemp("mail")) as running:
         yield running
+
+
+@pytest.fixture
+def admin_keys(database: Database, ring: KeyRing, clock: FakeClock) -> AdminKeys:
+    """Make the keys of operators, as the command line does."""
+    return AdminKeys(database, ring, Audit(database, ring, clock), clock)
+
+
+@pytest.fixture
+async def key(admin_keys: AdminKeys) -> str:
+    """Make an admin key for a year."""
+    made = await admin_keys.create("ops", timedelta(days=365))
+    assert made is not None
+    return made[0]
+
+
+@pytest.fixture
+def operator(service: Service, key: str) -> Operator:
+    """Return an operator of the running service."""
+    return Operator(service.channel, key)
 
 
 async def _make_template(server: EmbeddedPostgres) -> None:

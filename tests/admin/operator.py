@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 import grpc
 
+from authsvc.clock import Clock
+from authsvc.config import Settings
+from authsvc.core.audit.trail import Audit
+from authsvc.core.operators.identity import AdminKeys
+from authsvc.crypto.sealing import KeyRing, parse_master_keys
 from authsvc.store.db import Database
 from authsvc.v1 import admin_service_pb2 as pb
 from authsvc.v1.admin_service_pb2_grpc import AdminServiceStub
@@ -64,6 +70,18 @@ class Operator:
             token = page.next_page_token
             if not token:
                 return names
+
+
+async def new_key(settings: Settings, clock: Clock, name: str, life: timedelta) -> str:
+    """Make an admin key for a service with these settings, as the command line does."""
+    ring = KeyRing(parse_master_keys(settings.keys.master.get_secret_value()))
+    database = await Database.open(settings.database, size=2)
+    try:
+        made = await AdminKeys(database, ring, Audit(database, ring, clock), clock).create(name, life)
+    finally:
+        await database.close()
+    assert made is not None
+    return made[0]
 
 
 async def events_of(database: Database, user: User | str) -> list[tuple[str, str, str]]:

@@ -12,6 +12,7 @@ from authsvc.store.db import Database
 from authsvc.v1 import admin_service_pb2 as pb
 from authsvc.v1 import auth_service_pb2 as auth
 from tests.admin.operator import TEMPORARY, Operator, events_of
+from tests.admin.transfers import import_rows, record
 from tests.mail.reading import text_of
 from tests.rpc.calls import NEW_PASSWORD, confirm, reset, settle, step_of
 from tests.rpc.conftest import Run
@@ -237,16 +238,17 @@ async def test_mailed_password_is_not_proved_by_mail(run: Run, key: str, is_mail
         assert step_of(await service.sign_in(password=NEW_PASSWORD)) == setup
 
 
-async def test_further_invitation_does_not_open_an_account_that_mail_protects(
-    run: Run, key: str, database: Database
-) -> None:
+async def test_further_invitation_does_not_open_an_account_that_mail_protects(run: Run, key: str) -> None:
     """A password mailed to the mailbox that is the only second factor is proved by no code to the same mailbox."""
     async with run(accounts={"mfa_types": ("TOTP", "EMAIL")}) as service:
         operator = Operator(service.channel, key)
-        made = await operator.create(email_verified=True, temporary_password=TEMPORARY, suppress_invitation=True)
-        await database.execute("update users set email_mfa = true where user_id = $1::text::uuid", made.user_id)
+        await import_rows(operator, record("ada", email_mfa=True))
+        await operator.call(
+            "SetUserPassword", pb.SetUserPasswordRequest(username="ada", password=TEMPORARY, temporary=True)
+        )
+        await service.mail("ada@example.com")
         await operator.call("ResendInvitation", pb.ResendInvitationRequest(username="ada"))
-        started = await service.sign_in(password=await temporary_password(service))
+        started = await service.sign_in(password=await temporary_password(service, after=1))
         assert step_of(await choose(service, started.session)) == "RESET_PASSWORD"
 
 

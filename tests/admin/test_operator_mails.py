@@ -7,6 +7,7 @@ from datetime import timedelta
 from authsvc.store.db import Database
 from authsvc.v1 import admin_service_pb2 as pb
 from tests.admin.operator import TEMPORARY, Operator
+from tests.admin.transfers import import_rows, record
 from tests.mail.reading import HtmlPage, paragraphs_of_text
 from tests.rpc.attribute_calls import NUMBER
 from tests.rpc.calls import settle, step_of
@@ -89,9 +90,8 @@ async def test_changed_and_removed_address(service: Service, operator: Operator,
 
 async def test_replaced_number_of_a_second_factor(service: Service, operator: Operator, database: Database) -> None:
     """Whose codes go to another number from now on reads that the second factors were changed; others read nothing."""
-    await service.enrolled("ada")
+    await import_rows(operator, record("ada", sms_mfa=True))
     await service.enrolled("eve")
-    await database.execute("update users set sms_mfa = true where username_key = 'ada'")
     mails = await settle(service, database)
     for name in ("ada", "eve"):
         await operator.update(name, attributes={"phone_number": NUMBER, "name": name})

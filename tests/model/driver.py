@@ -13,12 +13,8 @@ from typing import Any, TypeVar
 import grpc
 
 from authsvc.config import Settings
-from authsvc.core.audit.trail import Audit
-from authsvc.core.operators.identity import AdminKeys
-from authsvc.crypto.sealing import KeyRing, parse_master_keys
-from authsvc.store.db import Database
 from authsvc.v1 import auth_service_pb2 as pb
-from tests.admin.operator import Operator
+from tests.admin.operator import Operator, new_key
 from tests.clock import FakeClock
 from tests.rpc.conftest import changed
 from tests.service import Service, failure_of
@@ -125,12 +121,4 @@ class Driver:
             await self._stop.wait()
 
     async def _make_key(self) -> str:
-        ring = KeyRing(parse_master_keys(self._settings.keys.master.get_secret_value()))
-        database = await Database.open(self._settings.database, size=2)
-        try:
-            keys = AdminKeys(database, ring, Audit(database, ring, self._clock), self._clock)
-            made = await keys.create("model", timedelta(days=3650))
-        finally:
-            await database.close()
-        assert made is not None
-        return made[0]
+        return await new_key(self._settings, self._clock, "model", timedelta(days=3650))

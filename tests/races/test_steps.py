@@ -13,6 +13,8 @@ import pytest_asyncio
 from authsvc.dev.mailbox import code_in
 from authsvc.dev.postgres import EmbeddedPostgres
 from authsvc.v1 import auth_service_pb2 as pb
+from authsvc.v1.admin_service_pb2 import SetUserPasswordRequest
+from authsvc.v1.mfa_preference_pb2 import MFA_PREFERENCE_ENABLED
 from authsvc.v1.mfa_type_pb2 import MFA_TYPE_EMAIL, MFA_TYPE_TOTP
 from authsvc.v1.tokens_pb2 import Tokens
 from tests.client import Client, email_of, reasons, succeeded
@@ -20,6 +22,7 @@ from tests.hooks.process import HookProcess
 from tests.hooks.puzzles import ASKED, EXAMPLE, Asked, solution
 from tests.races.conftest import LOOSE, ROOMY, Arena, new_database, open_arena
 from tests.races.gate import USER, gate
+from tests.races.operators import operators
 from tests.rpc.calls import step_of
 from tests.service import PASSWORD, Failure, bearer, fails
 
@@ -64,12 +67,13 @@ async def race(arena: Arena, name: str, call: Callable[[Client, int], Awaitable[
 
 
 async def with_mail(arena: Arena, name: str) -> list[str]:
-    """Make an account whose mailbox is its second factor; return its recovery codes."""
+    """Make an account whose mailbox is its second factor and has no mail to come; return its recovery codes."""
     await arena.client.confirmed(name)
     tokens = (await arena.client.sign_in(name)).tokens
     codes = await recovery_codes(arena, tokens)
-    async with arena.database() as connection:
-        await connection.execute("update users set email_mfa = true where username_key = $1", name)
+    request = pb.UpdateMfaPreferenceRequest(email=MFA_PREFERENCE_ENABLED)
+    await arena.client.stub.UpdateMfaPreference(request, metadata=bearer(tokens))
+    await arena.subjects(name)
     return codes
 
 
@@ -183,8 +187,9 @@ async def signed_in_by_mail(arena: Arena, name: str) -> Tokens:
 async def test_new_password(arena: Arena, name: str) -> None:
     """One temporary password replaced by many at once is replaced by one, which is the only right one."""
     await arena.client.confirmed(name)
-    async with arena.database() as connection:
-        await connection.execute("update users set status = 'FORCE_CHANGE_PASSWORD' where username_key = $1", name)
+    async with operators(arena, name) as (operator, _):
+        temporary = SetUserPasswordRequest(username=name, password=PASSWORD, temporary=True)
+        await operator.call("SetUserPassword", temporary)
     session = (await arena.client.sign_in(name)).session
 
     async def renew(client: Client, number: int) -> int:

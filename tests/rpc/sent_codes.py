@@ -8,13 +8,19 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from uuid import UUID
 
+from argon2 import PasswordHasher
+
 from authsvc.dev.mailbox import code_in
 from authsvc.store.db import Database
 from authsvc.v1 import auth_service_pb2 as pb
+from tests.admin.operator import Operator
+from tests.admin.transfers import import_rows, record
 from tests.rpc.conftest import Run
 from tests.service import PASSWORD, Service
 
 PATIENCE_SECONDS = 10
+# At the costs that the tests' settings ask for.
+PASSWORD_HASH = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1).hash(PASSWORD)
 
 
 @dataclass
@@ -23,6 +29,7 @@ class Sent:
 
     service: Service
     database: Database
+    key: str
     medium: str
     seen: set[UUID] = field(default_factory=set)
 
@@ -33,19 +40,16 @@ class Sent:
 
     async def user(self, username: str = "ada") -> None:
         """Make an account with this medium as its only second factor."""
-        await self.service.confirmed(username)
-        await self.database.execute(
-            """
-            update users
-               set attributes = jsonb_build_object('phone_number', $2::text), phone_verified_at = $3,
-                   sms_mfa = $4 = 'SMS', email_mfa = $4 = 'EMAIL'
-             where username_key = $1
-            """,
+        number = f"+1415555{sum(username.encode()):04d}"
+        account = record(
             username,
-            f"+1415555{sum(username.encode()):04d}",
-            self.service.clock.now(),
-            self.medium,
+            attributes={"email": f"{username}@example.com", "phone_number": number},
+            phone_number_verified=True,
+            password_hash=PASSWORD_HASH,
+            sms_mfa=self.medium == "SMS",
+            email_mfa=self.medium == "EMAIL",
         )
+        await import_rows(Operator(self.service.channel, self.key), account, import_id=username)
 
     async def asked(self, username: str = "ada", password: str = PASSWORD) -> tuple[pb.SignInResponse, str]:
         """Start a sign-in and read the code that it sends."""
@@ -82,7 +86,7 @@ class Sent:
 
 
 @asynccontextmanager
-async def sending(run: Run, database: Database, medium: str) -> AsyncIterator[Sent]:
+async def sending(run: Run, database: Database, key: str, medium: str) -> AsyncIterator[Sent]:
     """Run the service with the codes of one medium, and authenticators, as second factors."""
     async with run(accounts={"mfa_types": ("TOTP", medium)}) as service:
-        yield Sent(service, database, medium)
+        yield Sent(service, database, key, medium)

@@ -10,10 +10,12 @@ from authsvc.core.audit.trail import AuditKind
 from authsvc.core.audit.verify import verify
 from authsvc.crypto.sealing import KeyRing
 from authsvc.store.db import Database
+from authsvc.v1 import admin_service_pb2 as admin
 from authsvc.v1 import auth_service_pb2 as pb
 from authsvc.v1.auth_event_pb2 import AuthEvent, AuthEventKind
 from authsvc.v1.error_reason_pb2 import ErrorReason
 from authsvc.v1.tokens_pb2 import Tokens
+from tests.admin.operator import Operator
 from tests.clock import TICK
 from tests.rpc.calls import (
     NEW_PASSWORD,
@@ -199,14 +201,16 @@ async def test_ends_of_sessions_are_told(service: Service, account: Account) -> 
 
 
 async def test_disabled_account_is_told_of_after_the_password_proved_right(
-    service: Service, account: Account, database: Database
+    service: Service, account: Account, operator: Operator
 ) -> None:
     """A right password at a disabled account is a refusal with its own reason, seen once the account is enabled."""
-    await database.execute("update users set disabled_at = created_at")
+    await operator.call("DisableUser", admin.DisableUserRequest(username="ada"))
     async with fails("USER_DISABLED"):
         await service.sign_in("ada")
-    await database.execute("update users set disabled_at = null")
-    assert await told(service, account.tokens, 1) == ["SIGN_IN USER_DISABLED"]
+    await operator.call("EnableUser", admin.EnableUserRequest(username="ada"))
+    tokens = await service.sign_in_fully(account)
+    events = ["SIGN_IN USER_DISABLED", "ADMIN_ENABLE_USER", "CONTINUE_SIGN_IN", "SIGN_IN"]
+    assert await told(service, tokens, 4) == events
 
 
 async def test_tries_beyond_a_limit_are_not_told(service: Service, account: Account) -> None:

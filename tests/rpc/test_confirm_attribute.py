@@ -8,6 +8,9 @@ import pytest
 
 from authsvc.store.db import Database
 from authsvc.v1 import auth_service_pb2 as pb
+from authsvc.v1.mfa_type_pb2 import MFA_TYPE_UNSPECIFIED
+from tests.admin.operator import Operator
+from tests.admin.transfers import export
 from tests.clock import TICK
 from tests.rpc.account_calls import mfa, prefer, recorded
 from tests.rpc.attribute_calls import (
@@ -103,9 +106,10 @@ async def test_number_of_a_second_factor_is_told_by_mail(run: Run, database: Dat
         assert told == [[], ["Your two-step sign-in was changed"]]
 
 
-async def test_number_after_a_removed_one_is_no_second_factor(run: Run, database: Database) -> None:
+async def test_number_after_a_removed_one_is_no_second_factor(run: Run, key: str) -> None:
     """What was enabled for a number that was removed, once it counted no more, does not hold for the next one."""
     async with run(accounts={"mfa": "OPTIONAL", "mfa_types": ("TOTP", "SMS")}) as service:
+        operator = Operator(service.channel, key)
         await service.confirmed("ada")
         tokens = (await service.sign_in("ada")).tokens
         for number in (NUMBER, OTHER_NUMBER):
@@ -115,10 +119,11 @@ async def test_number_after_a_removed_one_is_no_second_factor(run: Run, database
             if number == OTHER_NUMBER:
                 break
             await prefer(service, tokens, sms="PREFERRED")
-            await database.execute("update users set phone_verified_at = null")
+            await operator.update("ada", phone_number_verified=False)
             await remove_attributes(service, tokens, "phone_number")
         assert await mfa(service, tokens) == ([], "")
-        assert not await database.fetchval("select sms_mfa or preferred_mfa is not null from users")
+        (kept,) = await export(operator)
+        assert (kept.sms_mfa, kept.preferred_mfa) == (False, MFA_TYPE_UNSPECIFIED)
 
 
 async def test_both_at_once(service: Service, ada: Account) -> None:

@@ -13,7 +13,9 @@ import pytest
 from google.protobuf.json_format import MessageToDict
 
 from authsvc.store.db import Database
+from authsvc.v1 import admin_service_pb2 as admin
 from authsvc.v1 import auth_service_pb2 as pb
+from tests.admin.operator import Operator
 from tests.rpc.calls import NEW_PASSWORD, recipients, resend, reset, settle
 from tests.rpc.conftest import Run
 from tests.service import Service, fails, failure_of
@@ -117,7 +119,7 @@ SEQUENCES: dict[str, Sequence[Ask]] = {
 STANDINGS = ("confirmed", "unconfirmed", "disabled", "enrolled")
 
 
-async def make(service: Service, database: Database, standing: str) -> None:
+async def make(service: Service, operator: Operator, standing: str) -> None:
     """Make an account, named as it stands."""
     if standing == "unconfirmed":
         await service.sign_up(standing)
@@ -126,17 +128,17 @@ async def make(service: Service, database: Database, standing: str) -> None:
     else:
         await service.confirmed(standing)
         if standing == "disabled":
-            await database.execute("update users set disabled_at = created_at")
+            await operator.call("DisableUser", admin.DisableUserRequest(username=standing))
 
 
 @pytest.mark.parametrize("seconds_between", [0, 40])
 @pytest.mark.parametrize("sequence", SEQUENCES)
 async def test_unknown_names_are_answered_like_known_ones(
-    service: Service, database: Database, sequence: str, seconds_between: int
+    service: Service, operator: Operator, sequence: str, seconds_between: int
 ) -> None:
     """A stranger sees the same answers, limits and waits for an account of any standing and for no account at all."""
     for standing in STANDINGS:
-        await make(service, database, standing)
+        await make(service, operator, standing)
     askers = [Asker(service, name) for name in (*STANDINGS, "no-such-name")]
     for number, ask in enumerate(SEQUENCES[sequence]):
         *known, unknown = [await seen(ask(asker)) for asker in askers]

@@ -9,6 +9,7 @@ from authsvc.store.db import Database
 from authsvc.v1 import auth_service_pb2 as pb
 from authsvc.v1.code_delivery_pb2 import DELIVERY_MEDIUM_EMAIL
 from authsvc.v1.mfa_type_pb2 import MFA_TYPE_EMAIL, MFA_TYPE_TOTP
+from tests.rpc.account_calls import prefer
 from tests.rpc.attribute_calls import NUMBER
 from tests.rpc.calls import (
     NEW_PASSWORD,
@@ -92,17 +93,17 @@ async def test_mailbox_recovers_the_password_where_mfa_is_off(run: Run) -> None:
         assert step_of(await service.sign_in(password=NEW_PASSWORD)) == "DONE"
 
 
-async def test_password_recovered_by_mail_is_not_proved_by_mail(run: Run, database: Database) -> None:
+async def test_password_recovered_by_mail_is_not_proved_by_mail(run: Run) -> None:
     """After a reset by mail the authenticator is asked for, though both are enrolled; once it was proved, either is."""
     async with run(accounts=BOTH) as service:
-        account = await service.confirmed("ada")
+        await service.confirmed("ada")
         started = await service.sign_in()
         chosen = await choose(service, started.session, MFA_TYPE_TOTP)
         secret = chosen.next_step.totp_setup.shared_secret
-        await service.stub.ConfirmSignIn(
+        enrolled = await service.stub.ConfirmSignIn(
             pb.ConfirmSignInRequest(session=chosen.session, totp_code=service.totp(secret))
         )
-        await database.execute("update users set email_mfa = true where user_id = $1::text::uuid", account.user_id)
+        await prefer(service, enrolled.tokens, email="ENABLED")
         selecting = await service.sign_in()
         assert step_of(selecting) == "CONTINUE_SIGN_IN_WITH_MFA_SELECTION"
 

@@ -10,8 +10,10 @@ import pytest
 
 from authsvc.store.db import Database
 from authsvc.v1 import auth_service_pb2 as pb
+from tests.admin.operator import Operator
 from tests.clock import TICK
 from tests.rpc.account_calls import add_authenticator, mfa, prefer, recorded, recovery_codes_left
+from tests.rpc.attribute_calls import NUMBER
 from tests.rpc.calls import recovery_codes, refresh, settle, sign_out, step_of
 from tests.rpc.conftest import Run
 from tests.rpc.sent_codes import Sent
@@ -98,9 +100,9 @@ async def test_disabled_authenticator_is_not_asked_for(service: Service, ada: Ac
 
 
 @pytest.mark.parametrize("medium", ["EMAIL", "SMS"])
-async def test_disabled_factor_does_not_come_back(service: Service, database: Database, medium: str) -> None:
+async def test_disabled_factor_does_not_come_back(service: Service, database: Database, key: str, medium: str) -> None:
     """A kind that is disabled while a sign-in waits for its code stays so: the code, though right, is too late."""
-    sent = Sent(service, database, medium)
+    sent = Sent(service, database, key, medium)
     await sent.user()
     started, code = await sent.asked()
     tokens = (await sent.answer(started.session, code)).tokens
@@ -129,20 +131,17 @@ async def test_what_is_not_set_up_cannot_be_enabled(service: Service, ada: Accou
 
 
 @pytest.mark.parametrize(
-    ("attributes", "verified", "is_possible"),
-    [
-        ({"phone_number": "+14155550123"}, True, True),
-        ({"phone_number": "+14155550123"}, False, False),
-        ({}, True, False),
-    ],
+    ("is_there", "verified"), [(True, True), (True, False), (False, True)], ids=["verified", "unverified", "missing"]
 )
 async def test_sms_needs_a_verified_number(
-    service: Service, ada: Account, database: Database, attributes: dict[str, str], verified: bool, is_possible: bool
+    service: Service, ada: Account, operator: Operator, database: Database, is_there: bool, verified: bool
 ) -> None:
     """SMS can be enabled with a phone number that is there and verified, and with no other."""
-    statement = "update users set attributes = $1, phone_verified_at = case when $2 then created_at end"
-    await database.execute(statement, attributes, verified)
-    if is_possible:
+    await operator.update("ada", attributes={"phone_number": NUMBER}, phone_number_verified=verified)
+    if not is_there:
+        # No call leaves a mark without its number.
+        await database.execute("update users set attributes = '{}'")
+    if is_there and verified:
         await prefer(service, ada.tokens, sms="ENABLED")
         assert await mfa(service, ada.tokens) == (["TOTP", "SMS"], "")
         return
@@ -150,9 +149,9 @@ async def test_sms_needs_a_verified_number(
         await prefer(service, ada.tokens, sms="ENABLED")
 
 
-async def test_email_needs_a_verified_address(service: Service, ada: Account, database: Database) -> None:
+async def test_email_needs_a_verified_address(service: Service, ada: Account, operator: Operator) -> None:
     """EMAIL is refused to an account whose address was never verified."""
-    await database.execute("update users set email_verified_at = null")
+    await operator.update("ada", email_verified=False)
     async with fails("MFA_NOT_ENROLLED"):
         await prefer(service, ada.tokens, email="ENABLED")
 

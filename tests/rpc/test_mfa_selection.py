@@ -7,10 +7,10 @@ from datetime import timedelta
 
 import pytest
 
-from authsvc.store.db import Database
 from authsvc.v1 import auth_service_pb2 as pb
 from authsvc.v1.mfa_type_pb2 import MFA_TYPE_EMAIL, MFA_TYPE_SMS, MFA_TYPE_TOTP, MFA_TYPE_UNSPECIFIED, MfaType
 from tests.clock import TICK
+from tests.rpc.account_calls import prefer
 from tests.rpc.calls import answer, answer_mail, choose, step_of
 from tests.rpc.conftest import Run
 from tests.service import Account, Service, fails
@@ -30,18 +30,18 @@ async def service(run: Run) -> AsyncIterator[Service]:
 
 
 @pytest.fixture
-async def account(service: Service, database: Database) -> Account:
+async def account(service: Service) -> Account:
     """Make an account with both, of which none is preferred."""
-    return await both(service, database)
+    return await both(service)
 
 
-async def both(service: Service, database: Database, username: str = "ada") -> Account:
+async def both(service: Service, username: str = "ada") -> Account:
     """Make an account that has both second factors."""
     made = await service.confirmed(username)
     chosen = await choose(service, (await service.sign_in(username)).session, MFA_TYPE_TOTP)
     secret = chosen.next_step.totp_setup.shared_secret
     done = await answer(service, chosen.session, service.totp(secret))
-    await database.execute("update users set email_mfa = true where username_key = $1", username)
+    await prefer(service, done.tokens, email="ENABLED")
     service.next_totp_step()
     return Account(username, f"{username}@example.com", made.user_id, secret, done.tokens)
 
@@ -63,12 +63,10 @@ async def test_either_can_be_chosen(service: Service, account: Account) -> None:
     assert step_of(done) == "DONE"
 
 
-@pytest.mark.parametrize(("preferred", "step"), [("TOTP", BY_TOTP), ("EMAIL", BY_EMAIL)])
-async def test_a_preference_chooses(
-    service: Service, account: Account, database: Database, preferred: str, step: str
-) -> None:
+@pytest.mark.parametrize(("preferred", "step"), [("totp", BY_TOTP), ("email", BY_EMAIL)])
+async def test_a_preference_chooses(service: Service, account: Account, preferred: str, step: str) -> None:
     """Who prefers a second factor is asked for it."""
-    await database.execute("update users set preferred_mfa = $1", preferred)
+    await prefer(service, account.tokens, **{preferred: "PREFERRED"})
     assert step_of(await service.sign_in()) == step
 
 
@@ -115,9 +113,9 @@ async def test_a_choice_has_three_minutes(service: Service, account: Account, ea
         await choose(service, started.session, MFA_TYPE_TOTP)
 
 
-async def test_a_choice_is_good_for_its_own_sign_in(service: Service, account: Account, database: Database) -> None:
+async def test_a_choice_is_good_for_its_own_sign_in(service: Service, account: Account) -> None:
     """The session of one user, once chosen, is not answered by the authenticator of another."""
-    bob = await both(service, database, "bob")
+    bob = await both(service, "bob")
     mine = await choose(service, (await service.sign_in()).session, MFA_TYPE_TOTP)
     if service.totp(bob.secret) == service.totp(account.secret):
         pytest.skip("two equal codes, once in a million")
@@ -125,10 +123,10 @@ async def test_a_choice_is_good_for_its_own_sign_in(service: Service, account: A
         await answer(service, mine.session, service.totp(bob.secret))
 
 
-async def test_what_is_gone_meanwhile_can_not_be_chosen(service: Service, account: Account, database: Database) -> None:
+async def test_what_is_gone_meanwhile_can_not_be_chosen(service: Service, account: Account) -> None:
     """A factor that was disabled since the choice was offered is not offered any more."""
     started = await service.sign_in()
-    await database.execute("update users set email_mfa = false")
+    await prefer(service, account.tokens, email="DISABLED")
     async with fails("INVALID_FIELDS"):
         await choose(service, started.session, MFA_TYPE_EMAIL)
     assert step_of(await choose(service, started.session, MFA_TYPE_TOTP)) == BY_TOTP

@@ -7,7 +7,9 @@ from datetime import timedelta
 import pytest
 
 from authsvc.store.db import Database
+from authsvc.v1 import admin_service_pb2 as admin
 from authsvc.v1 import auth_service_pb2 as pb
+from tests.admin.operator import Operator
 from tests.clock import TICK
 from tests.rpc.calls import NEW_PASSWORD, answer, step_of
 from tests.rpc.conftest import Run
@@ -18,18 +20,13 @@ STEP = "CONFIRM_SIGN_IN_WITH_NEW_PASSWORD"
 SETUP = "CONTINUE_SIGN_IN_WITH_TOTP_SETUP"
 
 
-async def invited(service: Service, database: Database, username: str = "ada") -> None:
-    """Make an account whose password is temporary, for a day."""
+async def invited(service: Service, key: str, username: str = "ada") -> None:
+    """Make an account whose password is temporary, and whose operators' mail has come."""
     await service.confirmed(username)
-    await database.execute(
-        "update users set status = 'FORCE_CHANGE_PASSWORD' where username_key = $1",
-        username,
-    )
-    await database.execute(
-        "update passwords set expires_at = $1 where user_id = (select user_id from users where username_key = $2)",
-        service.clock.now() + timedelta(days=1),
-        username,
-    )
+    before = service.catcher.last_number()
+    temporary = admin.SetUserPasswordRequest(username=username, password=PASSWORD, temporary=True)
+    await Operator(service.channel, key).call("SetUserPassword", temporary)
+    await service.mail(f"{username}@example.com", after=before)
 
 
 async def renew(
@@ -41,9 +38,9 @@ async def renew(
     )
 
 
-async def test_new_password_replaces_the_temporary_one(service: Service, database: Database) -> None:
+async def test_new_password_replaces_the_temporary_one(service: Service, key: str) -> None:
     """The new password leads on to the second factor, and is the only one from then on; the user is told by mail."""
-    await invited(service, database)
+    await invited(service, key)
     started = await service.sign_in()
     assert step_of(started) == STEP
     assert list(started.next_step.missing_attributes) == []
@@ -58,19 +55,19 @@ async def test_new_password_replaces_the_temporary_one(service: Service, databas
     assert step_of(await service.sign_in(password=NEW_PASSWORD)) == "CONFIRM_SIGN_IN_WITH_TOTP_CODE"
 
 
-async def test_new_password_does_not_expire(service: Service, database: Database) -> None:
+async def test_new_password_does_not_expire(service: Service, key: str) -> None:
     """The end of a temporary password is not the end of the one that replaced it."""
-    await invited(service, database)
+    await invited(service, key)
     await renew(service, (await service.sign_in()).session)
     service.clock.advance(timedelta(days=400))
     assert step_of(await service.sign_in(password=NEW_PASSWORD)) == SETUP
 
 
 @pytest.mark.parametrize("early", [TICK, timedelta(), -TICK], ids=["a tick before", "at", "after"])
-async def test_temporary_password_ends(service: Service, database: Database, early: timedelta) -> None:
+async def test_temporary_password_ends(service: Service, key: str, early: timedelta) -> None:
     """A temporary password that is over is like a wrong one."""
-    await invited(service, database)
-    service.clock.advance(timedelta(days=1) - early)
+    await invited(service, key)
+    service.clock.advance(service.settings.accounts.temporary_password_ttl - early)
     if early > timedelta():
         assert step_of(await service.sign_in()) == STEP
         return
@@ -82,9 +79,9 @@ async def test_temporary_password_ends(service: Service, database: Database, ear
 
 
 @pytest.mark.parametrize("early", [TICK, timedelta(), -TICK], ids=["a tick before", "at", "after"])
-async def test_step_has_three_minutes(service: Service, database: Database, early: timedelta) -> None:
+async def test_step_has_three_minutes(service: Service, key: str, early: timedelta) -> None:
     """A new password can be given for 3 minutes."""
-    await invited(service, database)
+    await invited(service, key)
     started = await service.sign_in()
     service.clock.advance(3 * MINUTE - early)
     if early > timedelta():
@@ -96,11 +93,9 @@ async def test_step_has_three_minutes(service: Service, database: Database, earl
 
 
 @pytest.mark.parametrize("password", ["short", "password1", "ada-ada-ada", "ada@example.com", "x" * 257, PASSWORD])
-async def test_password_that_breaks_the_policy_is_not_counted(
-    service: Service, database: Database, password: str
-) -> None:
+async def test_password_that_breaks_the_policy_is_not_counted(service: Service, key: str, password: str) -> None:
     """A password against the policy, or the temporary one again, is told by its rules as often as it comes."""
-    await invited(service, database)
+    await invited(service, key)
     started = await service.sign_in()
     for _ in range(6):
         async with fails("INVALID_PASSWORD") as failures:
@@ -109,10 +104,10 @@ async def test_password_that_breaks_the_policy_is_not_counted(
     assert step_of(await renew(service, started.session)) == SETUP
 
 
-async def test_missing_attributes_are_asked_for(run: Run, database: Database) -> None:
+async def test_missing_attributes_are_asked_for(run: Run, database: Database, key: str) -> None:
     """What every account must have is asked for with the new password, and told by name while missing or wrong."""
     async with run() as service:
-        await invited(service, database)
+        await invited(service, key)
     async with run(accounts={"required_attributes": ("email", "name", "birthdate")}) as service:
         started = await service.sign_in()
         assert list(started.next_step.missing_attributes) == ["name", "birthdate"]
@@ -131,9 +126,9 @@ async def test_missing_attributes_are_asked_for(run: Run, database: Database) ->
         assert (row["email"], row["attributes"]) == ("ada@example.com", {"name": "Ada", "birthdate": "1815-12-10"})
 
 
-async def test_one_new_password_for_all_sign_ins(service: Service, database: Database) -> None:
+async def test_one_new_password_for_all_sign_ins(service: Service, key: str) -> None:
     """Once the temporary password is replaced, no other sign-in that began with it replaces the new one."""
-    await invited(service, database)
+    await invited(service, key)
     first, second = await service.sign_in(), await service.sign_in()
     await renew(service, first.session)
     for session in (first.session, second.session):
@@ -142,10 +137,10 @@ async def test_one_new_password_for_all_sign_ins(service: Service, database: Dat
     assert (await service.sign_in(password=NEW_PASSWORD)).session
 
 
-async def test_session_of_another_user_changes_their_password_alone(service: Service, database: Database) -> None:
+async def test_session_of_another_user_changes_their_password_alone(service: Service, key: str) -> None:
     """A session stands for the user whose password began it."""
-    await invited(service, database)
-    await invited(service, database, "bob")
+    await invited(service, key)
+    await invited(service, key, "bob")
     theirs = await service.sign_in("bob")
     await renew(service, theirs.session)
     assert step_of(await service.sign_in()) == STEP
@@ -162,9 +157,9 @@ async def test_a_step_of_a_code_takes_no_new_password(service: Service) -> None:
     assert step_of(await answer(service, started.session, service.totp(account.secret))) == "DONE"
 
 
-async def test_disabled_account_gets_no_new_password(service: Service, database: Database) -> None:
+async def test_disabled_account_gets_no_new_password(service: Service, database: Database, key: str) -> None:
     """An account that is disabled during the step keeps its temporary password."""
-    await invited(service, database)
+    await invited(service, key)
     started = await service.sign_in()
     await database.execute("update users set disabled_at = $1", service.clock.now())
     async with fails("USER_DISABLED"):

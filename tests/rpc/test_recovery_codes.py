@@ -9,7 +9,10 @@ import pytest
 
 from authsvc.store.db import Database
 from authsvc.v1 import auth_service_pb2 as pb
+from tests.admin.operator import Operator
 from tests.clock import TICK
+from tests.rpc.account_calls import prefer
+from tests.rpc.attribute_calls import NUMBER
 from tests.rpc.calls import answer, step_of, wrong_totp
 from tests.rpc.conftest import Run
 from tests.service import Account, Service, bearer, fails
@@ -68,24 +71,20 @@ async def test_recovery_code_is_read_as_it_is_typed(
 @pytest.mark.parametrize(
     ("factors", "step"),
     [
-        ("email_mfa = true", "CONFIRM_SIGN_IN_WITH_EMAIL_CODE"),
-        ("sms_mfa = true", "CONFIRM_SIGN_IN_WITH_SMS_CODE"),
-        ("sms_mfa = true, email_mfa = true", "CONTINUE_SIGN_IN_WITH_MFA_SELECTION"),
+        (["email"], "CONFIRM_SIGN_IN_WITH_EMAIL_CODE"),
+        (["sms"], "CONFIRM_SIGN_IN_WITH_SMS_CODE"),
+        (["sms", "email"], "CONTINUE_SIGN_IN_WITH_MFA_SELECTION"),
     ],
 )
-async def test_recovery_code_stands_for_any_factor(run: Run, database: Database, factors: str, step: str) -> None:
+async def test_recovery_code_stands_for_any_factor(run: Run, key: str, factors: list[str], step: str) -> None:
     """Wherever a second factor is asked for, or chosen, a recovery code will do; where one is set up, it won't."""
     async with run(accounts={"mfa": "OPTIONAL", "mfa_types": ("TOTP", "SMS", "EMAIL")}) as service:
         await service.confirmed("ada")
         account = Account("ada", "ada@example.com", "", "", (await service.sign_in()).tokens)
         code = (await codes_of(service, account))[0]
-        await database.execute(
-            f"""
-            update users
-               set attributes = '{{"phone_number": "+14155550101"}}', phone_verified_at = $1, {factors}
-            """,  # noqa: S608  # of this file
-            service.clock.now(),
-        )
+        operator = Operator(service.channel, key)
+        await operator.update("ada", attributes={"phone_number": NUMBER}, phone_number_verified=True)
+        await prefer(service, account.tokens, **dict.fromkeys(factors, "ENABLED"))
         started = await service.sign_in()
         assert step_of(started) == step
         assert step_of(await recover(service, started.session, code)) == "DONE"

@@ -8,9 +8,11 @@ import grpc
 import pytest
 
 from authsvc.store.db import Database
+from authsvc.v1 import admin_service_pb2 as admin
 from authsvc.v1 import auth_service_pb2 as pb
 from authsvc.v1.code_delivery_pb2 import DELIVERY_MEDIUM_EMAIL
 from authsvc.v1.reset_password_step_pb2 import ResetPasswordStep
+from tests.admin.operator import Operator
 from tests.clock import TICK
 from tests.rpc.calls import (
     NEW_PASSWORD,
@@ -193,12 +195,14 @@ async def test_user_is_told(service: Service, account: Account, database: Databa
 
 
 @pytest.mark.parametrize("standing", ["unconfirmed", "disabled", "unverified"])
-async def test_accounts_without_a_usable_address_get_no_code(run: Run, database: Database, standing: str) -> None:
+async def test_accounts_without_a_usable_address_get_no_code(
+    run: Run, database: Database, key: str, standing: str
+) -> None:
     """Only the verified address of an account that may sign in gets a code; all are answered alike."""
     async with run(accounts={"confirm_sign_up": standing != "unverified"}) as service:
         if standing == "disabled":
             await service.confirmed("ada")
-            await database.execute("update users set disabled_at = created_at")
+            await Operator(service.channel, key).call("DisableUser", admin.DisableUserRequest(username="ada"))
         else:
             await service.sign_up("ada")
         mails = await settle(service, database)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import grpc
 import pytest
 
 from authsvc.store.db import Database
+from authsvc.v1 import admin_service_pb2 as admin
 from authsvc.v1 import auth_service_pb2 as pb
+from tests.admin.operator import Operator
 from tests.rpc.calls import (
     NEW_PASSWORD,
     answer,
@@ -20,19 +24,27 @@ from tests.rpc.calls import (
 from tests.rpc.conftest import Run
 from tests.service import PASSWORD, Service, bearer, fails
 
-STANDINGS = {
-    "unconfirmed": "update users set status = 'UNCONFIRMED', reserved_until = created_at + interval '1 day'",
-    "disabled": "update users set disabled_at = created_at",
-    "reset required": "update users set status = 'RESET_REQUIRED'",
-    "temporary password": "update users set status = 'FORCE_CHANGE_PASSWORD'",
+DISABLE = ("DisableUser", admin.DisableUserRequest(username="ada"))
+REQUIRE_RESET = ("ResetUserPassword", admin.ResetUserPasswordRequest(username="ada"))
+STANDINGS: dict[str, tuple[str, Any] | None] = {
+    "unconfirmed": None,
+    "disabled": DISABLE,
+    "reset required": REQUIRE_RESET,
+    "temporary password": (
+        "SetUserPassword",
+        admin.SetUserPasswordRequest(username="ada", password=PASSWORD, temporary=True),
+    ),
 }
 
 
 @pytest.mark.parametrize("standing", STANDINGS)
-async def test_password_comes_before_any_status(service: Service, database: Database, standing: str) -> None:
+async def test_password_comes_before_any_status(service: Service, operator: Operator, standing: str) -> None:
     """With a wrong password an account of any status is answered like a name that does not exist."""
-    await service.confirmed("ada")
-    await database.execute(STANDINGS[standing])
+    if (change := STANDINGS[standing]) is None:
+        await service.sign_up("ada")
+    else:
+        await service.confirmed("ada")
+        await operator.call(*change)
     async with fails("NOT_AUTHORIZED") as known:
         await service.sign_in("ada", password=NEW_PASSWORD)
     async with fails("NOT_AUTHORIZED") as unknown:
@@ -50,13 +62,13 @@ async def test_unconfirmed_account(service: Service) -> None:
     assert told.session == ""
 
 
-async def test_disabled_account(service: Service, database: Database) -> None:
+async def test_disabled_account(service: Service, operator: Operator, database: Database) -> None:
     """The right password of a disabled account is USER_DISABLED, and stops counting the wrong ones before it."""
     await service.confirmed("ada")
     for _ in range(4):
         async with fails("NOT_AUTHORIZED"):
             await service.sign_in("ada", password=NEW_PASSWORD)
-    await database.execute(STANDINGS["disabled"])
+    await operator.call(*DISABLE)
     for _ in range(6):
         async with fails("USER_DISABLED") as failures:
             await service.sign_in("ada")
@@ -64,10 +76,10 @@ async def test_disabled_account(service: Service, database: Database) -> None:
     assert await database.fetchval("select count(*) from failures") == 0
 
 
-async def test_required_reset(service: Service, database: Database) -> None:
+async def test_required_reset(service: Service, operator: Operator) -> None:
     """An account whose reset an operator asked for is led to ResetPassword; after it, it signs in as before."""
     account = await service.enrolled("ada")
-    await database.execute(STANDINGS["reset required"])
+    await operator.call(*REQUIRE_RESET)
     told = await service.sign_in("ada")
     assert step_of(told) == "RESET_PASSWORD"
     assert told.session == ""
@@ -80,7 +92,8 @@ async def test_reset_asked_for_between_steps(service: Service, database: Databas
     account = await service.enrolled("ada")
     service.next_totp_step()
     started = await service.sign_in("ada")
-    await database.execute(STANDINGS["reset required"])
+    # As if the operator's call, which ends half-done sign-ins, came between.
+    await database.execute("update users set status = 'RESET_REQUIRED'")
     told = await answer(service, started.session, service.totp(account.secret))
     assert step_of(told) == "RESET_PASSWORD"
     assert told.session == ""
@@ -98,7 +111,8 @@ async def test_disabled_between_steps(service: Service, database: Database, enro
         await service.confirmed("ada")
     started = await service.sign_in("ada")
     secret = secret if enrolled else started.next_step.totp_setup.shared_secret
-    await database.execute(STANDINGS["disabled"])
+    # As if the operator's call, which ends half-done sign-ins, came between.
+    await database.execute("update users set disabled_at = created_at")
     async with fails("CODE_MISMATCH"):
         await answer(service, started.session, wrong_totp(service, secret))
     async with fails("USER_DISABLED"):

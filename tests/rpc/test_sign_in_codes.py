@@ -23,9 +23,9 @@ COOLDOWN = timedelta(seconds=30)
 
 
 @pytest.fixture(params=["EMAIL", "SMS"])
-async def sent(request: pytest.FixtureRequest, run: Run, database: Database) -> AsyncIterator[Sent]:
+async def sent(request: pytest.FixtureRequest, run: Run, database: Database, key: str) -> AsyncIterator[Sent]:
     """Run the service with codes of one medium as second factor, and an account that has it."""
-    async with sending(run, database, request.param) as running:
+    async with sending(run, database, key, request.param) as running:
         await running.user()
         yield running
 

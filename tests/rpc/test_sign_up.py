@@ -10,9 +10,11 @@ import grpc
 import pytest
 
 from authsvc.store.db import Database
+from authsvc.v1 import admin_service_pb2 as admin
 from authsvc.v1 import auth_service_pb2 as pb
 from authsvc.v1.code_delivery_pb2 import DELIVERY_MEDIUM_EMAIL
 from authsvc.v1.sign_up_step_pb2 import SignUpStep
+from tests.admin.operator import Operator
 from tests.clock import TICK
 from tests.rpc.calls import (
     NEW_PASSWORD,
@@ -182,10 +184,10 @@ async def test_taken_address_cannot_be_confirmed_later(service: Service, databas
     assert len(await settle(service, database)) == before + 1
 
 
-async def test_taken_address_of_a_disabled_account(service: Service, database: Database) -> None:
+async def test_taken_address_of_a_disabled_account(service: Service, operator: Operator, database: Database) -> None:
     """A disabled account keeps its address: nobody else gets a code for it."""
     await service.confirmed("ada")
-    await database.execute("update users set disabled_at = created_at")
+    await operator.call("DisableUser", admin.DisableUserRequest(username="ada"))
     mails = await settle(service, database)
     taken = await service.sign_up("eve", email="ada@example.com")
     assert taken.next_step.code_delivery.destination == "a***@e***"

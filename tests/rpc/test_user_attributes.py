@@ -9,6 +9,7 @@ import pytest
 
 from authsvc.store.db import Database
 from authsvc.v1 import auth_service_pb2 as pb
+from tests.admin.operator import Operator
 from tests.clock import TICK
 from tests.rpc.account_calls import prefer, recorded
 from tests.rpc.attribute_calls import (
@@ -188,14 +189,15 @@ async def test_required_attributes(run: Run) -> None:
         assert await fetch_attributes(service, ada.tokens) == {}
 
 
-async def test_second_factor_stays(run: Run, database: Database) -> None:
+async def test_second_factor_stays(run: Run, key: str) -> None:
     """An address or number that is the user's second factor can't be removed until the factor is disabled."""
     accounts = {"mfa": "OPTIONAL", "mfa_types": ("TOTP", "SMS", "EMAIL"), "confirm_sign_up": False}
     async with run(accounts=accounts) as service:
         await service.sign_up("ada")
         tokens = (await service.sign_in("ada")).tokens
-        statement = "update users set attributes = $1, phone_verified_at = created_at, email_verified_at = created_at"
-        await database.execute(statement, {"phone_number": NUMBER})
+        await Operator(service.channel, key).update(
+            attributes={"phone_number": NUMBER}, phone_number_verified=True, email_verified=True
+        )
         await prefer(service, tokens, sms="ENABLED", email="ENABLED")
         async with fails("INVALID_FIELDS") as failures:
             await remove_attributes(service, tokens, "phone_number", "name", "email")
@@ -225,14 +227,14 @@ async def test_removed_address_is_told(run: Run, database: Database) -> None:
         assert await database.fetchval("select count(*) from codes") == 0
 
 
-async def test_number_without_sms(run: Run, database: Database) -> None:
+async def test_number_without_sms(run: Run, key: str) -> None:
     """Where no SMS can be sent a number is in use at once, unverified; a verified one stays so until it changes."""
     async with run(has_sms=False) as service:
         ada = await service.enrolled("ada")
         assert await set_attributes(service, ada.tokens, phone_number=NUMBER) == {"phone_number": ("DONE", "")}
         expected = {**VERIFIED, "phone_number": NUMBER, "phone_number_verified": "false"}
         assert await fetch_attributes(service, ada.tokens) == expected
-        await database.execute("update users set phone_verified_at = created_at")
+        await Operator(service.channel, key).update(phone_number_verified=True)
         await set_attributes(service, ada.tokens, phone_number=NUMBER)
         assert (await fetch_attributes(service, ada.tokens))["phone_number_verified"] == "true"
         claims = await decode(service, (await refresh(service, ada.tokens.refresh_token)).id_token)
