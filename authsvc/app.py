@@ -41,10 +41,16 @@ from authsvc.core.operators.identity import Operators
 from authsvc.core.operators.imports import Imports
 from authsvc.core.operators.invitations import Invitations
 from authsvc.core.operators.mail_queue import MailQueue
+from authsvc.core.operators.passwords import PasswordAdmin
 from authsvc.core.operators.user_list import UserList
 from authsvc.core.operators.user_records import RecordRules
+from authsvc.core.sessions.bearers import Bearers
+from authsvc.core.sessions.ends import SessionEnds
+from authsvc.core.sessions.lists import SessionList
+from authsvc.core.sessions.refresh import Refreshes
 from authsvc.core.sessions.sessions import Sessions
 from authsvc.core.sessions.signing_keys import SigningKeys
+from authsvc.core.sessions.tokens import TokenSigner
 from authsvc.core.sign_in.answers import Answers
 from authsvc.core.sign_in.flow import SignIn
 from authsvc.core.sign_in.next_steps import NextSteps
@@ -68,17 +74,6 @@ from authsvc.store.migrate import is_current, read_migrations
 from authsvc.telemetry.metrics import Metrics
 
 READINESS_INTERVAL = timedelta(seconds=1)
-# Methods that wait for a password hash.
-HASHING = (
-    "SignUp",
-    "SignIn",
-    "ConfirmResetPassword",
-    "UpdatePassword",
-    "Reauthenticate",
-    "AdminService.CreateUser",
-    "AdminService.ResendInvitation",
-    "AdminService.SetUserPassword",
-)
 
 _log = structlog.get_logger()
 
@@ -137,16 +132,23 @@ class App:
             stack.callback(hasher.close)
             notices = Notices(ring)
             throttle = Throttle(counters, ring, settings.limits, settings.codes, clock)
-            audit = Audit(database, ring, clock)
-            events = AuditEvents(database, ring, clock)
-            signing_keys = SigningKeys(database, ring, settings.tokens, clock)
-            sessions = Sessions(database, ring, signing_keys, notices, audit, settings.tokens, clock)
+            audit = Audit(database=database, ring=ring, clock=clock)
+            events = AuditEvents(database=database, ring=ring, clock=clock)
+            signing_keys = SigningKeys(database=database, ring=ring, audit=audit, settings=settings.tokens, clock=clock)
+            bearers = Bearers(database=database, signing_keys=signing_keys, settings=settings.tokens, clock=clock)
+            sessions = Sessions(
+                database=database,
+                ring=ring,
+                signer=TokenSigner(signing_keys=signing_keys, settings=settings.tokens, clock=clock),
+                settings=settings.tokens,
+            )
+            session_list = SessionList(database=database, ring=ring, clock=clock)
             codes = MailCodes(database, ring, throttle, notices, settings.codes, clock)
             policy = PasswordPolicy(settings=settings.passwords, mfa=settings.accounts.mfa)
             totp = Totp(
-                database, ring, throttle, sessions, notices, audit, settings.accounts, settings.challenges, clock
+                database, ring, throttle, bearers, notices, audit, settings.accounts, settings.challenges, clock
             )
-            recovery = Recovery(database, ring, throttle, sessions, notices, audit, clock)
+            recovery = Recovery(database, ring, throttle, bearers, notices, audit, clock)
             hook = None
             if settings.hooks.challenge_target:
                 hook = ChallengeHookClient(settings.hooks)
@@ -167,10 +169,10 @@ class App:
                 clock,
             )
             passwords = Passwords(
-                database, hasher, throttle, codes, policy, sessions, notices, audit, settings.accounts, clock
+                database, hasher, throttle, codes, policy, bearers, notices, audit, settings.accounts, clock
             )
-            confirmations = Confirmations(database, throttle, codes, sessions, notices, audit, settings, clock)
-            deletion = Deletion(database, throttle, codes, sessions, audit)
+            confirmations = Confirmations(database, throttle, codes, bearers, notices, audit, settings, clock)
+            deletion = Deletion(database, throttle, codes, bearers, audit)
             identities = Identities(database, by_email=settings.accounts.sign_in_by_email)
             flows = Flows(
                 identities=identities,
@@ -178,41 +180,75 @@ class App:
                 sign_in=sign_in,
                 totp=totp,
                 recovery=recovery,
-                mfa=Mfa(database, sessions, notices, audit, settings.accounts, clock),
-                reauthentication=Reauthentication(database, hasher, throttle, sessions, totp, recovery, audit, clock),
-                profile=Profile(database, sessions, confirmations, audit, settings, clock),
+                mfa=Mfa(database, bearers, notices, audit, settings.accounts, clock),
+                reauthentication=Reauthentication(
+                    database, hasher, throttle, bearers, sessions, totp, recovery, audit, clock
+                ),
+                profile=Profile(database, bearers, confirmations, audit, settings, clock),
                 confirmations=confirmations,
                 deletion=deletion,
-                sessions=sessions,
+                bearers=bearers,
+                refreshes=Refreshes(
+                    database=database,
+                    ring=ring,
+                    sessions=sessions,
+                    notices=notices,
+                    audit=audit,
+                    settings=settings.tokens,
+                    clock=clock,
+                ),
+                session_ends=SessionEnds(database=database, audit=audit, clock=clock),
+                session_list=session_list,
                 passwords=passwords,
                 policy=policy,
                 signing_keys=signing_keys,
                 events=events,
             )
-            changes = Changes(database, audit, clock)
+            changes = Changes(database=database, audit=audit, clock=clock)
             admin_flows = AdminFlows(
-                operators=Operators(database, ring, audit, settings.admin.identities, clock),
-                invitations=Invitations(database, hasher, throttle, notices, policy, audit, settings, clock),
+                operators=Operators(
+                    database=database, ring=ring, audit=audit, identities=settings.admin.identities, clock=clock
+                ),
+                invitations=Invitations(
+                    database=database,
+                    hasher=hasher,
+                    throttle=throttle,
+                    notices=notices,
+                    policy=policy,
+                    changes=changes,
+                    settings=settings,
+                ),
                 accounts=AccountAdmin(
-                    database,
-                    hasher,
-                    throttle,
-                    passwords,
-                    policy,
-                    sessions,
-                    notices,
-                    changes,
-                    deletion,
-                    settings.accounts,
+                    database=database,
+                    throttle=throttle,
+                    passwords=passwords,
+                    session_list=session_list,
+                    notices=notices,
+                    changes=changes,
+                    deletion=deletion,
                 ),
-                attributes=AttributeAdmin(codes, notices, changes, settings),
-                users=UserList(database, ring),
-                groups=Groups(database, ring, audit, clock),
-                mail=MailQueue(database, ring, audit, clock),
+                passwords=PasswordAdmin(
+                    database=database,
+                    hasher=hasher,
+                    throttle=throttle,
+                    policy=policy,
+                    notices=notices,
+                    changes=changes,
+                    settings=settings.accounts,
+                ),
+                attributes=AttributeAdmin(codes=codes, notices=notices, changes=changes, settings=settings),
+                users=UserList(database=database, ring=ring),
+                groups=Groups(database=database, ring=ring, changes=changes),
+                mail=MailQueue(database=database, ring=ring, changes=changes),
                 imports=Imports(
-                    database, RecordRules(hasher, ring, settings.accounts, settings.attributes.custom), audit, clock
+                    database=database,
+                    rules=RecordRules(
+                        hasher=hasher, ring=ring, settings=settings.accounts, custom=settings.attributes.custom
+                    ),
+                    audit=audit,
+                    clock=clock,
                 ),
-                exports=Exports(database, ring, audit),
+                exports=Exports(database=database, ring=ring, changes=changes),
                 events=events,
             )
             carriers: dict[Medium, Carrier] = {Medium.EMAIL: MailCarrier(settings.mail, SmtpSender(settings.mail))}
@@ -223,11 +259,11 @@ class App:
             yield cls(
                 database=database,
                 server=Server(
-                    settings.server,
-                    AuthServicer(flows),
-                    AdminServicer(admin_flows),
-                    metrics,
-                    dict.fromkeys(HASHING, hasher.expected_wait),
+                    settings=settings.server,
+                    auth=AuthServicer(flows),
+                    admin=AdminServicer(admin_flows),
+                    metrics=metrics,
+                    hash_wait=hasher.expected_wait,
                 ),
                 signing_keys=signing_keys,
                 dispatcher=Dispatcher(
@@ -239,7 +275,7 @@ class App:
                     on_outcome=metrics.count_mail,
                     on_queue_age=metrics.set_mail_age,
                 ),
-                janitor=Janitor(database, ring, settings, clock),
+                janitor=Janitor(database=database, ring=ring, settings=settings, clock=clock),
                 hasher=hasher,
                 metrics=metrics,
                 drain_timeout=settings.server.drain_timeout,

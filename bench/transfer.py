@@ -89,7 +89,9 @@ async def make_key(stack: Stack) -> str:
     database = await Database.open(stack.settings.database, size=1)
     ring = KeyRing(parse_master_keys(stack.settings.keys.master.get_secret_value()))
     clock = SystemClock()
-    made = await AdminKeys(database, ring, Audit(database, ring, clock), clock).create("bench", timedelta(days=1))
+    made = await AdminKeys(
+        database=database, ring=ring, audit=Audit(database=database, ring=ring, clock=clock), clock=clock
+    ).create("bench", timedelta(days=1))
     await database.close()
     assert made is not None
     return made[0]

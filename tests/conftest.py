@@ -122,7 +122,7 @@ async def service(
 @pytest.fixture
 def admin_keys(database: Database, ring: KeyRing, clock: FakeClock) -> AdminKeys:
     """Make the keys of operators, as the command line does."""
-    return AdminKeys(database, ring, Audit(database, ring, clock), clock)
+    return AdminKeys(database=database, ring=ring, audit=Audit(database=database, ring=ring, clock=clock), clock=clock)
 
 
 @pytest.fixture

@@ -120,7 +120,11 @@ def _run(settings: Settings, act: Callable[[AdminKeys], Awaitable[_T]]) -> _T:
         database = await Database.open(settings.database, size=1)
         clock = SystemClock()
         try:
-            return await act(AdminKeys(database, ring, Audit(database, ring, clock), clock))
+            return await act(
+                AdminKeys(
+                    database=database, ring=ring, audit=Audit(database=database, ring=ring, clock=clock), clock=clock
+                )
+            )
         finally:
             await database.close()
 

@@ -22,6 +22,7 @@ from authsvc.core.audit.events import AuditEvents
 from authsvc.core.audit.verify import FAULTS, ChainReport, Mark
 from authsvc.core.audit.verify import verify as verify_trail
 from authsvc.core.names import parse_username
+from authsvc.core.pages import LARGEST_PAGE, PageRequest
 from authsvc.crypto.sealing import KeyRing, parse_master_keys
 from authsvc.domain import Event, UserId
 from authsvc.errors import DatabaseUnavailable, InvalidFields, UserNotFound
@@ -93,12 +94,18 @@ async def _verify(settings: Settings, former: Mapping[int, Mark]) -> list[ChainR
 async def _list(settings: Settings, who: str | None, limit: int) -> list[Event]:
     ref = _ref(who) if who is not None else None
     async with _opened(settings) as (database, ring):
-        events = AuditEvents(database, ring, SystemClock())
+        events = AuditEvents(database=database, ring=ring, clock=SystemClock())
+        listed: list[Event] = []
+        request = PageRequest(min(limit, LARGEST_PAGE))
         try:
-            page = await events.list_matching(ref, page_size=limit, token="")
+            while True:
+                page = await events.list_matching(ref, request)
+                listed += page.entries
+                if not page.next_page_token or len(listed) >= limit:
+                    return listed[:limit]
+                request = PageRequest(request.size, page.next_page_token)
         except UserNotFound as error:
             raise Failed(f"there is no user {who!r}") from error
-    return page.events
 
 
 def _ref(who: str) -> UserRef:

@@ -15,6 +15,7 @@ from authsvc.cli.settings import read_settings
 from authsvc.cli.tables import print_table
 from authsvc.clock import SystemClock
 from authsvc.config import DatabaseSettings, Settings
+from authsvc.core.audit.trail import Audit
 from authsvc.core.reseal import Resealed, reseal
 from authsvc.core.sessions.signing_keys import SigningKeys
 from authsvc.crypto.sealing import KeyRing, MasterKey, MasterKeyError, parse_master_keys
@@ -150,7 +151,10 @@ async def _rotate(settings: Settings, *, immediately: bool) -> SigningKeyRow:
     ring = KeyRing(parse_master_keys(settings.keys.master.get_secret_value()))
     database = await Database.open(settings.database, size=1)
     try:
-        return await SigningKeys(database, ring, settings.tokens, SystemClock()).rotate(immediately=immediately)
+        clock = SystemClock()
+        audit = Audit(database=database, ring=ring, clock=clock)
+        keys = SigningKeys(database=database, ring=ring, audit=audit, settings=settings.tokens, clock=clock)
+        return await keys.rotate(immediately=immediately)
     finally:
         await database.close()
 

@@ -48,9 +48,9 @@ _log = structlog.get_logger()
 class Janitor:
     """Purge what has ended."""
 
-    def __init__(self, database: Database, ring: KeyRing, settings: Settings, clock: Clock) -> None:
+    def __init__(self, *, database: Database, ring: KeyRing, settings: Settings, clock: Clock) -> None:
         self._database = database
-        self._audit = AuditRetention(database, ring, settings.audit.retention)
+        self._audit = AuditRetention(database=database, ring=ring, retention=settings.audit.retention)
         self._settings = settings
         self._clock = clock
 

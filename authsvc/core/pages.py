@@ -1,8 +1,7 @@
 """Pages of lists: which is asked for, what it holds, and the token of the next one.
 
 A token says where a list goes on, sealed, so that it is nobody's business and can't be made up. A page is what comes
-after the last entry of the page before, by the very columns that the list is ordered by and that tell its entries
-apart.
+after the last entry of the page before, by the columns that the list is ordered by and that tell its entries apart.
 """
 
 from __future__ import annotations
@@ -42,10 +41,33 @@ class PageRequest:
     token: str = ""
 
 
-class Pager:
-    """Cut one list into pages; `of` names the list, and whose it is: a token is good for no other."""
+def check_page(request: PageRequest) -> None:
+    """See that the request of a page keeps the bounds; whether its token is one of the list, `Pager` tells.
 
-    def __init__(self, ring: KeyRing, request: PageRequest, *, of: str) -> None:
+    Raises:
+        InvalidFields: every broken rule at once.
+    """
+    fields = Fields()
+    fields.require(0 <= request.size <= LARGEST_PAGE, "page_size", "RANGE", f"must be from 1 to {LARGEST_PAGE}, or 0")
+    fields.require(
+        len(request.token) <= TOKEN_CHARACTERS,
+        "page_token",
+        "LENGTH",
+        f"must have at most {TOKEN_CHARACTERS} characters",
+    )
+    fields.check()
+
+
+class Pager:
+    """Cut one list into pages."""
+
+    def __init__(self, *, ring: KeyRing, request: PageRequest, of: str) -> None:
+        """Take which page is asked for; `of` names the list, and whose it is: a token is good for no other.
+
+        Raises:
+            InvalidFields: the request is out of bounds.
+        """
+        check_page(request)
         self._ring = ring
         self._of = of
         self._size = request.size or PAGE_SIZE
@@ -70,37 +92,11 @@ class Pager:
         except (UnsealError, binascii.Error, ValueError) as error:
             raise refused("page_token", "PAGE_TOKEN", "must be next_page_token of the page before") from error
 
-    def page(self, found: Sequence[_T], position: Callable[[_T], tuple[str, ...]]) -> Page[_T]:
+    def page(self, found: Sequence[_T], position: Callable[[_T], tuple[object, ...]]) -> Page[_T]:
         """Return the page of what was read; `position` tells what a list goes on from behind an entry."""
         entries = list(found[: self._size])
         if len(found) <= self._size:
             return Page(entries, "")
-        sealed = self._ring.seal(Purpose.PAGE, _BETWEEN.join(position(entries[-1])).encode(), bound_to=self._of)
+        text = _BETWEEN.join(map(str, position(entries[-1])))
+        sealed = self._ring.seal(Purpose.PAGE, text.encode(), bound_to=self._of)
         return Page(entries, base64.urlsafe_b64encode(sealed).decode().rstrip("="))
-
-
-def check_page(fields: Fields, request: PageRequest) -> None:
-    """Note what is wrong with the request of a page; whether its token is one of the list, `Pager` tells."""
-    fields.require(0 <= request.size <= LARGEST_PAGE, "page_size", "RANGE", f"must be from 1 to {LARGEST_PAGE}, or 0")
-    fields.require(
-        len(request.token) <= TOKEN_CHARACTERS,
-        "page_token",
-        "LENGTH",
-        f"must have at most {TOKEN_CHARACTERS} characters",
-    )
-
-
-def page_token(ring: KeyRing, position: str, *, bound_to: str) -> str:
-    """Return the token of a position in the list that `bound_to` names: of whom, and which."""
-    sealed = ring.seal(Purpose.PAGE, position.encode(), bound_to=bound_to)
-    return base64.urlsafe_b64encode(sealed).decode().rstrip("=")
-
-
-def position_of(ring: KeyRing, token: str, *, bound_to: str) -> str:
-    """Return the position that a token stands for; empty for none, the begin of the list.
-
-    Raises:
-        InvalidFields: it is not a token of this list.
-    """
-    position = Pager(ring, PageRequest(token=token), of=bound_to).position(1)
-    return position[0] if position else ""

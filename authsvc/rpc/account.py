@@ -9,7 +9,8 @@ from authsvc.rpc.call import Context
 from authsvc.rpc.convert import code_delivery
 from authsvc.rpc.convert import tokens as token_proto
 from authsvc.rpc.flows import Flows
-from authsvc.rpc.validation import page_of
+from authsvc.rpc.hashing import waits_for_hash
+from authsvc.rpc.pages import page_of
 from authsvc.v1 import auth_service_pb2 as pb
 from authsvc.v1.auth_service_pb2_grpc import AuthServiceServicer
 
@@ -49,10 +50,10 @@ class AccountServicer(AuthServiceServicer):
 
     async def ListAuthEvents(self, request: pb.ListAuthEventsRequest, context: Context) -> pb.ListAuthEventsResponse:
         bearer = await self._flows.bearer()
-        page_size, page_token = page_of(request)
-        page = await self._flows.events.list_own(bearer.standing.user_id, page_size=page_size, token=page_token)
+        page = await self._flows.events.list_own(bearer.standing.user_id, page_of(request))
         return event_convert.own_events(page)
 
+    @waits_for_hash
     async def Reauthenticate(self, request: pb.ReauthenticateRequest, context: Context) -> pb.ReauthenticateResponse:
         bearer = await self._flows.bearer()
         proof = validation.proof_of(request, self._flows.policy)

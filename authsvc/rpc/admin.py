@@ -15,9 +15,11 @@ from authsvc.core.operators.identity import Operator, Operators
 from authsvc.core.operators.imports import Imports
 from authsvc.core.operators.invitations import Invitations
 from authsvc.core.operators.mail_queue import MailQueue
+from authsvc.core.operators.passwords import PasswordAdmin
 from authsvc.core.operators.user_list import UserList
 from authsvc.rpc import admin_convert, admin_validation, convert, event_convert, transfer
 from authsvc.rpc.call import ADMIN_KEY, Context, certificate_names_of, current_call, request_id_of
+from authsvc.rpc.hashing import waits_for_hash
 from authsvc.v1 import admin_service_pb2 as pb
 from authsvc.v1.admin_service_pb2_grpc import AdminServiceServicer
 from authsvc.v1.export_users_pb2 import ExportUsersRequest, ExportUsersResponse
@@ -32,6 +34,7 @@ class AdminFlows:
     operators: Operators
     invitations: Invitations
     accounts: AccountAdmin
+    passwords: PasswordAdmin
     attributes: AttributeAdmin
     users: UserList
     groups: Groups
@@ -56,10 +59,12 @@ class AdminServicer(AdminServiceServicer):
         names, key = certificate_names_of(context), metadata.get(ADMIN_KEY, "")
         return await self._flows.operators.authorise(names, key, request_id_of(metadata))
 
+    @waits_for_hash
     async def CreateUser(self, request: pb.CreateUserRequest, context: Context) -> pb.CreateUserResponse:
         user_id = await self._flows.invitations.create(admin_validation.invitation(request), _operator())
         return pb.CreateUserResponse(user=await self._user(UserRef(user_id=user_id)))
 
+    @waits_for_hash
     async def ResendInvitation(
         self, request: pb.ResendInvitationRequest, context: Context
     ) -> pb.ResendInvitationResponse:
@@ -71,9 +76,7 @@ class AdminServicer(AdminServiceServicer):
 
     async def ListUsers(self, request: pb.ListUsersRequest, context: Context) -> pb.ListUsersResponse:
         where, order, page = admin_validation.list_users(request)
-        found = await self._flows.users.list_matching(
-            where, order, descending=request.descending, page_size=page.size, token=page.token
-        )
+        found = await self._flows.users.list_matching(where, order, page, descending=request.descending)
         return admin_convert.user_page(found)
 
     async def UpdateUserAttributes(
@@ -83,9 +86,10 @@ class AdminServicer(AdminServiceServicer):
         await self._flows.attributes.update(ref, change, _operator())
         return pb.AdminServiceUpdateUserAttributesResponse(user=await self._user(ref))
 
+    @waits_for_hash
     async def SetUserPassword(self, request: pb.SetUserPasswordRequest, context: Context) -> pb.SetUserPasswordResponse:
         ref, password = admin_validation.new_password(request)
-        await self._flows.accounts.set_password(ref, password, _operator(), temporary=request.temporary)
+        await self._flows.passwords.set_password(ref, password, _operator(), temporary=request.temporary)
         return pb.SetUserPasswordResponse()
 
     async def ResetUserPassword(
@@ -130,14 +134,14 @@ class AdminServicer(AdminServiceServicer):
         self, request: pb.ListUserSessionsRequest, context: Context
     ) -> pb.ListUserSessionsResponse:
         ref, page = admin_validation.user_and_page(request)
-        found = await self._flows.accounts.list_sessions(ref, page_size=page.size, page_token=page.token)
+        found = await self._flows.accounts.list_sessions(ref, page)
         return admin_convert.session_page(found)
 
     async def ListAuthEvents(
         self, request: pb.AdminServiceListAuthEventsRequest, context: Context
     ) -> pb.AdminServiceListAuthEventsResponse:
         ref, page = admin_validation.events(request)
-        found = await self._flows.events.list_matching(ref, page_size=page.size, token=page.token)
+        found = await self._flows.events.list_matching(ref, page)
         return event_convert.all_events(found)
 
     async def CreateGroup(self, request: pb.CreateGroupRequest, context: Context) -> pb.CreateGroupResponse:
@@ -152,7 +156,7 @@ class AdminServicer(AdminServiceServicer):
 
     async def ListGroups(self, request: pb.ListGroupsRequest, context: Context) -> pb.ListGroupsResponse:
         page = admin_validation.page_of(request)
-        return admin_convert.group_page(await self._flows.groups.list_all(page_size=page.size, token=page.token))
+        return admin_convert.group_page(await self._flows.groups.list_all(page))
 
     async def DeleteGroup(self, request: pb.DeleteGroupRequest, context: Context) -> pb.DeleteGroupResponse:
         await self._flows.groups.delete(admin_validation.group_name(request), _operator())
@@ -178,12 +182,12 @@ class AdminServicer(AdminServiceServicer):
         self, request: pb.ListUsersInGroupRequest, context: Context
     ) -> pb.ListUsersInGroupResponse:
         group, page = admin_validation.members(request)
-        found = await self._flows.users.list_of_group(group, page_size=page.size, token=page.token)
+        found = await self._flows.users.list_of_group(group, page)
         return admin_convert.member_page(found)
 
     async def ListMail(self, request: pb.ListMailRequest, context: Context) -> pb.ListMailResponse:
         state, page = admin_validation.mail_list(request)
-        found = await self._flows.mail.list_latest(state, page_size=page.size, token=page.token)
+        found = await self._flows.mail.list_latest(state, page)
         return admin_convert.mail_page(found)
 
     async def RetryMail(self, request: pb.RetryMailRequest, context: Context) -> pb.RetryMailResponse:

@@ -6,11 +6,9 @@ from datetime import datetime
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from authsvc.core.operators.groups import GroupPage
-from authsvc.core.operators.mail_queue import MailPage
-from authsvc.core.operators.user_list import UserPage, UserView
-from authsvc.core.sessions.sessions import SessionPage
-from authsvc.domain import Group, MailEntry
+from authsvc.core.operators.user_list import UserView
+from authsvc.core.pages import Page
+from authsvc.domain import Group, MailEntry, Session
 from authsvc.rpc import convert
 from authsvc.v1 import admin_service_pb2 as pb
 from authsvc.v1.auth_service_pb2 import UserStatus
@@ -40,17 +38,19 @@ def user(view: UserView) -> User:
     )
 
 
-def user_page(page: UserPage) -> pb.ListUsersResponse:
+def user_page(page: Page[UserView]) -> pb.ListUsersResponse:
     """Convert a page of accounts."""
-    return pb.ListUsersResponse(users=[user(view) for view in page.users], next_page_token=page.next_page_token)
+    return pb.ListUsersResponse(users=[user(view) for view in page.entries], next_page_token=page.next_page_token)
 
 
-def member_page(page: UserPage) -> pb.ListUsersInGroupResponse:
+def member_page(page: Page[UserView]) -> pb.ListUsersInGroupResponse:
     """Convert a page of members."""
-    return pb.ListUsersInGroupResponse(users=[user(view) for view in page.users], next_page_token=page.next_page_token)
+    return pb.ListUsersInGroupResponse(
+        users=[user(view) for view in page.entries], next_page_token=page.next_page_token
+    )
 
 
-def session_page(page: SessionPage) -> pb.ListUserSessionsResponse:
+def session_page(page: Page[Session]) -> pb.ListUserSessionsResponse:
     """Convert a page of a user's sessions."""
     same = convert.session_page(page, None)
     return pb.ListUserSessionsResponse(sessions=same.sessions, next_page_token=same.next_page_token)
@@ -66,14 +66,14 @@ def group(found: Group) -> GroupProto:
     )
 
 
-def group_page(page: GroupPage) -> pb.ListGroupsResponse:
+def group_page(page: Page[Group]) -> pb.ListGroupsResponse:
     """Convert a page of groups."""
-    return pb.ListGroupsResponse(groups=[group(each) for each in page.groups], next_page_token=page.next_page_token)
+    return pb.ListGroupsResponse(groups=[group(each) for each in page.entries], next_page_token=page.next_page_token)
 
 
-def mail_page(page: MailPage) -> pb.ListMailResponse:
+def mail_page(page: Page[MailEntry]) -> pb.ListMailResponse:
     """Convert a page of mail."""
-    return pb.ListMailResponse(mail=[_mail(each) for each in page.mails], next_page_token=page.next_page_token)
+    return pb.ListMailResponse(mail=[_mail(each) for each in page.entries], next_page_token=page.next_page_token)
 
 
 def _mail(entry: MailEntry) -> Mail:

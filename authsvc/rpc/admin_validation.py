@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal, Protocol
 from uuid import UUID
@@ -19,7 +18,7 @@ from authsvc.core.operators.attributes import AttributeChange
 from authsvc.core.operators.groups import DESCRIPTION_CHARACTERS, parse_group
 from authsvc.core.operators.invitations import Invitation
 from authsvc.core.operators.user_list import UserOrder
-from authsvc.core.pages import LARGEST_PAGE, TOKEN_CHARACTERS
+from authsvc.core.pages import LARGEST_PAGE, TOKEN_CHARACTERS, PageRequest
 from authsvc.domain import MailId, UserFilter, UserId, UsernameKey
 from authsvc.errors import Violation
 from authsvc.rpc.fields import Fields, told, uuid_of
@@ -52,14 +51,6 @@ class _Enum(Protocol):
     def Name(self, number: Any, /) -> str: ...
 
 
-@dataclass(frozen=True, slots=True)
-class Page:
-    """Hold which page of a list is asked for."""
-
-    size: int
-    token: str
-
-
 def user_of(request: _NamesUser) -> UserRef:
     """Return whom a request names."""
     fields = Fields()
@@ -68,7 +59,7 @@ def user_of(request: _NamesUser) -> UserRef:
     return ref
 
 
-def user_and_page(request: pb.ListUserSessionsRequest) -> tuple[UserRef, Page]:
+def user_and_page(request: pb.ListUserSessionsRequest) -> tuple[UserRef, PageRequest]:
     """Return whom a request names, and the page."""
     fields = Fields()
     ref, page = _user(fields, request), _page(fields, request)
@@ -76,7 +67,7 @@ def user_and_page(request: pb.ListUserSessionsRequest) -> tuple[UserRef, Page]:
     return ref, page
 
 
-def events(request: pb.AdminServiceListAuthEventsRequest) -> tuple[UserRef | None, Page]:
+def events(request: pb.AdminServiceListAuthEventsRequest) -> tuple[UserRef | None, PageRequest]:
     """Return whose events a request asks for, None for everybody's, and the page."""
     fields = Fields()
     ref = _user(fields, request) if request.WhichOneof("user") else None
@@ -85,7 +76,7 @@ def events(request: pb.AdminServiceListAuthEventsRequest) -> tuple[UserRef | Non
     return ref, page
 
 
-def page_of(request: _Pages) -> Page:
+def page_of(request: _Pages) -> PageRequest:
     """Return the page that a request asks for."""
     fields = Fields()
     page = _page(fields, request)
@@ -130,7 +121,7 @@ def new_password(request: pb.SetUserPasswordRequest) -> tuple[UserRef, str]:
     return ref, request.password
 
 
-def list_users(request: pb.ListUsersRequest) -> tuple[UserFilter, UserOrder, Page]:
+def list_users(request: pb.ListUsersRequest) -> tuple[UserFilter, UserOrder, PageRequest]:
     """Return what the listed accounts have in common, their order, and the page."""
     fields = Fields()
     prefix = fields.take(_username_prefix(request.username_prefix), None)
@@ -185,7 +176,7 @@ def membership(request: pb.AddUserToGroupRequest | pb.RemoveUserFromGroupRequest
     return ref, group
 
 
-def members(request: pb.ListUsersInGroupRequest) -> tuple[str, Page]:
+def members(request: pb.ListUsersInGroupRequest) -> tuple[str, PageRequest]:
     """Return the name of a group, and the page."""
     fields = Fields()
     group, page = fields.take(parse_group(request.group, field="group"), ""), _page(fields, request)
@@ -193,7 +184,7 @@ def members(request: pb.ListUsersInGroupRequest) -> tuple[str, Page]:
     return group, page
 
 
-def mail_list(request: pb.ListMailRequest) -> tuple[domain.MailState | None, Page]:
+def mail_list(request: pb.ListMailRequest) -> tuple[domain.MailState | None, PageRequest]:
     """Return the state of the listed mail, None for any, and the page."""
     fields = Fields()
     state = fields.take(_enum(request.state, MailState, "MAIL_STATE_", "state"), None)
@@ -223,12 +214,12 @@ def _user(fields: Fields, request: _NamesUser) -> UserRef:
             return UserRef()
 
 
-def _page(fields: Fields, request: _Pages) -> Page:
+def _page(fields: Fields, request: _Pages) -> PageRequest:
     if not 0 <= request.page_size <= LARGEST_PAGE:
         fields.refuse("page_size", "RANGE", f"must be from 1 to {LARGEST_PAGE}, or 0")
     if len(request.page_token) > TOKEN_CHARACTERS:
         fields.refuse("page_token", "LENGTH", f"must have at most {TOKEN_CHARACTERS} characters")
-    return Page(request.page_size, request.page_token)
+    return PageRequest(request.page_size, request.page_token)
 
 
 def _username_prefix(text: str) -> str | Violation | None:

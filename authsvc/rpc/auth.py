@@ -6,6 +6,8 @@ from authsvc.rpc import convert, validation
 from authsvc.rpc.account import AccountServicer
 from authsvc.rpc.call import Context, current_call
 from authsvc.rpc.flows import Flows
+from authsvc.rpc.hashing import waits_for_hash
+from authsvc.rpc.pages import page_of
 from authsvc.v1 import auth_service_pb2 as pb
 
 
@@ -15,6 +17,7 @@ class AuthServicer(AccountServicer):
     def __init__(self, flows: Flows) -> None:
         self._flows = flows
 
+    @waits_for_hash
     async def SignUp(self, request: pb.SignUpRequest, context: Context) -> pb.SignUpResponse:
         outcome = await self._flows.sign_up.start(
             request.username,
@@ -39,6 +42,7 @@ class AuthServicer(AccountServicer):
         delivery = await self._flows.sign_up.resend(username_key, current_call.get().caller)
         return pb.ResendSignUpCodeResponse(code_delivery=convert.code_delivery(delivery))
 
+    @waits_for_hash
     async def SignIn(self, request: pb.SignInRequest, context: Context) -> pb.SignInResponse:
         login, password = validation.sign_in(request, self._flows.identities, self._flows.policy)
         username_key = await self._flows.identities.resolve(login)
@@ -47,6 +51,7 @@ class AuthServicer(AccountServicer):
         )
         return convert.sign_in(outcome)
 
+    @waits_for_hash
     async def ConfirmSignIn(self, request: pb.ConfirmSignInRequest, context: Context) -> pb.ConfirmSignInResponse:
         session, answer = validation.confirm_sign_in(request)
         return convert.confirm_sign_in(await self._flows.sign_in.confirm(session, answer, current_call.get().caller))
@@ -73,11 +78,11 @@ class AuthServicer(AccountServicer):
         self, request: pb.FetchAuthSessionRequest, context: Context
     ) -> pb.FetchAuthSessionResponse:
         call = current_call.get()
-        return convert.auth_session(await self._flows.sessions.fetch(call.access_token, call.caller))
+        return convert.auth_session(await self._flows.bearers.fetch(call.access_token, call.caller))
 
     async def RefreshSession(self, request: pb.RefreshSessionRequest, context: Context) -> pb.RefreshSessionResponse:
         refresh_token = validation.refresh_token_of(request)
-        tokens = await self._flows.sessions.refresh(refresh_token, current_call.get().caller)
+        tokens = await self._flows.refreshes.refresh(refresh_token, current_call.get().caller)
         return pb.RefreshSessionResponse(tokens=convert.tokens(tokens))
 
     async def GetCurrentUser(self, request: pb.GetCurrentUserRequest, context: Context) -> pb.GetCurrentUserResponse:
@@ -86,19 +91,17 @@ class AuthServicer(AccountServicer):
     async def SignOut(self, request: pb.SignOutRequest, context: Context) -> pb.SignOutResponse:
         # `global` is a keyword here.
         everywhere: bool = getattr(request, "global")
-        await self._flows.sessions.sign_out(await self._flows.bearer(), everywhere=everywhere)
+        await self._flows.session_ends.sign_out(await self._flows.bearer(), everywhere=everywhere)
         return pb.SignOutResponse()
 
     async def ListSessions(self, request: pb.ListSessionsRequest, context: Context) -> pb.ListSessionsResponse:
         bearer = await self._flows.bearer()
-        page_size, page_token = validation.page_of(request)
-        user_id = bearer.standing.user_id
-        page = await self._flows.sessions.list_live(user_id, page_size=page_size, token=page_token)
+        page = await self._flows.session_list.list_live(bearer.standing.user_id, page_of(request))
         return convert.session_page(page, bearer.standing.session_id)
 
     async def RevokeSession(self, request: pb.RevokeSessionRequest, context: Context) -> pb.RevokeSessionResponse:
         bearer = await self._flows.bearer()
-        await self._flows.sessions.revoke(bearer, validation.session_id_of(request))
+        await self._flows.session_ends.revoke(bearer, validation.session_id_of(request))
         return pb.RevokeSessionResponse()
 
     async def GetSigningKeys(self, request: pb.GetSigningKeysRequest, context: Context) -> pb.GetSigningKeysResponse:
@@ -110,6 +113,7 @@ class AuthServicer(AccountServicer):
         delivery = await self._flows.passwords.start_reset(username_key, current_call.get().caller)
         return pb.ResetPasswordResponse(next_step=convert.reset_password_step(delivery))
 
+    @waits_for_hash
     async def ConfirmResetPassword(
         self, request: pb.ConfirmResetPasswordRequest, context: Context
     ) -> pb.ConfirmResetPasswordResponse:
@@ -118,6 +122,7 @@ class AuthServicer(AccountServicer):
         await self._flows.passwords.confirm_reset(username_key, code, request.new_password, current_call.get().caller)
         return pb.ConfirmResetPasswordResponse()
 
+    @waits_for_hash
     async def UpdatePassword(self, request: pb.UpdatePasswordRequest, context: Context) -> pb.UpdatePasswordResponse:
         bearer = await self._flows.bearer()
         validation.update_password(request)

@@ -9,7 +9,8 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from authsvc.core.factors.totp import TotpSetup
 from authsvc.core.messages.codes import CodeDelivery
-from authsvc.core.sessions.sessions import Bearer, SessionPage
+from authsvc.core.pages import Page
+from authsvc.core.sessions.bearers import Bearer
 from authsvc.core.sessions.tokens import Tokens
 from authsvc.core.sign_in.next_steps import SignInOutcome
 from authsvc.core.sign_in.steps import Step
@@ -126,10 +127,10 @@ def current_user(bearer: Bearer) -> pb.GetCurrentUserResponse:
     )
 
 
-def session_page(page: SessionPage, current: UUID | None) -> pb.ListSessionsResponse:
+def session_page(page: Page[Session], current: UUID | None) -> pb.ListSessionsResponse:
     """Convert a page of sessions."""
     return pb.ListSessionsResponse(
-        sessions=[_session(session, current) for session in page.sessions], next_page_token=page.next_page_token
+        sessions=[_session(session, current) for session in page.entries], next_page_token=page.next_page_token
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from authsvc.core.audit.events import EventPage
+from authsvc.core.pages import Page
 from authsvc.domain import Event
 from authsvc.rpc.convert import timestamp
 from authsvc.v1 import admin_service_pb2 as admin_pb
@@ -21,16 +21,16 @@ _KINDS = dict(AuthEventKind.items())
 _REASONS = dict(ErrorReason.items())
 
 
-def own_events(page: EventPage) -> pb.ListAuthEventsResponse:
+def own_events(page: Page[Event]) -> pb.ListAuthEventsResponse:
     """Convert a page of a user's own events; users are not told which operator it was, nor from where."""
     return pb.ListAuthEventsResponse(
-        events=[_own_event(event) for event in page.events], next_page_token=page.next_page_token
+        events=[_own_event(event) for event in page.entries], next_page_token=page.next_page_token
     )
 
 
-def all_events(page: EventPage) -> admin_pb.AdminServiceListAuthEventsResponse:
+def all_events(page: Page[Event]) -> admin_pb.AdminServiceListAuthEventsResponse:
     """Convert a page of events for operators."""
-    events = [auth_event(event, actor=event.actor) for event in page.events]
+    events = [auth_event(event, actor=event.actor) for event in page.entries]
     return admin_pb.AdminServiceListAuthEventsResponse(events=events, next_page_token=page.next_page_token)
 
 

@@ -15,7 +15,10 @@ from authsvc.core.audit.events import AuditEvents
 from authsvc.core.factors.preferences import Mfa
 from authsvc.core.factors.recovery import Recovery
 from authsvc.core.factors.totp import Totp
-from authsvc.core.sessions.sessions import Bearer, Sessions
+from authsvc.core.sessions.bearers import Bearer, Bearers
+from authsvc.core.sessions.ends import SessionEnds
+from authsvc.core.sessions.lists import SessionList
+from authsvc.core.sessions.refresh import Refreshes
 from authsvc.core.sessions.signing_keys import SigningKeys
 from authsvc.core.sign_in.flow import SignIn
 from authsvc.core.sign_in.reauthentication import Reauthentication
@@ -36,7 +39,10 @@ class Flows:
     profile: Profile
     confirmations: Confirmations
     deletion: Deletion
-    sessions: Sessions
+    bearers: Bearers
+    refreshes: Refreshes
+    session_ends: SessionEnds
+    session_list: SessionList
     passwords: Passwords
     policy: PasswordPolicy
     signing_keys: SigningKeys
@@ -46,7 +52,7 @@ class Flows:
         """Return whom the access token of the present call stands for.
 
         Raises:
-            TokenInvalid, TokenExpired, TokenRevoked: see `Sessions.authenticate`.
+            TokenInvalid, TokenExpired, TokenRevoked: see `Bearers.authenticate`.
         """
         call = current_call.get()
-        return await self.sessions.authenticate(call.access_token, call.caller)
+        return await self.bearers.authenticate(call.access_token, call.caller)

@@ -27,6 +27,7 @@ from authsvc.rpc.call import (
     metadata_of,
     request_id_of,
 )
+from authsvc.rpc.hashing import is_waiting_for_hash
 from authsvc.rpc.status import REQUEST_ID, abort
 from authsvc.telemetry.metrics import Metrics
 
@@ -51,21 +52,23 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
 
     def __init__(
         self,
+        *,
         settings: ServerSettings,
         metrics: Metrics,
-        time_needed: Mapping[str, Callable[[], timedelta]],
+        hash_wait: Callable[[], timedelta],
         guards: Mapping[str, Authorise],
     ) -> None:
         """Take what differs among methods.
 
-        `time_needed` tells, for methods that queue, how long a call that comes now would take. `guards` are asked, for
-        the services that they are given for by full name, who calls: before anything the call brings is looked at.
+        `hash_wait` tells, for methods that wait for a hash, how long a call that comes now would take. `guards` are
+        asked, for the services that they are given for by full name, who calls: before anything the call brings is
+        looked at.
         """
         self._max_bytes = settings.max_message_bytes
         self._longest_seconds = settings.request_timeout.total_seconds()
         self._callers = Callers(settings.trusted_callers)
         self._metrics = metrics
-        self._time_needed = time_needed
+        self._hash_wait = hash_wait
         self._guards = guards
         self._wrapped: dict[str, Handler] = {}
 
@@ -88,18 +91,20 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
     def _wrap(self, method: str, handler: Handler) -> Handler:
         # Messages are parsed in the wrapper: a malformed one is the caller's error, not ours.
         parse = cast(Parse, handler.request_deserializer)
+        behavior = cast(Behavior, handler.unary_unary or handler.stream_unary or handler.unary_stream)
+        time_needed = self._hash_wait if is_waiting_for_hash(behavior) else lambda: LEAST_TIME
         if handler.stream_unary is not None:
             return grpc.stream_unary_rpc_method_handler(
-                self._around(method, self._with_messages(cast(Behavior, handler.stream_unary), parse)),
+                self._around(method, self._with_messages(behavior, parse), time_needed),
                 response_serializer=handler.response_serializer,
             )
         if handler.unary_stream is not None:
             return grpc.unary_stream_rpc_method_handler(
-                self._around(method, self._with_responses(cast(Behavior, handler.unary_stream), parse)),
+                self._around(method, self._with_responses(behavior, parse), time_needed),
                 response_serializer=handler.response_serializer,
             )
         return grpc.unary_unary_rpc_method_handler(
-            self._around(method, self._with_message(cast(Behavior, handler.unary_unary), parse)),
+            self._around(method, self._with_message(behavior, parse), time_needed),
             response_serializer=handler.response_serializer,
         )
 
@@ -128,10 +133,11 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
 
         return work
 
-    def _around(self, method: str, work: _Work) -> Callable[[Any, Context], Awaitable[Any]]:
+    def _around(
+        self, method: str, work: _Work, time_needed: Callable[[], timedelta]
+    ) -> Callable[[Any, Context], Awaitable[Any]]:
         service, _, name = method.removeprefix("/").partition("/")
         label = f"{service.rpartition('.')[2]}.{name}".removeprefix(f"{UNNAMED_SERVICE}.")
-        time_needed = self._time_needed.get(label, lambda: LEAST_TIME)
         guard = self._guards.get(service)
 
         async def around(sent: Any, context: Context) -> Any:

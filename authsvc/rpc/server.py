@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import timedelta
 from typing import cast
 
@@ -70,11 +70,12 @@ class Server:
 
     def __init__(
         self,
+        *,
         settings: ServerSettings,
         auth: AuthServicer,
         admin: AdminServicer,
         metrics: Metrics,
-        time_needed: Mapping[str, Callable[[], timedelta]],
+        hash_wait: Callable[[], timedelta],
     ) -> None:
         self._settings = settings
         self._health = _Health()
@@ -91,7 +92,14 @@ class Server:
             reflection_pb2_grpc.add_ServerReflectionServicer_to_server(servicer, handlers)  # type: ignore[no-untyped-call]
         self._server = grpc.aio.server(
             handlers=handlers.generic,
-            interceptors=[CallInterceptor(settings, metrics, time_needed, {ADMIN_SERVICE: admin.authorise})],
+            interceptors=[
+                CallInterceptor(
+                    settings=settings,
+                    metrics=metrics,
+                    hash_wait=hash_wait,
+                    guards={ADMIN_SERVICE: admin.authorise},
+                )
+            ],
             options=_options(settings),
         )
 

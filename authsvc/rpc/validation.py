@@ -7,7 +7,6 @@ from authsvc.core.accounts.login import Identities, Login
 from authsvc.core.accounts.password_policy import PasswordPolicy
 from authsvc.core.fields import Fields, parse_given, parse_handle, parse_uuid, refused
 from authsvc.core.names import parse_code
-from authsvc.core.pages import LARGEST_PAGE
 from authsvc.core.sign_in.answers import Answer
 from authsvc.core.sign_in.steps import AnswerKind
 from authsvc.domain import SessionId
@@ -89,17 +88,6 @@ def refresh_token_of(request: pb.RefreshSessionRequest) -> str:
     token = fields.take(parse_handle, request.refresh_token, field="refresh_token")
     fields.check()
     return token.value
-
-
-def page_of(request: pb.ListSessionsRequest | pb.ListAuthEventsRequest) -> tuple[int, str]:
-    """Return page size and page token."""
-    fields = Fields()
-    is_size = 0 <= request.page_size <= LARGEST_PAGE
-    fields.require(is_size, "page_size", "RANGE", f"must be from 1 to {LARGEST_PAGE}, or 0")
-    if request.page_token:
-        fields.take(parse_handle, request.page_token, field="page_token")
-    fields.check()
-    return request.page_size, request.page_token
 
 
 def session_id_of(request: pb.RevokeSessionRequest) -> SessionId:

@@ -77,7 +77,9 @@ async def new_key(settings: Settings, clock: Clock, name: str, life: timedelta) 
     ring = KeyRing(parse_master_keys(settings.keys.master.get_secret_value()))
     database = await Database.open(settings.database, size=2)
     try:
-        made = await AdminKeys(database, ring, Audit(database, ring, clock), clock).create(name, life)
+        made = await AdminKeys(
+            database=database, ring=ring, audit=Audit(database=database, ring=ring, clock=clock), clock=clock
+        ).create(name, life)
     finally:
         await database.close()
     assert made is not None

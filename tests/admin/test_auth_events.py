@@ -7,7 +7,6 @@ from uuid import uuid4
 
 import pytest
 
-from authsvc.core.sessions.signing_keys import SigningKeys
 from authsvc.crypto.sealing import KeyRing
 from authsvc.store.db import Database
 from authsvc.v1 import admin_service_pb2 as pb
@@ -15,6 +14,7 @@ from authsvc.v1 import auth_service_pb2
 from authsvc.v1.auth_event_pb2 import AuthEventKind
 from tests.admin.operator import Operator
 from tests.service import Account, Service, bearer, fails
+from tests.signing_keys import signing_keys_of
 
 
 async def page(operator: Operator, **fields: Any) -> pb.AdminServiceListAuthEventsResponse:
@@ -116,7 +116,7 @@ async def test_new_signing_key_is_recorded(
 ) -> None:
     """Who looks at the trail sees when a signing key was made, and which."""
     service.next_totp_step()
-    row = await SigningKeys(database, ring, service.settings.tokens, service.clock).rotate(immediately=True)
+    row = await signing_keys_of(database, ring, service.settings.tokens, service.clock).rotate(immediately=True)
     latest, *_ = (await page(operator)).events
     assert AuthEventKind.Name(latest.kind) == "AUTH_EVENT_KIND_ROTATE_SIGNING_KEY"
     assert (latest.actor, dict(latest.details)) == ("system", {"kid": row.kid, "others_end": "AT_ONCE"})

@@ -106,7 +106,9 @@ async def elsewhere(
     )
     database = await Database.open(others.database, size=1)
     ring = KeyRing((key,))
-    made = await AdminKeys(database, ring, Audit(database, ring, clock), clock).create("ops", timedelta(days=1))
+    made = await AdminKeys(
+        database=database, ring=ring, audit=Audit(database=database, ring=ring, clock=clock), clock=clock
+    ).create("ops", timedelta(days=1))
     await database.close()
     assert made is not None
     async with Service.run(others, clock, folder) as service:

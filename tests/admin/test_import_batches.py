@@ -151,7 +151,7 @@ async def test_import_is_forgotten_a_month_after_its_last_batch(
 ) -> None:
     """An import can be taken up again for thirty days; then it goes with its report, and its accounts stay."""
     await import_rows(operator, record(), record("a b"))
-    janitor = Janitor(database, ring, service.settings, service.clock)
+    janitor = Janitor(database=database, ring=ring, settings=service.settings, clock=service.clock)
     service.clock.advance(KEEP_IMPORTS - TICK)
     assert (await janitor.run_once())["imports"] == 0
     assert (await send(operator, options())).next_row == 3

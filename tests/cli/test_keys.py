@@ -16,12 +16,12 @@ import pytest
 from authsvc.cli import key_file
 from authsvc.clock import SystemClock
 from authsvc.config import TokensSettings
-from authsvc.core.sessions.signing_keys import SigningKeys
 from authsvc.crypto.sealing import DEV_KEY_PREFIX, KeyRing, MasterKey, parse_master_keys
 from authsvc.store.db import Database
 from tests.cli.command import authsvc, bare_environment
 from tests.clock import FakeClock
 from tests.processes import COMMAND
+from tests.signing_keys import signing_keys_of
 
 
 def test_generated_key_is_a_setting() -> None:
@@ -176,7 +176,7 @@ async def test_rotation_is_published_before_it_is_used(
 ) -> None:
     """`keys rotate` adds the next key; the list shows it with the current one and the one that retires."""
     clock = FakeClock(SystemClock().now() - timedelta(minutes=12))
-    signing_keys = SigningKeys(database, ring, TokensSettings(), clock)
+    signing_keys = signing_keys_of(database, ring, TokensSettings(), clock)
     await signing_keys.ensure_one()
     (retiring,) = await signing_keys.published()
     current = await signing_keys.rotate()
@@ -201,7 +201,7 @@ async def test_rotation_for_a_leaked_key_ends_the_others(
     stored: Mapping[str, str], database: Database, ring: KeyRing
 ) -> None:
     """After `keys rotate --now` the new key alone is published, and signs."""
-    await SigningKeys(database, ring, TokensSettings(), SystemClock()).ensure_one()
+    await signing_keys_of(database, ring, TokensSettings(), SystemClock()).ensure_one()
     done = authsvc("keys", "rotate", "--now", settings=stored)
     assert done.returncode == 0
     (only,) = list_keys(stored)

@@ -74,7 +74,9 @@ class Shell:
 async def shell(database_url: str, database: Database, master_key: MasterKey, tmp_path: Path) -> AsyncIterator[Shell]:
     """Run a server, with a key for its operator."""
     ring, clock = KeyRing((master_key,)), SystemClock()
-    made = await AdminKeys(database, ring, Audit(database, ring, clock), clock).create("ops", timedelta(days=1))
+    made = await AdminKeys(
+        database=database, ring=ring, audit=Audit(database=database, ring=ring, clock=clock), clock=clock
+    ).create("ops", timedelta(days=1))
     assert made is not None
     server = ServerProcess(
         environment(database_url, master_key=master_key.line(), smtp_port=1), tmp_path / "server.log"

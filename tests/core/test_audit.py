@@ -23,7 +23,7 @@ CALLER = Caller(source="192.0.2.7", ip="192.0.2.7", user_agent="a browser", requ
 @pytest.fixture
 def audit(database: Database, ring: KeyRing, clock: FakeClock) -> Audit:
     """Open the audit trail of this test's database."""
-    return Audit(database, ring, clock)
+    return Audit(database=database, ring=ring, clock=clock)
 
 
 @pytest.fixture

@@ -36,7 +36,7 @@ async def trail(database: Database, ring: KeyRing, clock: FakeClock) -> Trail:
 @pytest.fixture
 def retention(database: Database, ring: KeyRing) -> AuditRetention:
     """Keep events for sixty days and the rest of their month."""
-    return AuditRetention(database, ring, RETENTION)
+    return AuditRetention(database=database, ring=ring, retention=RETENTION)
 
 
 def go_to(clock: FakeClock, year: int, month: int, day: int = 1) -> None:
@@ -188,7 +188,7 @@ async def test_two_prune_at_once(
     await retention.make_months(clock.now())
     await trail.record(AuditKind.SIGN_IN)
     go_to(clock, 2030, 6)
-    others = [AuditRetention(database, ring, RETENTION) for _ in range(3)]
+    others = [AuditRetention(database=database, ring=ring, retention=RETENTION) for _ in range(3)]
     made = await asyncio.gather(*(each.make_months(clock.now()) for each in others), trail.record(AuditKind.SIGN_IN))
     assert sum(each or 0 for each in made) == 3
     pruned = await asyncio.gather(*(each.prune(clock.now()) for each in others), trail.record(AuditKind.SIGN_IN))
@@ -239,7 +239,7 @@ async def test_months_are_made_while_old_ones_are_read(
     trail: Trail, settings: Settings, database: Database, clock: FakeClock
 ) -> None:
     """A reader of a month that is too old, such as a backup, keeps it, and keeps no month from being made."""
-    janitor = Janitor(database, trail.ring, settings, clock)
+    janitor = Janitor(database=database, ring=trail.ring, settings=settings, clock=clock)
     go_to(clock, 2030, 1)
     await janitor.run_once()
     await trail.record(AuditKind.SIGN_IN)

@@ -13,8 +13,7 @@ from authsvc.core.access.throttle import Factor, Throttle
 from authsvc.core.audit.trail import Audit
 from authsvc.core.factors.recovery import Recovery
 from authsvc.core.messages.notices import MailKind, Notices
-from authsvc.core.sessions.sessions import Sessions
-from authsvc.core.sessions.signing_keys import SigningKeys
+from authsvc.core.sessions.bearers import Bearers
 from authsvc.crypto.sealing import KeyRing, MasterKey
 from authsvc.domain import User, UserId, UsernameKey
 from authsvc.errors import CodeMismatch
@@ -24,6 +23,7 @@ from authsvc.v1 import auth_service_pb2 as pb
 from tests.clock import TICK, FakeClock
 from tests.rpc.calls import recovery_codes, refresh
 from tests.service import Account, Service, fails
+from tests.signing_keys import signing_keys_of
 from tests.violations import violations_of
 
 MINUTE = timedelta(minutes=1)
@@ -33,10 +33,10 @@ STANDS_FOR = (Factor.TOTP, Factor.SMS, Factor.EMAIL, Factor.RECOVERY_CODE)
 def made(database: Database, ring: KeyRing, settings: Settings, clock: FakeClock) -> tuple[Recovery, Throttle]:
     """Make what accepts recovery codes, on the service's database and keys."""
     throttle = Throttle(database, ring, settings.limits, settings.codes, clock)
-    keys, notices = SigningKeys(database, ring, settings.tokens, clock), Notices(ring)
-    audit = Audit(database, ring, clock)
-    sessions = Sessions(database, ring, keys, notices, audit, settings.tokens, clock)
-    return Recovery(database, ring, throttle, sessions, notices, audit, clock), throttle
+    keys, notices = signing_keys_of(database, ring, settings.tokens, clock), Notices(ring)
+    audit = Audit(database=database, ring=ring, clock=clock)
+    bearers = Bearers(database=database, signing_keys=keys, settings=settings.tokens, clock=clock)
+    return Recovery(database, ring, throttle, bearers, notices, audit, clock), throttle
 
 
 @pytest.fixture

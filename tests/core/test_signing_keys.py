@@ -20,6 +20,7 @@ from authsvc.store.db import Database
 from authsvc.v1 import auth_service_pb2 as pb
 from tests.clock import TICK, FakeClock
 from tests.service import Service
+from tests.signing_keys import signing_keys_of
 
 END = datetime(2030, 1, 1, tzinfo=UTC)
 
@@ -27,7 +28,7 @@ END = datetime(2030, 1, 1, tzinfo=UTC)
 @pytest.fixture
 async def keys(database: Database, ring: KeyRing, settings: Settings, clock: FakeClock) -> SigningKeys:
     """Make the keys of one process, with a first key."""
-    made = SigningKeys(database, ring, settings.tokens, clock)
+    made = signing_keys_of(database, ring, settings.tokens, clock)
     await made.ensure_one()
     return made
 
@@ -35,7 +36,7 @@ async def keys(database: Database, ring: KeyRing, settings: Settings, clock: Fak
 @pytest.fixture
 def other_process(database: Database, ring: KeyRing, settings: Settings, clock: FakeClock) -> SigningKeys:
     """Make the keys of another process on the same database."""
-    return SigningKeys(database, ring, settings.tokens, clock)
+    return signing_keys_of(database, ring, settings.tokens, clock)
 
 
 async def token_of(keys: SigningKeys, session_id: UUID) -> str:
@@ -118,7 +119,7 @@ async def test_clock_behind_that_of_the_first_keys_maker(
     keys: SigningKeys, database: Database, ring: KeyRing, settings: Settings, clock: FakeClock
 ) -> None:
     """A replica whose clock is behind signs with the first key all the same."""
-    behind = SigningKeys(database, ring, settings.tokens, FakeClock(clock.now() - timedelta(seconds=2)))
+    behind = signing_keys_of(database, ring, settings.tokens, FakeClock(clock.now() - timedelta(seconds=2)))
     assert (await behind.current()).kid == (await keys.current()).kid
 
 
@@ -146,7 +147,7 @@ async def test_what_was_read_before_a_key_was_made_replaces_nothing(
 ) -> None:
     """A call that comes while a server makes its first key doesn't leave it without one until its next look."""
     database = await Late.open(settings.database, size=2)
-    starting = SigningKeys(database, ring, settings.tokens, clock)
+    starting = signing_keys_of(database, ring, settings.tokens, clock)
     await asyncio.gather(starting.published(), starting.ensure_one())
     assert await starting.published()
     await database.close()

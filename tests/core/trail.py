@@ -31,7 +31,7 @@ class Trail:
     @property
     def audit(self) -> Audit:
         """Return what records."""
-        return Audit(self.database, self.ring, self.clock)
+        return Audit(database=self.database, ring=self.ring, clock=self.clock)
 
     async def begin(self, username: str = "ada") -> None:
         """Make the user."""

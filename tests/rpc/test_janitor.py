@@ -25,7 +25,7 @@ WEEK = 7 * DAY
 @pytest.fixture
 def janitor(service: Service, database: Database, ring: KeyRing) -> Janitor:
     """Tidy up when told."""
-    return Janitor(database, ring, service.settings, service.clock)
+    return Janitor(database=database, ring=ring, settings=service.settings, clock=service.clock)
 
 
 async def count(database: Database, table: str) -> int:
@@ -86,7 +86,7 @@ async def test_what_fails_keeps_nothing_else_from_its_turn(service: Service, dat
             await transaction.execute("lock table imports in access exclusive mode")
             service.clock.advance(WEEK)
             with pytest.raises(DatabaseUnavailable):
-                await Janitor(hurried, ring, service.settings, service.clock).run_once()
+                await Janitor(database=hurried, ring=ring, settings=service.settings, clock=service.clock).run_once()
 
             async def is_gone() -> bool:
                 return await count(database, "users") == 0
@@ -101,7 +101,7 @@ async def test_age_of_unconfirmed_accounts_is_a_setting(run: Run, database: Data
     """The operator says after how long an unconfirmed account is removed."""
     async with run(accounts={"unconfirmed_purge": 2 * DAY}) as service:
         await service.sign_up("ada")
-        janitor = Janitor(database, ring, service.settings, service.clock)
+        janitor = Janitor(database=database, ring=ring, settings=service.settings, clock=service.clock)
         service.clock.advance(2 * DAY - TICK)
         assert await tidied(janitor, database, "users") == 1
         service.clock.advance(TICK)

@@ -29,6 +29,7 @@ from tests.rpc.calls import (
 )
 from tests.rpc.conftest import Run
 from tests.service import Account, Service, fails
+from tests.signing_keys import signing_keys_of
 
 MINUTE = timedelta(minutes=1)
 # A process looks for keys that another one made this often.
@@ -38,7 +39,7 @@ NOTICE = timedelta(seconds=30)
 @pytest.fixture
 async def operator(database: Database, ring: KeyRing, settings: Settings, clock: FakeClock) -> SigningKeys:
     """Rotate keys from another process."""
-    return SigningKeys(database, ring, settings.tokens, clock)
+    return signing_keys_of(database, ring, settings.tokens, clock)
 
 
 @pytest.fixture

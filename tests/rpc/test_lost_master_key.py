@@ -15,7 +15,6 @@ from pydantic import SecretStr
 
 from authsvc.app import READINESS_INTERVAL, App
 from authsvc.config import KeysSettings, Settings
-from authsvc.core.sessions.signing_keys import SigningKeys
 from authsvc.crypto.sealing import KeyRing, MasterKey
 from authsvc.rpc.server import AUTH_SERVICE
 from authsvc.store.db import Database
@@ -24,6 +23,7 @@ from authsvc.v1 import auth_service_pb2 as pb
 from authsvc.v1.sign_in_step_pb2 import SignInStep
 from tests.clock import FakeClock
 from tests.service import Account, Service, fails
+from tests.signing_keys import signing_keys_of
 
 SERVING = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
@@ -64,7 +64,7 @@ async def health(settings: Settings, clock: FakeClock) -> AsyncIterator[Any]:
 
 async def rotate(database: Database, settings: Settings, key: MasterKey, clock: FakeClock) -> None:
     """Do what `authsvc keys rotate --now` does."""
-    await SigningKeys(database, KeyRing((key,)), settings.tokens, clock).rotate(immediately=True)
+    await signing_keys_of(database, KeyRing((key,)), settings.tokens, clock).rotate(immediately=True)
 
 
 @pytest.mark.usefixtures("account")

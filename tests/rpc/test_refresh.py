@@ -89,7 +89,7 @@ async def test_reuse_is_noticed_after_the_janitor(
     """Tidying up wipes successors that can't be asked for any more; a reuse is noticed all the same."""
     successor = await refresh(service, account.tokens.refresh_token)
     service.clock.advance(GRACE - TICK)
-    janitor = Janitor(database, ring, service.settings, service.clock)
+    janitor = Janitor(database=database, ring=ring, settings=service.settings, clock=service.clock)
     await janitor.run_once()
     assert (await refresh(service, account.tokens.refresh_token)).refresh_token == successor.refresh_token
     service.clock.advance(TICK)

@@ -112,7 +112,7 @@ async def test_chain_without_events_goes_on_after_the_old_key_is_dropped(
     """Where all events went for their age, neither the note of the last nor that of the first needs the old key."""
     trail = Trail(database, ring, clock)
     await trail.begin()
-    retention = AuditRetention(database, ring, timedelta(days=60))
+    retention = AuditRetention(database=database, ring=ring, retention=timedelta(days=60))
     await retention.make_months(clock.now())
     await trail.record(AuditKind.SIGN_IN)
     clock.advance(timedelta(days=120))

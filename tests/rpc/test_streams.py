@@ -104,7 +104,9 @@ async def guard(_context: Context, metadata: Mapping[str, str]) -> str:
 async def serving(settings: ServerSettings) -> AsyncIterator[Streams]:
     """Run a server with both methods behind the interceptor."""
     metrics = Metrics()
-    server = grpc.aio.server(interceptors=[CallInterceptor(settings, metrics, {}, {SERVICE: guard})])
+    server = grpc.aio.server(
+        interceptors=[CallInterceptor(settings=settings, metrics=metrics, hash_wait=timedelta, guards={SERVICE: guard})]
+    )
     handlers = {
         "Join": grpc.stream_unary_rpc_method_handler(
             join,

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from authsvc.core.audit.trail import AuditKind
+from authsvc.core.audit.trail import AuditEvent, AuditKind
 from authsvc.domain import User
 from authsvc.store.db import Executor
 
@@ -24,3 +25,9 @@ class Change:
     details: dict[str, str] = field(default_factory=dict)
     also: list[AuditKind] = field(default_factory=list)
     is_void: bool = False
+
+    def events(self, kind: AuditKind, event_of: Callable[..., AuditEvent]) -> list[AuditEvent]:
+        """Return what is to be recorded; `event_of` makes an event of a kind and details."""
+        if self.is_void:
+            return []
+        return [*map(event_of, self.also), event_of(kind, **self.details)]

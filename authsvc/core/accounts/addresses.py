@@ -14,7 +14,7 @@ from authsvc.core.audit.trail import Audit, AuditKind
 from authsvc.core.messages.codes import CodeDelivery, CodePurpose, MailCodes
 from authsvc.core.messages.notices import MailKind, MfaChange, Notices, addressed, recipient
 from authsvc.core.names import mask_email, mask_phone
-from authsvc.core.sessions.sessions import Bearer, Sessions, event_of
+from authsvc.core.sessions.bearers import Bearer, Bearers, event_of
 from authsvc.domain import EmailKey, FactorKind, Medium, User
 from authsvc.errors import CodeExpired, Conflict, InvalidFields, TokenRevoked, Violation
 from authsvc.store import users
@@ -43,7 +43,7 @@ class Confirmations:
         database: Database,
         throttle: Throttle,
         codes: MailCodes,
-        sessions: Sessions,
+        bearers: Bearers,
         notices: Notices,
         audit: Audit,
         settings: Settings,
@@ -52,7 +52,7 @@ class Confirmations:
         self._database = database
         self._throttle = throttle
         self._codes = codes
-        self._sessions = sessions
+        self._bearers = bearers
         self._notices = notices
         self._audit = audit
         self._sends_sms = bool(settings.sms.webhook_url)
@@ -73,7 +73,7 @@ class Confirmations:
         may_send = await self.spend([waiting], bearer)
         now = self._clock.now()
         async with self._database.transaction() as transaction:
-            user = await self._sessions.hold(transaction, bearer)
+            user = await self._bearers.hold(transaction, bearer)
             if self._waiting(user, name) != waiting:
                 raise Conflict(retry_after=RETRY_CONFLICT)
             delivery = await self._send(transaction, user, waiting, may_send, now=now)
@@ -100,7 +100,7 @@ class Confirmations:
             await self._codes.try_code(purpose, username_key, code, bound_to=bound_to)
             now = self._clock.now()
             async with self._database.transaction() as transaction:
-                user = await self._sessions.hold(transaction, bearer)
+                user = await self._bearers.hold(transaction, bearer)
                 if waiting is None or not await _put_into_use(transaction, user, waiting, now):
                     raise CodeExpired
                 await self._codes.consume(transaction, purpose, username_key, code, now=now, bound_to=bound_to)

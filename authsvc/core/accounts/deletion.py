@@ -5,7 +5,7 @@ from __future__ import annotations
 from authsvc.core.access.throttle import Factor, Throttle
 from authsvc.core.audit.trail import Audit, AuditKind
 from authsvc.core.messages.codes import CodePurpose, MailCodes
-from authsvc.core.sessions.sessions import Bearer, Sessions, event_of
+from authsvc.core.sessions.bearers import Bearer, Bearers, event_of
 from authsvc.domain import User, UsernameKey
 from authsvc.store import outbox, users
 from authsvc.store.db import Database, Executor
@@ -15,12 +15,12 @@ class Deletion:
     """Erase accounts."""
 
     def __init__(
-        self, database: Database, throttle: Throttle, codes: MailCodes, sessions: Sessions, audit: Audit
+        self, database: Database, throttle: Throttle, codes: MailCodes, bearers: Bearers, audit: Audit
     ) -> None:
         self._database = database
         self._throttle = throttle
         self._codes = codes
-        self._sessions = sessions
+        self._bearers = bearers
         self._audit = audit
 
     async def delete(self, bearer: Bearer) -> None:
@@ -30,9 +30,9 @@ class Deletion:
             ReauthenticationRequired: the authentication is too old.
             TokenRevoked: the session has ended, or the account is gone.
         """
-        self._sessions.require_recent(bearer)
+        self._bearers.require_recent(bearer)
         async with self._database.transaction() as transaction:
-            user = await self._sessions.hold(transaction, bearer)
+            user = await self._bearers.hold(transaction, bearer)
             await self.erase(transaction, user)
             await self._audit.record(transaction, event_of(bearer, AuditKind.DELETE_USER))
 

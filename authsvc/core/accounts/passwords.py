@@ -13,7 +13,8 @@ from authsvc.core.audit.trail import Audit, AuditEvent, AuditKind
 from authsvc.core.factors import rules as factors
 from authsvc.core.messages.codes import CodeDelivery, CodePurpose, MailCodes, address_of, delivery_of
 from authsvc.core.messages.notices import MailKind, Notices, addressed
-from authsvc.core.sessions.sessions import Bearer, Sessions, event_of
+from authsvc.core.sessions.bearers import Bearer, Bearers, event_of
+from authsvc.core.sessions.ends import end_all
 from authsvc.crypto.password_hash import PasswordHasher
 from authsvc.crypto.tokens import new_id
 from authsvc.domain import Medium, User, UserId, UsernameKey
@@ -33,7 +34,7 @@ class Passwords:
         throttle: Throttle,
         codes: MailCodes,
         policy: PasswordPolicy,
-        sessions: Sessions,
+        bearers: Bearers,
         notices: Notices,
         audit: Audit,
         settings: AccountsSettings,
@@ -44,7 +45,7 @@ class Passwords:
         self._throttle = throttle
         self._codes = codes
         self._policy = policy
-        self._sessions = sessions
+        self._bearers = bearers
         self._notices = notices
         self._audit = audit
         # What is asked for nowhere keeps no password from being recovered.
@@ -125,7 +126,7 @@ class Passwords:
                 medium = await self._codes.consume(transaction, CodePurpose.RESET_PASSWORD, username_key, code, now=now)
                 await passwords.put(transaction, user_id=user.user_id, hash_=hash_, now=now, recovered_by=medium)
                 await users.finish_reset(transaction, user_id=user.user_id)
-                await self._sessions.end_all(transaction, user.user_id, now)
+                await end_all(transaction, user.user_id, now)
                 await self._throttle.forget(transaction, username_key, Factor.PASSWORD)
                 await self._notices.tell(transaction, MailKind.PASSWORD_CHANGED, locked, now=now)
                 event = AuditEvent(AuditKind.CONFIRM_RESET_PASSWORD, caller, user.user_id)
@@ -142,7 +143,7 @@ class Passwords:
             Overloaded: too many hashes wait.
             Conflict: the password was changed at the same time.
         """
-        self._sessions.require_recent(bearer)
+        self._bearers.require_recent(bearer)
         standing = bearer.standing
         field = "proposed_password"
         current = await users.find_by_id(self._database, user_id=standing.user_id)
@@ -167,11 +168,11 @@ class Passwords:
                 hash_ = await place.hash(password.normal)
             now = self._clock.now()
             async with self._database.transaction() as transaction:
-                user = await self._sessions.hold(transaction, bearer)
+                user = await self._bearers.hold(transaction, bearer)
                 if not await passwords.has_hash(transaction, user_id=user.user_id, hash_=verified):
                     raise Conflict(retry_after=RETRY_CONFLICT)
                 await passwords.put(transaction, user_id=user.user_id, hash_=hash_, now=now)
-                await self._sessions.end_all(transaction, user.user_id, now, keep=standing.session_id)
+                await end_all(transaction, user.user_id, now, keep=standing.session_id)
                 await self._throttle.forget(transaction, user.username_key, Factor.PASSWORD)
                 await self._notices.tell(transaction, MailKind.PASSWORD_CHANGED, user, now=now)
                 await self._audit.record(transaction, event_of(bearer, AuditKind.UPDATE_PASSWORD))

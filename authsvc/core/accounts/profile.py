@@ -13,7 +13,7 @@ from authsvc.core.audit.trail import Audit, AuditKind
 from authsvc.core.factors.rules import find_kinds
 from authsvc.core.fields import Fields, parse_given
 from authsvc.core.messages.codes import CodeDelivery
-from authsvc.core.sessions.sessions import Bearer, Sessions, event_of
+from authsvc.core.sessions.bearers import Bearer, Bearers, event_of
 from authsvc.domain import User
 from authsvc.errors import Conflict, TokenRevoked, Violation
 from authsvc.store import users
@@ -34,14 +34,14 @@ class Profile:
     def __init__(
         self,
         database: Database,
-        sessions: Sessions,
+        bearers: Bearers,
         confirmations: Confirmations,
         audit: Audit,
         settings: Settings,
         clock: Clock,
     ) -> None:
         self._database = database
-        self._sessions = sessions
+        self._bearers = bearers
         self._confirmations = confirmations
         self._audit = audit
         self._rules = AttributeRules.of(settings)
@@ -67,13 +67,13 @@ class Profile:
         """
         parsed = self._parse(values)
         if any(name in values for name in CONFIRMED_BY_CODE):
-            self._sessions.require_recent(bearer)
+            self._bearers.require_recent(bearer)
         new = self._confirmations.new_values(await self._user(bearer), parsed)
         may_send = await self._confirmations.spend(new, bearer)
         now = self._clock.now()
         others = {name: value for name, value in parsed.others.items() if name not in CONFIRMED_BY_CODE}
         async with self._database.transaction() as transaction:
-            user = await self._sessions.hold(transaction, bearer)
+            user = await self._bearers.hold(transaction, bearer)
             if self._confirmations.new_values(user, parsed) != new:
                 raise Conflict(retry_after=RETRY_CONFLICT)
             if others:
@@ -93,10 +93,10 @@ class Profile:
         """
         self._check_names(names)
         if any(name in names for name in CONFIRMED_BY_CODE):
-            self._sessions.require_recent(bearer)
+            self._bearers.require_recent(bearer)
         now = self._clock.now()
         async with self._database.transaction() as transaction:
-            user = await self._sessions.hold(transaction, bearer)
+            user = await self._bearers.hold(transaction, bearer)
             await self._require_spare(transaction, user, names)
             others = [name for name in names if name not in CONFIRMED_BY_CODE]
             await users.remove_attributes(transaction, user_id=user.user_id, names=others, now=now)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from functools import partial
 
 from authsvc.clock import Clock
 from authsvc.core.access.changes import Change
 from authsvc.core.audit.trail import Audit, AuditKind, Tried
-from authsvc.core.sessions.sessions import Bearer, Sessions, event_of
+from authsvc.core.sessions.bearers import Bearer, Bearers, event_of
 from authsvc.domain import User
 from authsvc.errors import TokenRevoked
 from authsvc.store import users
@@ -18,9 +19,9 @@ from authsvc.store.db import Database
 class SignedIn:
     """Open changes of one's own account: the twin of what `operators.Changes` is to operators."""
 
-    def __init__(self, *, database: Database, sessions: Sessions, audit: Audit, clock: Clock) -> None:
+    def __init__(self, *, database: Database, bearers: Bearers, audit: Audit, clock: Clock) -> None:
         self._database = database
-        self._sessions = sessions
+        self._bearers = bearers
         self._audit = audit
         self._clock = clock
 
@@ -41,7 +42,7 @@ class SignedIn:
         Raises:
             ReauthenticationRequired: that was too long ago.
         """
-        self._sessions.require_recent(bearer)
+        self._bearers.require_recent(bearer)
 
     @asynccontextmanager
     async def tries(self, bearer: Bearer, kind: AuditKind, **details: str) -> AsyncIterator[Tried]:
@@ -65,10 +66,8 @@ class SignedIn:
             TokenRevoked: the session has ended since the call began, or the account is disabled or gone.
         """
         async with self._database.transaction() as transaction:
-            user = await self._sessions.hold(transaction, bearer)
+            user = await self._bearers.hold(transaction, bearer)
             change = Change(transaction, user, self._clock.now(), dict(details or {}))
             yield change
-            if kind is None or change.is_void:
-                return
-            events = [event_of(bearer, each) for each in change.also]
-            await self._audit.record(transaction, *events, event_of(bearer, kind, **change.details))
+            if kind is not None:
+                await self._audit.record(transaction, *change.events(kind, partial(event_of, bearer)))

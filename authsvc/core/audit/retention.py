@@ -21,7 +21,7 @@ _log = structlog.get_logger()
 class AuditRetention:
     """Make and remove months; any number of replicas may, at once."""
 
-    def __init__(self, database: Database, ring: KeyRing, retention: timedelta) -> None:
+    def __init__(self, *, database: Database, ring: KeyRing, retention: timedelta) -> None:
         self._database = database
         self._ring = ring
         self._retention = retention

@@ -137,7 +137,7 @@ class Tried:
 class Audit:
     """Record what happens."""
 
-    def __init__(self, database: Database, ring: KeyRing, clock: Clock) -> None:
+    def __init__(self, *, database: Database, ring: KeyRing, clock: Clock) -> None:
         self._database = database
         self._ring = ring
         self._clock = clock
@@ -175,23 +175,23 @@ class Audit:
             yield tried
         except DomainError as error:
             if error.reason in RECORDED:
-                await self._record_failure(tried, kind, caller, actor, error.reason)
+                event = AuditEvent(
+                    kind=kind,
+                    caller=caller,
+                    actor=actor,
+                    session_id=tried.session_id,
+                    result=AuditResult.FAILURE,
+                    reason=error.reason,
+                    details=tried.details,
+                )
+                await self._record_failure(tried, event)
             raise
 
-    async def _record_failure(self, tried: Tried, kind: AuditKind, caller: Caller, actor: str, reason: Reason) -> None:
+    async def _record_failure(self, tried: Tried, event: AuditEvent) -> None:
         user_id = tried.user_id
         if user_id is None and tried.username_key:
             user_id = await users.find_id(self._database, username_key=tried.username_key)
-        event = AuditEvent(
-            kind=kind,
-            caller=caller,
-            user_id=user_id,
-            actor=actor,
-            session_id=tried.session_id,
-            result=AuditResult.FAILURE,
-            reason=reason,
-            details=tried.details,
-        )
+        event = replace(event, user_id=user_id)
         # A name that nobody has is on one chain too, so that many tries at it wait as at one that somebody has.
         chain = _chain_of(event) if user_id or not tried.username_key else chain_of(tried.username_key.encode())
         async with self._database.transaction() as transaction:

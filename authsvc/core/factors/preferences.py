@@ -11,7 +11,7 @@ from authsvc.config import AccountsSettings, MfaMode, MfaType
 from authsvc.core.audit.trail import Audit, AuditKind
 from authsvc.core.factors.rules import KIND_OF, enabled, find_kinds, kinds_of
 from authsvc.core.messages.notices import MailKind, MfaChange, Notices
-from authsvc.core.sessions.sessions import Bearer, Sessions, event_of
+from authsvc.core.sessions.bearers import Bearer, Bearers, event_of
 from authsvc.domain import DeviceId, FactorState, TotpDevice, User
 from authsvc.errors import InvalidFields, MfaNotEnrolled, MfaRequired, TokenRevoked, Violation
 from authsvc.store import passwords, users
@@ -45,14 +45,14 @@ class Mfa:
     def __init__(
         self,
         database: Database,
-        sessions: Sessions,
+        bearers: Bearers,
         notices: Notices,
         audit: Audit,
         settings: AccountsSettings,
         clock: Clock,
     ) -> None:
         self._database = database
-        self._sessions = sessions
+        self._bearers = bearers
         self._notices = notices
         self._audit = audit
         self._is_required = settings.mfa is MfaMode.REQUIRED
@@ -84,11 +84,11 @@ class Mfa:
             MfaNotEnrolled: a factor to be enabled is not set up.
             MfaRequired: the last factor would go where one is required.
         """
-        self._sessions.require_recent(bearer)
+        self._bearers.require_recent(bearer)
         self._check(changes)
         now = self._clock.now()
         async with self._database.transaction() as transaction:
-            user = await self._sessions.hold(transaction, bearer)
+            user = await self._bearers.hold(transaction, bearer)
             state = await preferences.find(transaction, user_id=user.user_id)
             changed = _changed(state, changes)
             before, after = (kinds_of(user, each, self._allowed).in_use for each in (state, changed))
@@ -122,10 +122,10 @@ class Mfa:
             ReauthenticationRequired: the authentication is too old.
             MfaRequired: it is the last factor, and one is required.
         """
-        self._sessions.require_recent(bearer)
+        self._bearers.require_recent(bearer)
         now = self._clock.now()
         async with self._database.transaction() as transaction:
-            user = await self._sessions.hold(transaction, bearer)
+            user = await self._bearers.hold(transaction, bearer)
             before = await self._in_use(transaction, user)
             if not await totp_devices.delete_active(transaction, device_id=device_id, user_id=user.user_id):
                 return

@@ -10,7 +10,7 @@ from authsvc.core.access.throttle import Factor, Throttle
 from authsvc.core.audit.trail import Audit, AuditKind
 from authsvc.core.fields import REQUIRED, refused
 from authsvc.core.messages.notices import MailKind, MfaChange, Notices
-from authsvc.core.sessions.sessions import Bearer, Sessions, event_of
+from authsvc.core.sessions.bearers import Bearer, Bearers, event_of
 from authsvc.crypto.sealing import KeyRing, Purpose
 from authsvc.crypto.tokens import new_recovery_code
 from authsvc.domain import User
@@ -35,7 +35,7 @@ class Recovery:
         database: Database,
         ring: KeyRing,
         throttle: Throttle,
-        sessions: Sessions,
+        bearers: Bearers,
         notices: Notices,
         audit: Audit,
         clock: Clock,
@@ -43,7 +43,7 @@ class Recovery:
         self._database = database
         self._ring = ring
         self._throttle = throttle
-        self._sessions = sessions
+        self._bearers = bearers
         self._notices = notices
         self._audit = audit
         self._clock = clock
@@ -55,13 +55,13 @@ class Recovery:
             ReauthenticationRequired: the authentication is too old.
             TokenRevoked: the session ended meanwhile.
         """
-        self._sessions.require_recent(bearer)
+        self._bearers.require_recent(bearer)
         now = self._clock.now()
         codes = [new_recovery_code() for _ in range(CODES)]
         user_id = bearer.standing.user_id
         digests = [self._ring.digest(Purpose.RECOVERY_CODE, str(user_id), code) for code in codes]
         async with self._database.transaction() as transaction:
-            user = await self._sessions.hold(transaction, bearer)
+            user = await self._bearers.hold(transaction, bearer)
             await recovery_codes.replace(transaction, user_id=user_id, digests=digests, now=now)
             # Nothing has been guessed at the new ones.
             await self._throttle.forget(transaction, user.username_key, Factor.RECOVERY_CODE)

@@ -10,7 +10,7 @@ from authsvc.config import AccountsSettings, ChallengesSettings
 from authsvc.core.access.throttle import Factor, Throttle
 from authsvc.core.audit.trail import Audit, AuditKind
 from authsvc.core.messages.notices import MailKind, MfaChange, Notices
-from authsvc.core.sessions.sessions import Bearer, Sessions, event_of
+from authsvc.core.sessions.bearers import Bearer, Bearers, event_of
 from authsvc.crypto.sealing import KeyRing, Purpose
 from authsvc.crypto.tokens import new_handle, new_id
 from authsvc.crypto.totp import TotpSecret
@@ -62,7 +62,7 @@ class Totp:
         database: Database,
         ring: KeyRing,
         throttle: Throttle,
-        sessions: Sessions,
+        bearers: Bearers,
         notices: Notices,
         audit: Audit,
         accounts: AccountsSettings,
@@ -72,7 +72,7 @@ class Totp:
         self._database = database
         self._ring = ring
         self._throttle = throttle
-        self._sessions = sessions
+        self._bearers = bearers
         self._notices = notices
         self._audit = audit
         self._accounts = accounts
@@ -86,11 +86,11 @@ class Totp:
             ReauthenticationRequired: the authentication is too old.
             TotpDeviceLimit: the account has as many as it may have.
         """
-        self._sessions.require_recent(bearer)
+        self._bearers.require_recent(bearer)
         now = self._clock.now()
         session = new_handle()
         async with self._database.transaction() as transaction:
-            user = await self._sessions.hold(transaction, bearer)
+            user = await self._bearers.hold(transaction, bearer)
             await self._require_room(transaction, user)
             setup = await self.begin_setup(transaction, user, friendly_name, now)
             await challenges.insert(
@@ -132,7 +132,7 @@ class Totp:
             match = await self.match_pending(challenge, code)
             now = self._clock.now()
             async with self._database.transaction() as transaction:
-                user = await self._sessions.hold(transaction, bearer)
+                user = await self._bearers.hold(transaction, bearer)
                 if not await challenges.consume(transaction, digest=challenge.digest, now=now):
                     raise SessionExpired
                 await self._require_room(transaction, user)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from authsvc.config import Settings
+from authsvc.core.access.changes import Change
 from authsvc.core.accounts.attributes import AttributeRules
 from authsvc.core.accounts.lookup import UserRef
 from authsvc.core.audit.trail import AuditKind
@@ -14,7 +15,7 @@ from authsvc.core.fields import Fields
 from authsvc.core.messages.codes import CodePurpose, MailCodes
 from authsvc.core.messages.notices import MailKind, MfaChange, Notices
 from authsvc.core.names import mask_email
-from authsvc.core.operators.changes import Change, Changes
+from authsvc.core.operators.changes import Changes
 from authsvc.core.operators.identity import Operator
 from authsvc.domain import FactorKind
 from authsvc.errors import EmailExists, InvalidFields, Violation
@@ -41,7 +42,7 @@ class AttributeChange:
 class AttributeAdmin:
     """Change attributes for operators."""
 
-    def __init__(self, codes: MailCodes, notices: Notices, changes: Changes, settings: Settings) -> None:
+    def __init__(self, *, codes: MailCodes, notices: Notices, changes: Changes, settings: Settings) -> None:
         self._codes = codes
         self._notices = notices
         self._changes = changes
@@ -61,7 +62,7 @@ class AttributeAdmin:
         fields.check()
         parsed = attributes.value
         kind = AuditKind.ADMIN_UPDATE_USER_ATTRIBUTES
-        async with self._changes.of(ref, kind, operator, _details(change)) as held:
+        async with self._changes.of(ref, operator, kind, **_details(change)) as held:
             user, now = held.user, held.now
             email, email_key = (None, None) if EMAIL in change.removed else (user.email, user.email_key)
             if parsed.email is not None:

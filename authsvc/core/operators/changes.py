@@ -1,41 +1,44 @@
-"""One change of an account by an operator: under the lock of its row, and recorded."""
+"""What operators do, recorded in the transaction that does it; to an account under the lock of its row."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
 
 from authsvc.clock import Clock
+from authsvc.core.access.changes import Change
 from authsvc.core.accounts.lookup import UserRef, lock
-from authsvc.core.audit.trail import Audit, AuditEvent, AuditKind
+from authsvc.core.audit.trail import Audit, AuditKind
 from authsvc.core.operators.identity import Operator
-from authsvc.domain import User
+from authsvc.domain import UserId
 from authsvc.store.db import Database, Executor
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
-    """Hold what a change is made in: its transaction, which holds the row of the account as it was, and its time."""
+@dataclass(slots=True)
+class Act:
+    """Hold what is done in that is no change of an account: its transaction and its time.
+
+    What is learned inside goes into `details`; the id of an account that is made there, into `user_id`.
+    """
 
     executor: Executor
-    user: User
     now: datetime
+    details: dict[str, str]
+    user_id: UserId | None = None
 
 
 class Changes:
-    """Open changes."""
+    """Open changes: the twin of what `accounts.SignedIn` is to users."""
 
-    def __init__(self, database: Database, audit: Audit, clock: Clock) -> None:
+    def __init__(self, *, database: Database, audit: Audit, clock: Clock) -> None:
         self._database = database
         self._audit = audit
         self._clock = clock
 
     @asynccontextmanager
-    async def of(
-        self, ref: UserRef, kind: AuditKind, operator: Operator, details: Mapping[str, str] | None = None
-    ) -> AsyncIterator[Change]:
+    async def of(self, ref: UserRef, operator: Operator, kind: AuditKind, **details: str) -> AsyncIterator[Change]:
         """Hold the account's row, and record what is done inside as the last thing of the transaction.
 
         Raises:
@@ -43,12 +46,15 @@ class Changes:
         """
         async with self._database.transaction() as transaction:
             user = await lock(transaction, ref)
-            yield Change(transaction, user, self._clock.now())
-            event = AuditEvent(
-                kind=kind,
-                caller=operator.caller,
-                user_id=user.user_id,
-                actor=operator.actor,
-                details=details or {},
-            )
-            await self._audit.record(transaction, event)
+            change = Change(transaction, user, self._clock.now(), details)
+            yield change
+            events = change.events(kind, lambda each, **told: operator.event(each, user.user_id, **told))
+            await self._audit.record(transaction, *events)
+
+    @asynccontextmanager
+    async def apart(self, operator: Operator, kind: AuditKind, **details: str) -> AsyncIterator[Act]:
+        """Record what is done inside as the last thing of the transaction: to no account, or to one that is made."""
+        async with self._database.transaction() as transaction:
+            act = Act(transaction, self._clock.now(), details)
+            yield act
+            await self._audit.record(transaction, operator.event(kind, act.user_id, **act.details))

@@ -6,8 +6,9 @@ import asyncio
 from collections.abc import AsyncIterator, Iterator
 from uuid import UUID
 
-from authsvc.core.audit.trail import Audit, AuditEvent, AuditKind
+from authsvc.core.audit.trail import AuditKind
 from authsvc.core.factors.totp import secret_binding
+from authsvc.core.operators.changes import Changes
 from authsvc.core.operators.identity import Operator
 from authsvc.core.operators.user_records import TotpRecord, UserRecord
 from authsvc.crypto.sealing import KeyRing, Purpose
@@ -21,10 +22,10 @@ PAGE = 200
 class Exports:
     """Export accounts."""
 
-    def __init__(self, database: Database, ring: KeyRing, audit: Audit) -> None:
+    def __init__(self, *, database: Database, ring: KeyRing, changes: Changes) -> None:
         self._database = database
         self._ring = ring
-        self._audit = audit
+        self._changes = changes
 
     async def pages(
         self, after: UUID | None, operator: Operator, *, include_secrets: bool
@@ -34,11 +35,8 @@ class Exports:
         No connection is held between pages: a reader may be slow.
         """
         details = {"include_secrets": str(include_secrets).lower(), "after_user_id": str(after) if after else ""}
-        event = AuditEvent(
-            kind=AuditKind.ADMIN_EXPORT_USERS, caller=operator.caller, actor=operator.actor, details=details
-        )
-        async with self._database.transaction() as transaction:
-            await self._audit.record(transaction, event)
+        async with self._changes.apart(operator, AuditKind.ADMIN_EXPORT_USERS, **details):
+            pass
         while page := await users.list_whole(self._database, after=after, limit=PAGE, with_secrets=include_secrets):
             after = page[-1].user.user_id
             yield await asyncio.to_thread(lambda whole: [self._record(each) for each in whole], page)

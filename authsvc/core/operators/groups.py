@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import unicodedata
-from dataclasses import dataclass
 
-from authsvc.clock import Clock
-from authsvc.core.accounts.lookup import UserRef, find, lock
-from authsvc.core.audit.trail import Audit, AuditEvent, AuditKind
+from authsvc.core.accounts.lookup import UserRef, find
+from authsvc.core.audit.trail import AuditKind
+from authsvc.core.operators.changes import Changes
 from authsvc.core.operators.identity import Operator
-from authsvc.core.pages import PAGE_SIZE, page_token, position_of
+from authsvc.core.pages import Page, Pager, PageRequest
 from authsvc.crypto.sealing import KeyRing
-from authsvc.domain import Group, UserId
+from authsvc.domain import Group
 from authsvc.errors import GroupExists, GroupNotFound, Violation
 from authsvc.store import groups
 from authsvc.store.db import Database
@@ -20,22 +19,13 @@ NAME_CHARACTERS = 128
 DESCRIPTION_CHARACTERS = 2048
 
 
-@dataclass(frozen=True, slots=True)
-class GroupPage:
-    """Hold some groups and the token of the next page, empty on the last."""
-
-    groups: list[Group]
-    next_page_token: str
-
-
 class Groups:
     """Make and fill groups."""
 
-    def __init__(self, database: Database, ring: KeyRing, audit: Audit, clock: Clock) -> None:
+    def __init__(self, *, database: Database, ring: KeyRing, changes: Changes) -> None:
         self._database = database
-        self._audit = audit
-        self._clock = clock
         self._ring = ring
+        self._changes = changes
 
     async def create(self, name: str, description: str, precedence: int | None, operator: Operator) -> Group:
         """Make a group.
@@ -43,11 +33,10 @@ class Groups:
         Raises:
             GroupExists: there is one of this name.
         """
-        group = Group(name, description, precedence, self._clock.now())
-        async with self._database.transaction() as transaction:
-            if not await groups.insert(transaction, group=group):
+        async with self._changes.apart(operator, AuditKind.ADMIN_CREATE_GROUP, group=name) as act:
+            group = Group(name, description, precedence, act.now)
+            if not await groups.insert(act.executor, group=group):
                 raise GroupExists
-            await self._audit.record(transaction, _event(AuditKind.ADMIN_CREATE_GROUP, operator, name))
         return group
 
     async def get(self, name: str) -> Group:
@@ -61,18 +50,16 @@ class Groups:
             raise GroupNotFound
         return found
 
-    async def list_all(self, *, page_size: int, token: str) -> GroupPage:
-        """Return a page of all groups by name, 50 by default.
+    async def list_all(self, request: PageRequest) -> Page[Group]:
+        """Return a page of all groups by name.
 
         Raises:
-            InvalidFields: the page token is not one of this list.
+            InvalidFields: the request is out of bounds, or its token is not one of this list.
         """
-        of = "groups"
-        after = position_of(self._ring, token, bound_to=of)
-        size = page_size or PAGE_SIZE
-        found = await groups.list_all(self._database, after=after or None, limit=size + 1)
-        page = found[:size]
-        return GroupPage(page, page_token(self._ring, page[-1].name, bound_to=of) if len(found) > size else "")
+        pager = Pager(ring=self._ring, request=request, of="groups")
+        (after,) = pager.position(1) or (None,)
+        found = await groups.list_all(self._database, after=after, limit=pager.limit)
+        return pager.page(found, lambda last: (last.name,))
 
     async def delete(self, name: str, operator: Operator) -> None:
         """Delete a group; its users stay.
@@ -80,10 +67,9 @@ class Groups:
         Raises:
             GroupNotFound: there is none of this name.
         """
-        async with self._database.transaction() as transaction:
-            if not await groups.delete(transaction, name=name):
+        async with self._changes.apart(operator, AuditKind.ADMIN_DELETE_GROUP, group=name) as act:
+            if not await groups.delete(act.executor, name=name):
                 raise GroupNotFound
-            await self._audit.record(transaction, _event(AuditKind.ADMIN_DELETE_GROUP, operator, name))
 
     async def add_user(self, ref: UserRef, group: str, operator: Operator) -> None:
         """Put a user into a group.
@@ -91,13 +77,9 @@ class Groups:
         Raises:
             UserNotFound, GroupNotFound: there is no such user, or no such group.
         """
-        now = self._clock.now()
-        async with self._database.transaction() as transaction:
-            user = await lock(transaction, ref)
-            if not await groups.add_member(transaction, group=group, user_id=user.user_id, now=now):
+        async with self._changes.of(ref, operator, AuditKind.ADMIN_ADD_USER_TO_GROUP, group=group) as change:
+            if not await groups.add_member(change.executor, group=group, user_id=change.user.user_id, now=change.now):
                 raise GroupNotFound
-            event = _event(AuditKind.ADMIN_ADD_USER_TO_GROUP, operator, group, user_id=user.user_id)
-            await self._audit.record(transaction, event)
 
     async def remove_user(self, ref: UserRef, group: str, operator: Operator) -> None:
         """Take a user out of a group.
@@ -105,13 +87,10 @@ class Groups:
         Raises:
             UserNotFound, GroupNotFound: there is no such user, or no such group.
         """
-        async with self._database.transaction() as transaction:
-            user = await lock(transaction, ref)
-            if await groups.find(transaction, name=group) is None:
+        async with self._changes.of(ref, operator, AuditKind.ADMIN_REMOVE_USER_FROM_GROUP, group=group) as change:
+            if await groups.find(change.executor, name=group) is None:
                 raise GroupNotFound
-            await groups.remove_member(transaction, group=group, user_id=user.user_id)
-            event = _event(AuditKind.ADMIN_REMOVE_USER_FROM_GROUP, operator, group, user_id=user.user_id)
-            await self._audit.record(transaction, event)
+            await groups.remove_member(change.executor, group=group, user_id=change.user.user_id)
 
     async def list_of_user(self, ref: UserRef) -> list[Group]:
         """List a user's groups in the order of tokens.
@@ -135,9 +114,3 @@ def parse_group(text: str, *, field: str) -> str | Violation:
     if any(unicodedata.category(character)[0] not in "LMNPS" for character in name):
         return Violation(field, "CHARACTERS", "must not contain spaces and characters that can't be seen")
     return name
-
-
-def _event(kind: AuditKind, operator: Operator, group: str, *, user_id: UserId | None = None) -> AuditEvent:
-    return AuditEvent(
-        kind=kind, caller=operator.caller, user_id=user_id, actor=operator.actor, details={"group": group}
-    )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from authsvc.clock import Clock
@@ -12,6 +12,7 @@ from authsvc.core.access.caller import Caller
 from authsvc.core.audit.trail import Audit, AuditEvent, AuditKind, AuditResult
 from authsvc.crypto.sealing import KeyRing, Purpose
 from authsvc.crypto.tokens import new_handle
+from authsvc.domain import UserId
 from authsvc.errors import PermissionDenied
 from authsvc.store import admin_keys
 from authsvc.store.admin_keys import AdminKey
@@ -38,12 +39,16 @@ class Operator:
         """Return the operator as the audit trail names one."""
         return f"operator:{self.name}"
 
+    def event(self, kind: AuditKind, user_id: UserId | None = None, /, **details: str) -> AuditEvent:
+        """Return what the operator did, for the audit trail."""
+        return AuditEvent(kind, self.caller, user_id, self.actor, details=details)
+
 
 class Operators:
     """Tell operators from others."""
 
     def __init__(
-        self, database: Database, ring: KeyRing, audit: Audit, identities: Iterable[str], clock: Clock
+        self, *, database: Database, ring: KeyRing, audit: Audit, identities: Iterable[str], clock: Clock
     ) -> None:
         self._database = database
         self._ring = ring
@@ -80,12 +85,9 @@ class Operators:
         return found.name
 
     async def _record_refusal(self, key: AdminKey, request_id: str, now: datetime, *, unless_after: datetime) -> None:
-        event = AuditEvent(
-            kind=AuditKind.ADMIN_REFUSED,
-            caller=Caller(request_id=request_id),
-            actor=f"operator:{key.name}",
-            result=AuditResult.FAILURE,
-            reason=PermissionDenied.reason,
+        operator = Operator(key.name, Caller(request_id=request_id))
+        event = replace(
+            operator.event(AuditKind.ADMIN_REFUSED), result=AuditResult.FAILURE, reason=PermissionDenied.reason
         )
         async with self._database.transaction() as transaction:
             if await admin_keys.touch(transaction, name=key.name, now=now, unless_after=unless_after):
@@ -95,7 +97,7 @@ class Operators:
 class AdminKeys:
     """Make, list and revoke admin keys."""
 
-    def __init__(self, database: Database, ring: KeyRing, audit: Audit, clock: Clock) -> None:
+    def __init__(self, *, database: Database, ring: KeyRing, audit: Audit, clock: Clock) -> None:
         self._database = database
         self._ring = ring
         self._audit = audit
@@ -125,6 +127,5 @@ class AdminKeys:
         return True
 
     async def _record(self, executor: Executor, kind: AuditKind, name: str) -> None:
-        await self._audit.record(
-            executor, AuditEvent(kind=kind, caller=Caller(), actor="system", details={"key": name})
-        )
+        event = AuditEvent(kind, Caller(), actor="system", details={"key": name})
+        await self._audit.record(executor, event)

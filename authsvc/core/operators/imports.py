@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field
 from datetime import datetime
 
 from authsvc.clock import Clock
-from authsvc.core.audit.trail import Audit, AuditEvent, AuditKind
+from authsvc.core.audit.trail import Audit, AuditKind
 from authsvc.core.operators.identity import Operator
 from authsvc.core.operators.user_records import RecordRules, UserRecord
 from authsvc.errors import Conflict, InvalidFields, Violation
@@ -142,7 +142,7 @@ class _Rows:
 class Imports:
     """Import accounts."""
 
-    def __init__(self, database: Database, rules: RecordRules, audit: Audit, clock: Clock) -> None:
+    def __init__(self, *, database: Database, rules: RecordRules, audit: Audit, clock: Clock) -> None:
         self._database = database
         self._rules = rules
         self._audit = audit
@@ -155,14 +155,21 @@ class Imports:
             InvalidFields: the import of this id has another source.
         """
         if options.dry_run:
-            return DryRun(self._database, self._rules, options, self._clock)
+            return DryRun(database=self._database, rules=self._rules, options=options, clock=self._clock)
         import_id = options.import_id
         await imports.begin(self._database, import_id=import_id, source=options.source, now=self._clock.now())
         begun = await imports.find(self._database, import_id=import_id)
         if begun is None or begun.source != options.source:
             description = "must be the source that the import of this import_id began with"
             raise InvalidFields(violations=(Violation("options.source", "OTHER_SOURCE", description),))
-        return StoringImport(self._database, self._rules, options, operator, self._audit, self._clock)
+        return StoringImport(
+            database=self._database,
+            rules=self._rules,
+            options=options,
+            operator=operator,
+            audit=self._audit,
+            clock=self._clock,
+        )
 
 
 class StoringImport:
@@ -170,6 +177,7 @@ class StoringImport:
 
     def __init__(
         self,
+        *,
         database: Database,
         rules: RecordRules,
         options: ImportOptions,
@@ -240,19 +248,14 @@ class StoringImport:
         if not await imports.advance(executor, import_id=import_id, next_row=batch.next_row, counts=counts, now=now):
             raise Conflict(retry_after=RETRY_CONFLICT)
         told = {"import_id": import_id, "first_row": max(batch.first_row, next_row), "next_row": batch.next_row}
-        event = AuditEvent(
-            kind=AuditKind.ADMIN_IMPORT_USERS,
-            caller=self._operator.caller,
-            actor=self._operator.actor,
-            details={name: str(value) for name, value in (told | asdict(counts)).items()},
-        )
-        await self._audit.record(executor, event)
+        details = {name: str(value) for name, value in (told | asdict(counts)).items()}
+        await self._audit.record(executor, self._operator.event(AuditKind.ADMIN_IMPORT_USERS, **details))
 
 
 class DryRun:
     """Tell what an import would do."""
 
-    def __init__(self, database: Database, rules: RecordRules, options: ImportOptions, clock: Clock) -> None:
+    def __init__(self, *, database: Database, rules: RecordRules, options: ImportOptions, clock: Clock) -> None:
         self._database = database
         self._rules = rules
         self._options = options

@@ -6,17 +6,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from authsvc.clock import Clock
 from authsvc.config import Settings
 from authsvc.core.access.throttle import Factor, Throttle
 from authsvc.core.accounts.attributes import AttributeRules, Attributes
-from authsvc.core.accounts.lookup import UserRef, find, lock
+from authsvc.core.accounts.lookup import UserRef, find
 from authsvc.core.accounts.password_policy import Password, PasswordPolicy, own_words
-from authsvc.core.audit.trail import Audit, AuditEvent, AuditKind
+from authsvc.core.audit.trail import AuditKind
 from authsvc.core.fields import Field, Fields
 from authsvc.core.messages.codes import CodeDelivery
 from authsvc.core.messages.notices import Notices
 from authsvc.core.names import Username, mask_email, parse_username
+from authsvc.core.operators.changes import Changes
 from authsvc.core.operators.identity import Operator
 from authsvc.crypto.password_hash import PasswordHasher
 from authsvc.crypto.tokens import new_id
@@ -59,24 +59,23 @@ class Invitations:
 
     def __init__(
         self,
+        *,
         database: Database,
         hasher: PasswordHasher,
         throttle: Throttle,
         notices: Notices,
         policy: PasswordPolicy,
-        audit: Audit,
+        changes: Changes,
         settings: Settings,
-        clock: Clock,
     ) -> None:
         self._database = database
         self._hasher = hasher
         self._throttle = throttle
         self._notices = notices
         self._policy = policy
-        self._audit = audit
+        self._changes = changes
         self._settings = settings.accounts
         self._rules = AttributeRules.of(settings)
-        self._clock = clock
 
     async def create(self, invitation: Invitation, operator: Operator) -> UserId:
         """Make an account whose user has to change the temporary password, and mail it if that is asked for.
@@ -90,28 +89,29 @@ class Invitations:
         account = self._parse(invitation)
         async with self._hasher.place() as place:
             hash_ = await place.hash(account.password.normal)
-        now = self._clock.now()
-        async with self._database.transaction() as transaction:
-            user = await self._insert(transaction, account, invitation, now)
-            expires_at = now + self._settings.temporary_password_ttl
+        claims = {
+            "email_verified": invitation.email_verified,
+            "phone_number_verified": invitation.phone_number_verified,
+        }
+        details = {mark: "true" for mark, said in claims.items() if said}
+        async with self._changes.apart(operator, AuditKind.ADMIN_CREATE_USER, **details) as act:
+            user = await self._insert(act.executor, account, invitation, now=act.now)
+            act.user_id = user.user_id
+            expires_at = act.now + self._settings.temporary_password_ttl
             await passwords.put(
-                transaction,
+                act.executor,
                 user_id=user.user_id,
                 hash_=hash_,
-                now=now,
+                now=act.now,
                 expires_at=expires_at,
                 recovered_by=Medium.EMAIL if invitation.is_mailed else None,
             )
             # What was guessed at the name before belongs to whoever had it.
-            await self._throttle.forget(transaction, user.username_key, *Factor)
+            await self._throttle.forget(act.executor, user.username_key, *Factor)
             if invitation.is_mailed:
-                await self._notices.invite(transaction, user, account.password.typed, now=now, expires_at=expires_at)
-            claims = {
-                "email_verified": invitation.email_verified,
-                "phone_number_verified": invitation.phone_number_verified,
-            }
-            details = {mark: "true" for mark, said in claims.items() if said}
-            await self._record(transaction, AuditKind.ADMIN_CREATE_USER, user, operator, details)
+                await self._notices.invite(
+                    act.executor, user, account.password.typed, now=act.now, expires_at=expires_at
+                )
         return user.user_id
 
     async def resend(self, ref: UserRef, operator: Operator) -> CodeDelivery:
@@ -128,27 +128,21 @@ class Invitations:
         password = self._policy.make_temporary(own_words(user.username_key, user.email))
         async with self._hasher.place() as place:
             hash_ = await place.hash(password.normal)
-        now = self._clock.now()
-        async with self._database.transaction() as transaction:
-            user = await lock(transaction, UserRef(user_id=user.user_id))
+        found = UserRef(user_id=user.user_id)
+        async with self._changes.of(found, operator, AuditKind.ADMIN_RESEND_INVITATION) as change:
+            tx, user, now = change.executor, change.user, change.now
             email = _invited(user)
             expires_at = now + self._settings.temporary_password_ttl
             await passwords.put(
-                transaction,
-                user_id=user.user_id,
-                hash_=hash_,
-                now=now,
-                expires_at=expires_at,
-                recovered_by=Medium.EMAIL,
+                tx, user_id=user.user_id, hash_=hash_, now=now, expires_at=expires_at, recovered_by=Medium.EMAIL
             )
             # Whoever came in by the former password may be why there is another.
-            await challenges.delete_of_user(transaction, user_id=user.user_id)
-            await self._throttle.forget(transaction, user.username_key, Factor.PASSWORD)
-            await self._notices.invite(transaction, user, password.typed, now=now, expires_at=expires_at)
-            await self._record(transaction, AuditKind.ADMIN_RESEND_INVITATION, user, operator)
+            await challenges.delete_of_user(tx, user_id=user.user_id)
+            await self._throttle.forget(tx, user.username_key, Factor.PASSWORD)
+            await self._notices.invite(tx, user, password.typed, now=now, expires_at=expires_at)
         return CodeDelivery(mask_email(email))
 
-    async def _insert(self, executor: Executor, account: _Account, invitation: Invitation, now: datetime) -> User:
+    async def _insert(self, executor: Executor, account: _Account, invitation: Invitation, *, now: datetime) -> User:
         email, user_id = account.attributes.email, UserId(new_id())
         if not await users.insert(
             executor,
@@ -175,19 +169,6 @@ class Invitations:
         if user is None:
             raise UserNotFound
         return user
-
-    async def _record(
-        self,
-        executor: Executor,
-        kind: AuditKind,
-        user: User,
-        operator: Operator,
-        details: Mapping[str, str] | None = None,
-    ) -> None:
-        event = AuditEvent(
-            kind=kind, caller=operator.caller, user_id=user.user_id, actor=operator.actor, details=details or {}
-        )
-        await self._audit.record(executor, event)
 
     def _parse(self, invitation: Invitation) -> _Account:
         fields = Fields()

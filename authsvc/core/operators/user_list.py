@@ -11,7 +11,7 @@ from uuid import UUID
 from authsvc.config import MfaType
 from authsvc.core.accounts.lookup import UserRef
 from authsvc.core.factors.rules import kinds_of
-from authsvc.core.pages import PAGE_SIZE, page_token, position_of
+from authsvc.core.pages import Page, Pager, PageRequest
 from authsvc.crypto.sealing import KeyRing
 from authsvc.domain import User, UserFilter
 from authsvc.errors import GroupNotFound, UserNotFound
@@ -38,18 +38,10 @@ class UserView:
     groups: list[str]
 
 
-@dataclass(frozen=True, slots=True)
-class UserPage:
-    """Hold some accounts and the token of the next page, empty on the last."""
-
-    users: list[UserView]
-    next_page_token: str
-
-
 class UserList:
     """Find and list accounts."""
 
-    def __init__(self, database: Database, ring: KeyRing) -> None:
+    def __init__(self, *, database: Database, ring: KeyRing) -> None:
         self._database = database
         self._ring = ring
 
@@ -69,47 +61,43 @@ class UserList:
         return _view_of(found)
 
     async def list_matching(
-        self, where: UserFilter, order: UserOrder, *, descending: bool, page_size: int, token: str
-    ) -> UserPage:
-        """Return a page of the accounts that match, 50 by default.
+        self, where: UserFilter, order: UserOrder, request: PageRequest, *, descending: bool
+    ) -> Page[UserView]:
+        """Return a page of the accounts that match.
 
         Raises:
-            InvalidFields: the page token is not one of this list.
+            InvalidFields: the request is out of bounds, or its token is not one of this list.
         """
         of = f"users {order} {descending} {json.dumps(asdict(where), sort_keys=True, default=str)}"
-        user_id, _, key = position_of(self._ring, token, bound_to=of).partition(" ")
-        size = page_size or PAGE_SIZE
+        pager = Pager(ring=self._ring, request=request, of=of)
+        position = pager.position(2)
+        after = (position[1], UUID(position[0])) if position else None
         async with self._database.transaction() as transaction:
             await users.plan_for_values(transaction)
-            after = (key, UUID(user_id)) if user_id else None
-            found = await _list(transaction, where, order, descending, after, size + 1)
-        page = found[:size]
-        if len(found) <= size:
-            return UserPage([_view_of(entry) for entry in page], "")
-        position = f"{page[-1].user.user_id} {_key(page[-1], order)}"
-        return UserPage([_view_of(entry) for entry in page], page_token(self._ring, position, bound_to=of))
+            found = await _list(
+                transaction, where=where, order=order, descending=descending, after=after, limit=pager.limit
+            )
+        return pager.page(list(map(_view_of, found)), lambda last: (last.user.user_id, _key(last.user, order)))
 
-    async def list_of_group(self, group: str, *, page_size: int, token: str) -> UserPage:
-        """Return a page of the members of a group, 50 by default.
+    async def list_of_group(self, group: str, request: PageRequest) -> Page[UserView]:
+        """Return a page of the members of a group.
 
         Raises:
             GroupNotFound: there is no such group.
-            InvalidFields: the page token is not one of this group's.
+            InvalidFields: the request is out of bounds, or its token is not one of this group's.
         """
-        of = f"members {group}"
-        position = position_of(self._ring, token, bound_to=of)
-        size = page_size or PAGE_SIZE
+        pager = Pager(ring=self._ring, request=request, of=f"members {group}")
+        position = pager.position(1)
         if await groups.find(self._database, name=group) is None:
             raise GroupNotFound
-        after = UUID(position) if position else None
-        found = await users.list_of_group(self._database, group=group, after=after, limit=size + 1)
-        page = found[:size]
-        last = str(page[-1].user.user_id) if len(found) > size else ""
-        return UserPage([_view_of(entry) for entry in page], page_token(self._ring, last, bound_to=of) if last else "")
+        after = UUID(position[0]) if position else None
+        found = await users.list_of_group(self._database, group=group, after=after, limit=pager.limit)
+        return pager.page(list(map(_view_of, found)), lambda last: (last.user.user_id,))
 
 
 async def _list(
     executor: Executor,
+    *,
     where: UserFilter,
     order: UserOrder,
     descending: bool,
@@ -126,14 +114,14 @@ async def _list(
             return await users.list_by_email(executor, where=where, descending=descending, after=after, limit=limit)
 
 
-def _key(last: UserEntry, order: UserOrder) -> str:
+def _key(last: User, order: UserOrder) -> str:
     match order:
         case UserOrder.CREATED_AT:
-            return last.user.created_at.isoformat()
+            return last.created_at.isoformat()
         case UserOrder.USERNAME:
-            return last.user.username_key
+            return last.username_key
         case UserOrder.EMAIL:
-            return last.user.email_key or ""
+            return last.email_key or ""
 
 
 def _view_of(entry: UserEntry) -> UserView:

@@ -65,6 +65,7 @@ class RecordRules:
 
     def __init__(
         self,
+        *,
         hasher: PasswordHasher,
         ring: KeyRing,
         settings: AccountsSettings,

@@ -46,9 +46,12 @@ class _UnknownKey(InvalidToken):
 class SigningKeys:
     """Sign with the current key, verify with every published one, rotate."""
 
-    def __init__(self, database: Database, ring: KeyRing, settings: TokensSettings, clock: Clock) -> None:
+    def __init__(
+        self, *, database: Database, ring: KeyRing, audit: Audit, settings: TokensSettings, clock: Clock
+    ) -> None:
         self._database = database
         self._ring = ring
+        self._audit = audit
         self._settings = settings
         self._clock = clock
         self._rows: list[SigningKeyRow] = []
@@ -86,7 +89,7 @@ class SigningKeys:
             )
             details = {"kid": key.kid, "others_end": "AT_ONCE" if immediately else "LATER"}
             event = AuditEvent(AuditKind.ROTATE_SIGNING_KEY, Caller(), actor="system", details=details)
-            await Audit(self._database, self._ring, self._clock).record(transaction, event)
+            await self._audit.record(transaction, event)
         await self._refresh()
         return next(row for row in self._rows if row.kid == key.kid)
 

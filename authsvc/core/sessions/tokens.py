@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from uuid import UUID
 
@@ -27,47 +27,49 @@ class Tokens:
         return "Tokens(…)"
 
 
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """Hold what the tokens of a session say of it beside its user, and the refresh token that goes with them."""
+
+    session_id: SessionId
+    origin_jti: UUID
+    access_jti: UUID
+    amr: list[str]
+    auth_time: datetime
+    ends_at: datetime
+    groups: list[str]
+    refresh_token: str = field(repr=False)
+
+
 class TokenSigner:
     """Sign tokens with the current key."""
 
-    def __init__(self, signing_keys: SigningKeys, settings: TokensSettings, clock: Clock) -> None:
+    def __init__(self, *, signing_keys: SigningKeys, settings: TokensSettings, clock: Clock) -> None:
         self._signing_keys = signing_keys
         self._settings = settings
         self._clock = clock
 
-    async def sign(
-        self,
-        *,
-        user: User,
-        groups: list[str],
-        session_id: SessionId,
-        origin_jti: UUID,
-        access_jti: UUID,
-        amr: list[str],
-        auth_time: datetime,
-        session_ends_at: datetime,
-        refresh_token: str,
-    ) -> Tokens:
+    async def sign(self, user: User, grant: Grant) -> Tokens:
         """Sign an access and an ID token that end with the session at the latest."""
         key = await self._signing_keys.current()
         issued_at = int(self._clock.now().timestamp())
         # Who verifies tokens without asking must not take them for longer than the session lives.
-        expires_at = min(issued_at + int(self._settings.access_ttl.total_seconds()), int(session_ends_at.timestamp()))
+        expires_at = min(issued_at + int(self._settings.access_ttl.total_seconds()), int(grant.ends_at.timestamp()))
         shared = {
             "iss": self._settings.issuer,
             "aud": self._settings.audience,
             "sub": str(user.user_id),
-            "sid": str(session_id),
-            "origin_jti": str(origin_jti),
-            "auth_time": int(auth_time.timestamp()),
-            "amr": amr,
+            "sid": str(grant.session_id),
+            "origin_jti": str(grant.origin_jti),
+            "auth_time": int(grant.auth_time.timestamp()),
+            "amr": grant.amr,
             "iat": issued_at,
             "exp": expires_at,
             "username": user.username,
-            "groups": groups,
+            "groups": grant.groups,
         }
-        access = key.sign({**shared, "jti": str(access_jti), "token_use": "access"}, typ=ACCESS_TOKEN_TYPE)
+        access = key.sign({**shared, "jti": str(grant.access_jti), "token_use": "access"}, typ=ACCESS_TOKEN_TYPE)
         identity = key.sign(
             {**user.claims, **user.verified, **shared, "jti": str(new_id()), "token_use": "id"}, typ=ID_TOKEN_TYPE
         )
-        return Tokens(access, identity, refresh_token, datetime.fromtimestamp(expires_at, UTC))
+        return Tokens(access, identity, grant.refresh_token, datetime.fromtimestamp(expires_at, UTC))

@@ -16,8 +16,8 @@ from authsvc.core.factors.rules import Kinds
 from authsvc.core.factors.sent_code import SignInCodes
 from authsvc.core.factors.totp import Totp, TotpSetup
 from authsvc.core.messages.codes import CodeDelivery, delivery_of
-from authsvc.core.sessions.sessions import NewSession, Sessions
-from authsvc.core.sessions.tokens import Tokens
+from authsvc.core.sessions.sessions import Sessions
+from authsvc.core.sessions.tokens import Grant, Tokens
 from authsvc.core.sign_in.steps import (
     ANSWERED_ELSEWHERE,
     SECOND_FACTORS,
@@ -64,7 +64,7 @@ class Advance:
 
     user: User
     outcome: SignInOutcome
-    new: NewSession | None = None
+    new: Grant | None = None
     is_asked: bool = False
 
 
@@ -128,7 +128,7 @@ class NextSteps:
             if kinds.recovered_by and proved & SECOND_FACTORS:
                 await passwords.settle(executor, user_id=user.user_id)
             advance = Advance(
-                user, SignInOutcome(step), await self._sessions.start(executor, user, amr(proved), caller, now)
+                user, SignInOutcome(step), await self._sessions.start(executor, user, caller, amr=amr(proved), now=now)
             )
         elif step in ANSWERED_ELSEWHERE:
             advance = Advance(user, SignInOutcome(step))

@@ -12,7 +12,8 @@ from authsvc.core.access.throttle import Action, Factor, Throttle
 from authsvc.core.audit.trail import Audit, AuditKind
 from authsvc.core.factors.recovery import Recovery
 from authsvc.core.factors.totp import Totp
-from authsvc.core.sessions.sessions import Bearer, Sessions, event_of
+from authsvc.core.sessions.bearers import Bearer, Bearers, event_of
+from authsvc.core.sessions.sessions import Sessions
 from authsvc.core.sessions.tokens import Tokens
 from authsvc.core.sign_in.steps import SECOND_FACTORS, Proof, amr_with
 from authsvc.crypto.password_hash import PasswordHasher
@@ -61,6 +62,7 @@ class Reauthentication:
         database: Database,
         hasher: PasswordHasher,
         throttle: Throttle,
+        bearers: Bearers,
         sessions: Sessions,
         totp: Totp,
         recovery: Recovery,
@@ -70,6 +72,7 @@ class Reauthentication:
         self._database = database
         self._hasher = hasher
         self._throttle = throttle
+        self._bearers = bearers
         self._sessions = sessions
         self._totp = totp
         self._recovery = recovery
@@ -97,7 +100,7 @@ class Reauthentication:
             use = await self._verify(bearer, given)
             now = self._clock.now()
             async with self._database.transaction() as transaction:
-                user = await self._sessions.hold(transaction, bearer)
+                user = await self._bearers.hold(transaction, bearer)
                 await use(transaction, user, now)
                 if proof in SECOND_FACTORS:
                     await passwords.settle(transaction, user_id=user.user_id)

@@ -1,0 +1,64 @@
+"""Passwords that operators set."""
+
+from __future__ import annotations
+
+from authsvc.config import AccountsSettings
+from authsvc.core.access.throttle import Factor, Throttle
+from authsvc.core.accounts.lookup import UserRef, find
+from authsvc.core.accounts.password_policy import PasswordPolicy, own_words
+from authsvc.core.audit.trail import AuditKind
+from authsvc.core.messages.notices import MailKind, Notices
+from authsvc.core.operators.changes import Changes
+from authsvc.core.operators.identity import Operator
+from authsvc.core.sessions.ends import end_all
+from authsvc.crypto.password_hash import PasswordHasher
+from authsvc.domain import UserStatus
+from authsvc.store import passwords, users
+from authsvc.store.db import Database
+
+
+class PasswordAdmin:
+    """Set passwords for operators."""
+
+    def __init__(
+        self,
+        *,
+        database: Database,
+        hasher: PasswordHasher,
+        throttle: Throttle,
+        policy: PasswordPolicy,
+        notices: Notices,
+        changes: Changes,
+        settings: AccountsSettings,
+    ) -> None:
+        self._database = database
+        self._hasher = hasher
+        self._throttle = throttle
+        self._policy = policy
+        self._notices = notices
+        self._changes = changes
+        self._settings = settings
+
+    async def set_password(self, ref: UserRef, password: str, operator: Operator, *, temporary: bool) -> None:
+        """Set a password and end everything that the former one began.
+
+        Raises:
+            UserNotFound: there is no such user.
+            InvalidPassword: the password breaks the policy.
+            Overloaded: too many hashes wait.
+        """
+        user = await find(self._database, ref)
+        new = self._policy.new(password, field="password", own_words=own_words(user.username_key, user.email))
+        async with self._hasher.place() as place:
+            hash_ = await place.hash(new.normal)
+        found = UserRef(user_id=user.user_id)
+        kind, is_temporary = AuditKind.ADMIN_SET_USER_PASSWORD, str(temporary).lower()
+        async with self._changes.of(found, operator, kind, temporary=is_temporary) as change:
+            tx, now = change.executor, change.now
+            expires_at = now + self._settings.temporary_password_ttl if temporary else None
+            await passwords.put(tx, user_id=user.user_id, hash_=hash_, now=now, expires_at=expires_at)
+            status = UserStatus.FORCE_CHANGE_PASSWORD if temporary else UserStatus.CONFIRMED
+            await users.set_status(tx, user_id=user.user_id, status=status, now=now)
+            await end_all(tx, user.user_id, now)
+            await self._throttle.forget(tx, user.username_key, Factor.PASSWORD)
+            await self._notices.tell(tx, MailKind.PASSWORD_CHANGED, change.user, now=now)

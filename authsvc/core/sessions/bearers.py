@@ -1,0 +1,93 @@
+"""Bearers of access tokens: whom a token stands for, asked of the database every time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from authsvc.clock import Clock
+from authsvc.config import TokensSettings
+from authsvc.core.access.caller import Caller
+from authsvc.core.audit.trail import AuditEvent, AuditKind
+from authsvc.core.sessions.signing_keys import SigningKeys
+from authsvc.domain import User
+from authsvc.errors import ReauthenticationRequired, TokenExpired, TokenInvalid, TokenRevoked
+from authsvc.store import sessions, users
+from authsvc.store.db import Database, Executor
+from authsvc.store.sessions import Standing
+
+
+@dataclass(frozen=True, slots=True)
+class Bearer:
+    """Hold whom an access token stands for right now, when that token ends, and on whose behalf the call is made."""
+
+    standing: Standing
+    token_expires_at: datetime
+    caller: Caller
+
+
+def event_of(bearer: Bearer, kind: AuditKind, **details: str) -> AuditEvent:
+    """Return what a signed-in user did, for the audit trail."""
+    standing = bearer.standing
+    return AuditEvent(kind, bearer.caller, standing.user_id, session_id=standing.session_id, details=details)
+
+
+class Bearers:
+    """Tell whom access tokens stand for."""
+
+    def __init__(
+        self, *, database: Database, signing_keys: SigningKeys, settings: TokensSettings, clock: Clock
+    ) -> None:
+        self._database = database
+        self._signing_keys = signing_keys
+        self._settings = settings
+        self._clock = clock
+
+    async def authenticate(self, access_token: str | None, caller: Caller) -> Bearer:
+        """Return whom an access token stands for right now.
+
+        Raises:
+            TokenInvalid: there is none, or it is not one of ours.
+            TokenExpired: it is past its end.
+            TokenRevoked: its session has ended, or its account is disabled or gone.
+        """
+        if not access_token:
+            raise TokenInvalid
+        token = await self._signing_keys.verify_access_token(access_token)
+        now = self._clock.now()
+        if token.expires_at <= now:
+            raise TokenExpired
+        standing = await sessions.find_standing(self._database, session_id=token.session_id)
+        if standing is None or standing.revoked_at is not None or standing.disabled_at is not None:
+            raise TokenRevoked
+        if standing.expires_at <= now:
+            raise TokenExpired
+        return Bearer(standing, token.expires_at, caller)
+
+    async def fetch(self, access_token: str | None, caller: Caller) -> Bearer | None:
+        """Return whom an access token stands for right now, or None for a bad or absent one."""
+        try:
+            return await self.authenticate(access_token, caller)
+        except (TokenInvalid, TokenExpired, TokenRevoked):
+            return None
+
+    async def hold(self, executor: Executor, bearer: Bearer) -> User:
+        """Lock the row of the bearer's user, and see that the session still lives: it may have been ended since.
+
+        Raises:
+            TokenRevoked: it has ended, or the account is disabled or gone.
+        """
+        user = await users.lock(executor, user_id=bearer.standing.user_id)
+        standing = await sessions.find_standing(executor, session_id=bearer.standing.session_id)
+        if user is None or user.disabled_at is not None or standing is None or standing.revoked_at is not None:
+            raise TokenRevoked
+        return user
+
+    def require_recent(self, bearer: Bearer) -> None:
+        """Let a sensitive call pass only soon after the user proved themselves.
+
+        Raises:
+            ReauthenticationRequired: that was too long ago.
+        """
+        if self._clock.now() - bearer.standing.auth_time > self._settings.reauthentication_window:
+            raise ReauthenticationRequired

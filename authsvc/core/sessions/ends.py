@@ -1,0 +1,51 @@
+"""The end of sessions: of one, and of all that a user has begun."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from authsvc.clock import Clock
+from authsvc.core.audit.trail import Audit, AuditKind
+from authsvc.core.sessions.bearers import Bearer, event_of
+from authsvc.domain import SessionId, UserId
+from authsvc.store import challenges, sessions, users
+from authsvc.store.db import Database, Executor
+
+
+async def end_all(executor: Executor, user_id: UserId, now: datetime, *, keep: SessionId | None = None) -> None:
+    """End all sessions but one to `keep`, and half-done sign-ins, in a transaction that holds the user's row."""
+    await sessions.revoke_of_user(executor, user_id=user_id, now=now, keep=keep)
+    await challenges.delete_of_user(executor, user_id=user_id)
+
+
+class SessionEnds:
+    """End sessions for their users."""
+
+    def __init__(self, *, database: Database, audit: Audit, clock: Clock) -> None:
+        self._database = database
+        self._audit = audit
+        self._clock = clock
+
+    async def sign_out(self, bearer: Bearer, *, everywhere: bool) -> None:
+        """End the bearer's session or, `everywhere`, all sessions and half-done sign-ins of the user."""
+        now = self._clock.now()
+        user_id = bearer.standing.user_id
+        async with self._database.transaction() as transaction:
+            # A sign-in that finishes at this moment, and what the session began, come before or after as a whole.
+            await users.lock(transaction, user_id=user_id)
+            if everywhere:
+                await end_all(transaction, user_id, now)
+            else:
+                await sessions.revoke(transaction, session_id=bearer.standing.session_id, user_id=user_id, now=now)
+            scope = "GLOBAL" if everywhere else "SESSION"
+            await self._audit.record(transaction, event_of(bearer, AuditKind.SIGN_OUT, scope=scope))
+
+    async def revoke(self, bearer: Bearer, session_id: SessionId) -> None:
+        """End one session of the bearer's user; no error if there is none to end."""
+        user_id = bearer.standing.user_id
+        async with self._database.transaction() as transaction:
+            # What the session began comes before as a whole, or finds it ended.
+            await users.lock(transaction, user_id=user_id)
+            if await sessions.revoke(transaction, session_id=session_id, user_id=user_id, now=self._clock.now()):
+                event = event_of(bearer, AuditKind.REVOKE_SESSION, revoked_session_id=str(session_id))
+                await self._audit.record(transaction, event)

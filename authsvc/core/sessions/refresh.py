@@ -1,0 +1,103 @@
+"""Refresh tokens: each is good for one refresh, and shows a thief when it is used again."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from authsvc.clock import Clock
+from authsvc.config import TokensSettings
+from authsvc.core.access.caller import Caller
+from authsvc.core.audit.trail import Audit, AuditEvent, AuditKind, AuditResult
+from authsvc.core.messages.notices import MailKind, Notices
+from authsvc.core.sessions.sessions import Sessions
+from authsvc.core.sessions.tokens import Tokens
+from authsvc.crypto.sealing import KeyRing, Purpose
+from authsvc.domain import User
+from authsvc.errors import RefreshTokenReused, TokenExpired, TokenInvalid, TokenRevoked, UserDisabled
+from authsvc.store import refresh_tokens, sessions, users
+from authsvc.store.db import Database
+from authsvc.store.refresh_tokens import RefreshToken
+
+
+class Refreshes:
+    """Refresh sessions."""
+
+    def __init__(
+        self,
+        *,
+        database: Database,
+        ring: KeyRing,
+        sessions: Sessions,
+        notices: Notices,
+        audit: Audit,
+        settings: TokensSettings,
+        clock: Clock,
+    ) -> None:
+        self._database = database
+        self._ring = ring
+        self._sessions = sessions
+        self._notices = notices
+        self._audit = audit
+        self._settings = settings
+        self._clock = clock
+
+    async def refresh(self, refresh_token: str, caller: Caller) -> Tokens:
+        """Rotate a refresh token.
+
+        Raises:
+            TokenInvalid: it was never issued, or its session is long gone.
+            TokenExpired: its session is past its end.
+            TokenRevoked: its session has ended.
+            UserDisabled: its account is disabled.
+            RefreshTokenReused: it was used before, and not just now; its session has been ended.
+        """
+        now = self._clock.now()
+        found = await refresh_tokens.find(
+            self._database, digests=self._ring.digests(Purpose.REFRESH_TOKEN, refresh_token)
+        )
+        if found is None:
+            raise TokenInvalid
+        async with self._database.transaction() as transaction:
+            user = await users.lock(transaction, user_id=found.user_id)
+            standing = await sessions.find_standing(transaction, session_id=found.session_id)
+            if user is None or standing is None or standing.revoked_at is not None:
+                raise TokenRevoked
+            if standing.disabled_at is not None:
+                raise UserDisabled
+            if standing.expires_at <= now:
+                raise TokenExpired
+            successor = await self._sessions.rotate(transaction, found.digest, now)
+            if successor is not None:
+                await sessions.touch(
+                    transaction,
+                    session_id=found.session_id,
+                    now=now,
+                    client_ip=caller.ip,
+                    client_user_agent=caller.user_agent,
+                )
+        if successor is None:
+            successor = await self._same_successor(found, user, caller=caller, now=now)
+        return await self._sessions.further_tokens(user, standing, successor)
+
+    async def _same_successor(self, used: RefreshToken, user: User, *, caller: Caller, now: datetime) -> str:
+        """Return the successor that a token has had for a moment; end the session of one used again later."""
+        found = await refresh_tokens.find(self._database, digests=[used.digest])
+        if found is None or found.used_at is None:
+            raise TokenRevoked
+        if found.sealed_successor is not None and now - found.used_at < self._settings.refresh_grace:
+            return self._ring.open(
+                Purpose.REFRESH_SUCCESSOR, found.sealed_successor, bound_to=found.digest.hex()
+            ).decode()
+        async with self._database.transaction() as transaction:
+            if await sessions.revoke(transaction, session_id=used.session_id, user_id=user.user_id, now=now):
+                await self._notices.tell(transaction, MailKind.REFRESH_TOKEN_REUSED, user, now=now)
+                event = AuditEvent(
+                    AuditKind.REFRESH_TOKEN_REUSED,
+                    caller,
+                    user.user_id,
+                    session_id=used.session_id,
+                    result=AuditResult.FAILURE,
+                    reason=RefreshTokenReused.reason,
+                )
+                await self._audit.record(transaction, event)
+        raise RefreshTokenReused
