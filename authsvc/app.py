@@ -30,7 +30,7 @@ from authsvc.core.factors.recovery import Recovery
 from authsvc.core.factors.sent_code import SignInCodes
 from authsvc.core.factors.totp import Totp
 from authsvc.core.janitor import Janitor
-from authsvc.core.messages.codes import MailCodes
+from authsvc.core.messages.codes import Codes
 from authsvc.core.messages.notices import Notices
 from authsvc.core.operators.accounts import AccountAdmin
 from authsvc.core.operators.attributes import AttributeAdmin
@@ -58,12 +58,14 @@ from authsvc.core.sign_in.reauthentication import Reauthentication
 from authsvc.crypto.hash_fields import HashParameters
 from authsvc.crypto.password_hash import PasswordHasher
 from authsvc.crypto.sealing import KeyRing, UnsealError, parse_master_keys
+from authsvc.delivery.attempts import Attempts
+from authsvc.delivery.carriers import Carrier
+from authsvc.delivery.dispatcher import Dispatcher
+from authsvc.delivery.mail.carrier import MailCarrier
+from authsvc.delivery.mail.smtp import SmtpSender
+from authsvc.delivery.sms.carrier import SmsCarrier
 from authsvc.domain import Medium
 from authsvc.errors import DatabaseUnavailable
-from authsvc.mail.carriers import Carrier, MailCarrier
-from authsvc.mail.dispatcher import Dispatcher
-from authsvc.mail.sms import SmsCarrier
-from authsvc.mail.smtp import SmtpSender
 from authsvc.rpc.admin import AdminFlows, AdminServicer
 from authsvc.rpc.auth import AuthServicer
 from authsvc.rpc.challenge_hook import ChallengeHookClient
@@ -130,7 +132,7 @@ class App:
                 queue=settings.passwords.hash_queue,
             )
             stack.callback(hasher.close)
-            notices = Notices(ring)
+            notices = Notices(ring=ring)
             throttle = Throttle(counters, ring, settings.limits, settings.codes, clock)
             audit = Audit(database=database, ring=ring, clock=clock)
             events = AuditEvents(database=database, ring=ring, clock=clock)
@@ -143,7 +145,9 @@ class App:
                 settings=settings.tokens,
             )
             session_list = SessionList(database=database, ring=ring, clock=clock)
-            codes = MailCodes(database, ring, throttle, notices, settings.codes, clock)
+            codes = Codes(
+                database=database, ring=ring, throttle=throttle, notices=notices, settings=settings.codes, clock=clock
+            )
             policy = PasswordPolicy(settings=settings.passwords, mfa=settings.accounts.mfa)
             totp = Totp(
                 database, ring, throttle, bearers, notices, audit, settings.accounts, settings.challenges, clock
@@ -251,7 +255,9 @@ class App:
                 exports=Exports(database=database, ring=ring, changes=changes),
                 events=events,
             )
-            carriers: dict[Medium, Carrier] = {Medium.EMAIL: MailCarrier(settings.mail, SmtpSender(settings.mail))}
+            carriers: dict[Medium, Carrier] = {
+                Medium.EMAIL: MailCarrier(settings=settings.mail, sender=SmtpSender(settings=settings.mail))
+            }
             if settings.sms.webhook_url:
                 carriers[Medium.SMS] = await stack.enter_async_context(
                     SmsCarrier.open(settings.sms, clock, default_locale=settings.mail.default_locale)
@@ -267,11 +273,17 @@ class App:
                 ),
                 signing_keys=signing_keys,
                 dispatcher=Dispatcher(
-                    database,
-                    carriers,
-                    ring,
-                    settings.mail,
-                    clock,
+                    attempts=Attempts(
+                        database=database,
+                        carriers=carriers,
+                        ring=ring,
+                        settings=settings.mail,
+                        clock=clock,
+                        on_outcome=metrics.count_mail,
+                    ),
+                    database=database,
+                    settings=settings.mail,
+                    clock=clock,
                     on_outcome=metrics.count_mail,
                     on_queue_age=metrics.set_mail_age,
                 ),

@@ -20,9 +20,9 @@ MOST_LINES = 350
 
 # Each library is known to one part of the program; the others don't see that it is there.
 HOMES = {
-    "aiohttp": ("authsvc.mail.sms",),
+    "aiohttp": ("authsvc.delivery.sms.carrier",),
     "aiosmtpd": ("authsvc.dev",),
-    "aiosmtplib": ("authsvc.mail.smtp",),
+    "aiosmtplib": ("authsvc.delivery.mail.smtp",),
     "argon2": ("authsvc.crypto",),
     "asyncpg": ("authsvc.store",),
     "authsvc.v1": ("authsvc.rpc", "authsvc.cli"),

@@ -12,17 +12,20 @@ from authsvc.cli.failures import Failed
 from authsvc.cli.settings import read_settings
 from authsvc.clock import SystemClock
 from authsvc.config import MailSettings
-from authsvc.core.messages.notices import MailKind
+from authsvc.core.messages.kinds import KINDS
 from authsvc.crypto.tokens import new_id
+from authsvc.delivery.failures import NotTaken
+from authsvc.delivery.mail.preview import INDEX, write_preview
+from authsvc.delivery.mail.rendering import MailRenderer
+from authsvc.delivery.mail.samples import samples
+from authsvc.delivery.mail.smtp import SmtpSender
+from authsvc.delivery.mail.wording import Wording, read_folder
+from authsvc.delivery.words import tags_of
 from authsvc.domain import MailId
-from authsvc.mail.failures import NotTaken
-from authsvc.mail.messages import Messages
-from authsvc.mail.preview import INDEX, write_preview
-from authsvc.mail.samples import samples
-from authsvc.mail.smtp import SmtpSender
-from authsvc.mail.wording import Wording, read_folder, tags_of
 
-KINDS = [kind.lower() for kind in MailKind]
+# As they are written here, and in the names of templates.
+_KINDS = {name.lower(): kind for name, kind in KINDS.items()}
+_NAMES = list(_KINDS)
 
 
 def _locale(_context: click.Context, _option: click.Parameter, value: str | tuple[str, ...]) -> str | tuple[str, ...]:
@@ -39,7 +42,7 @@ def command() -> None:
 
 @command.command
 @click.option("--locale", "locales", multiple=True, callback=_locale, help="This one only. [default: all languages]")
-@click.option("--kind", "kinds", multiple=True, type=click.Choice(KINDS), help="This one only. [default: all kinds]")
+@click.option("--kind", "kinds", multiple=True, type=click.Choice(_NAMES), help="This one only. [default: all kinds]")
 @click.argument("out_folder", type=click.Path(path_type=Path, file_okay=False))
 def preview(locales: tuple[str, ...], kinds: tuple[str, ...], out_folder: Path) -> None:
     """Write each mail in each language to a folder: as text, as HTML and for a mail program, with an index.
@@ -49,10 +52,13 @@ def preview(locales: tuple[str, ...], kinds: tuple[str, ...], out_folder: Path) 
     Files of a former preview are overwritten.
     """
     settings = read_settings("templates").mail
-    languages = Wording(read_folder(settings.templates_folder)).languages()
+    languages = Wording(own=read_folder(settings.templates_folder)).languages()
     try:
         count = write_preview(
-            Messages(settings), out_folder, locales or languages, [MailKind(kind.upper()) for kind in kinds or KINDS]
+            MailRenderer(settings=settings),
+            out_folder,
+            locales=locales or languages,
+            kinds=[_KINDS[kind] for kind in kinds or _NAMES],
         )
     except OSError as error:
         raise Failed(f"{error.filename}: {error.strerror}") from error
@@ -61,7 +67,7 @@ def preview(locales: tuple[str, ...], kinds: tuple[str, ...], out_folder: Path) 
 
 @command.command
 @click.argument("address")
-@click.option("--kind", type=click.Choice(KINDS), default=KINDS[0], show_default=True, help="What to send.")
+@click.option("--kind", type=click.Choice(_NAMES), default=_NAMES[0], show_default=True, help="What to send.")
 @click.option("--locale", default="", callback=_locale, help="In which language. [default: the default language]")
 def send_test(address: str, kind: str, locale: str) -> None:
     """Send one mail right away by the SMTP server of the settings, and print the server's answer.
@@ -69,14 +75,16 @@ def send_test(address: str, kind: str, locale: str) -> None:
     The mail is about an account that does not exist, and its code is good for nothing.
     """
     settings = read_settings("mail", "files").mail
-    sample = next(samples(MailKind(kind.upper()), to=address, locale=locale))
+    sample = next(samples(_KINDS[kind], to=address, locale=locale))
     try:
-        message = sample.render(Messages(settings), mail_id=MailId(new_id()), created_at=SystemClock().now())
+        mail = sample.render(
+            MailRenderer(settings=settings), message_id=MailId(new_id()), created_at=SystemClock().now()
+        )
     except ValueError as error:
         raise click.UsageError(f"{address}: is no address that mail can be sent to") from error
     server = f"{settings.smtp_host}:{settings.smtp_port}"
     try:
-        answer = asyncio.run(_send(settings, message))
+        answer = asyncio.run(_send(settings, mail))
     except TimeoutError as error:
         raise Failed(f"{server}: timed out after {settings.send_timeout.total_seconds():g} s") from error
     except NotTaken as failure:
@@ -85,9 +93,9 @@ def send_test(address: str, kind: str, locale: str) -> None:
     click.echo(f"{server} took the mail to {address}: {_legible(answer)}")
 
 
-async def _send(settings: MailSettings, message: EmailMessage) -> str:
+async def _send(settings: MailSettings, mail: EmailMessage) -> str:
     async with asyncio.timeout(settings.send_timeout.total_seconds()):
-        return await SmtpSender(settings).send(message)
+        return await SmtpSender(settings=settings).send(mail)
 
 
 def _legible(answer: str) -> str:

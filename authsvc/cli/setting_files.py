@@ -63,8 +63,8 @@ def faults_of_templates(settings: Settings) -> list[str]:
     """Return a line for each fault of the operator's mail templates."""
     if settings.mail.templates_folder is None:
         return []
-    from authsvc.mail.proofs import proofread  # noqa: PLC0415  # with the templates comes Jinja, of no use to others
-    from authsvc.mail.wording import TemplatesError  # noqa: PLC0415  # the same
+    from authsvc.delivery.mail.proofs import proofread  # noqa: PLC0415  # with the templates comes Jinja, of no use to others
+    from authsvc.delivery.mail.wording import TemplatesError  # noqa: PLC0415  # the same
 
     try:
         proofread(settings.mail)

@@ -12,14 +12,14 @@ from pathlib import Path
 
 import pytest
 
-from authsvc.core.messages.notices import MailKind
+from authsvc.core.messages.kinds import KINDS as MESSAGES
 from authsvc.dev.catcher import MailCatcher
 from authsvc.dev.mailbox import code_in
 from tests.cli.command import authsvc
 from tests.mail.reading import HtmlPage, paragraphs_of_text, text_of
 from tests.mail.smtp_server import SmtpServer
 
-KINDS = {kind.lower() for kind in MailKind}
+KINDS = {kind.lower() for kind in MESSAGES}
 
 
 @pytest.fixture

@@ -12,7 +12,8 @@ from authsvc.config import Settings
 from authsvc.core.access.throttle import Factor, Throttle
 from authsvc.core.audit.trail import Audit
 from authsvc.core.factors.recovery import Recovery
-from authsvc.core.messages.notices import MailKind, Notices
+from authsvc.core.messages.kinds import RecoveryCodeUsed
+from authsvc.core.messages.notices import Notices
 from authsvc.core.sessions.bearers import Bearers
 from authsvc.crypto.sealing import KeyRing, MasterKey
 from authsvc.domain import User, UserId, UsernameKey
@@ -33,7 +34,7 @@ STANDS_FOR = (Factor.TOTP, Factor.SMS, Factor.EMAIL, Factor.RECOVERY_CODE)
 def made(database: Database, ring: KeyRing, settings: Settings, clock: FakeClock) -> tuple[Recovery, Throttle]:
     """Make what accepts recovery codes, on the service's database and keys."""
     throttle = Throttle(database, ring, settings.limits, settings.codes, clock)
-    keys, notices = signing_keys_of(database, ring, settings.tokens, clock), Notices(ring)
+    keys, notices = signing_keys_of(database, ring, settings.tokens, clock), Notices(ring=ring)
     audit = Audit(database=database, ring=ring, clock=clock)
     bearers = Bearers(database=database, signing_keys=keys, settings=settings.tokens, clock=clock)
     return Recovery(database, ring, throttle, bearers, notices, audit, clock), throttle
@@ -123,9 +124,9 @@ async def test_use_is_told(
     code, *_ = await recovery_codes(service, ada.tokens)
     with pytest.raises(CodeMismatch):
         await accept(recovery, database, ada, "aaaa-aaaa-aaaa-aaaa", clock)
-    assert await database.fetchval(told, MailKind.RECOVERY_CODE_USED) == 0
+    assert await database.fetchval(told, RecoveryCodeUsed.kind) == 0
     await accept(recovery, database, ada, code, clock)
-    assert await database.fetchval(told, MailKind.RECOVERY_CODE_USED) == 1
+    assert await database.fetchval(told, RecoveryCodeUsed.kind) == 1
 
 
 async def test_use_opens_closed_factors(

@@ -9,9 +9,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-from authsvc.core.messages.notices import MailKind
+from authsvc.core.messages.kinds import KINDS
+from authsvc.delivery.mail.wording import CODE_WORDS, LAYOUT, NAMES, Wording
 from authsvc.dev.catcher import MailCatcher
-from authsvc.mail.wording import CODE_WORDS, LAYOUT, NAMES, Wording
 from tests.cli.command import bare_environment
 
 ROOT = Path(__file__).parents[2]
@@ -57,8 +57,8 @@ def test_every_kind_and_every_variable_is_documented() -> None:
     """The document has a row for each kind of mail, and for each variable that a built-in template shows."""
     rows = [row.strip("| ").split(" | ") for row in TEXT.splitlines() if row.startswith("| `")]
     documented = {name for row in rows for name in re.findall(r"`([a-z_]+)`", row[0])}
-    assert {kind.lower() for kind in MailKind} <= documented
-    folder = ROOT / "authsvc/mail/templates"
+    assert {kind.lower() for kind in KINDS} <= documented
+    folder = ROOT / "authsvc/delivery/mail/templates"
     sources = [path.read_text() for path in [folder / LAYOUT, *folder.glob("*/*.txt")]]
     shown = {name for source in sources for name in re.findall(r"\{\{ ([a-z_]+)", source)}
     assert {"username", "temporary_password", "highlight"} <= shown
@@ -67,7 +67,7 @@ def test_every_kind_and_every_variable_is_documented() -> None:
 
 def test_every_language_is_whole() -> None:
     """Each built-in language has a template for every kind, and the words of codes."""
-    folder = ROOT / "authsvc/mail/templates"
-    for language in Wording({}).languages():
+    folder = ROOT / "authsvc/delivery/mail/templates"
+    for language in Wording(own={}).languages():
         assert {path.name for path in (folder / language).iterdir()} == NAMES
     assert CODE_WORDS in NAMES

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from authsvc.clock import SystemClock
-from authsvc.core.messages.notices import MailKind, MailParameters, Notices
+from authsvc.core.messages.kinds import Recipient, SignInCode
+from authsvc.core.messages.notices import Notices
 from authsvc.crypto.sealing import KeyRing, MasterKey
 from authsvc.domain import Medium
 from authsvc.store.db import Database
@@ -43,10 +44,10 @@ async def owe(database: Database, ring: KeyRing, number: str, code: str) -> None
     """Owe an SMS as a sign-in does."""
     now = SystemClock().now()
     async with database.transaction() as transaction:
-        await Notices(ring).enqueue(
+        await Notices(ring=ring).enqueue(
             transaction,
-            MailKind.SIGN_IN_CODE,
-            MailParameters(to=number, username="ada", code=code),
+            SignInCode(code),
+            Recipient(to=number, username="ada"),
             medium=Medium.SMS,
             now=now,
             expires_at=now + timedelta(minutes=3),

@@ -12,15 +12,19 @@ from uuid import UUID
 
 from authsvc.clock import Clock
 from authsvc.config import MailSettings
-from authsvc.core.messages.notices import MailKind, MailParameters, Notices
+from authsvc.core.messages.kinds import Message, Recipient, SignUpCode
+from authsvc.core.messages.notices import Notices
 from authsvc.crypto.sealing import KeyRing
+from authsvc.delivery.attempts import Attempts
+from authsvc.delivery.carriers import Carrier
+from authsvc.delivery.dispatcher import Dispatcher
+from authsvc.delivery.mail.carrier import MailCarrier, Sender
+from authsvc.delivery.mail.smtp import SmtpSender
 from authsvc.domain import Medium
-from authsvc.mail.carriers import Carrier, MailCarrier, Sender
-from authsvc.mail.dispatcher import Dispatcher
-from authsvc.mail.smtp import SmtpSender
 from authsvc.store.db import Database
 
 CODE = "481516"
+SIGN_UP_CODE = SignUpCode(CODE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,21 +62,20 @@ class PostOffice:
     async def owe(
         self,
         *recipients: str,
-        kind: MailKind = MailKind.SIGN_UP_CODE,
+        message: Message = SIGN_UP_CODE,
         medium: Medium = Medium.EMAIL,
-        code: str = CODE,
         locale: str = "",
         key: str | None = None,
         expires_in: timedelta | None = None,
     ) -> None:
-        """Enqueue one mail for each recipient, each in a transaction of its own."""
+        """Enqueue a message for each recipient, each in a transaction of its own."""
         now = self.clock.now()
         for to in recipients:
             async with self.database.transaction() as transaction:
-                await Notices(self.ring).enqueue(
+                await Notices(ring=self.ring).enqueue(
                     transaction,
-                    kind,
-                    MailParameters(to=to, username="ada", locale=locale, code=code),
+                    message,
+                    Recipient(to=to, username="ada", locale=locale),
                     medium=medium,
                     now=now,
                     expires_at=None if expires_in is None else now + expires_in,
@@ -81,17 +84,27 @@ class PostOffice:
 
     def carriers(self, sender: Sender | None = None) -> dict[Medium, Carrier]:
         """Make what brings mail, by SMTP unless told otherwise, and SMS, if the office has what brings them."""
-        mail = MailCarrier(self.settings, sender or SmtpSender(self.settings))
+        mail = MailCarrier(settings=self.settings, sender=sender or SmtpSender(settings=self.settings))
         return {Medium.EMAIL: mail, Medium.SMS: self.sms} if self.sms else {Medium.EMAIL: mail}
+
+    def attempts(self, sender: Sender | None = None, *, clock: Clock | None = None) -> Attempts:
+        """Make what tries to bring claimed messages."""
+        return Attempts(
+            database=self.database,
+            carriers=self.carriers(sender),
+            ring=self.ring,
+            settings=self.settings,
+            clock=clock or self.clock,
+            on_outcome=lambda *outcome: self.outcomes.append(outcome),
+        )
 
     def worker(self, sender: Sender | None = None, *, clock: Clock | None = None) -> Dispatcher:
         """Make a worker."""
         return Dispatcher(
-            self.database,
-            self.carriers(sender),
-            self.ring,
-            self.settings,
-            clock or self.clock,
+            attempts=self.attempts(sender, clock=clock),
+            database=self.database,
+            settings=self.settings,
+            clock=clock or self.clock,
             on_outcome=lambda *outcome: self.outcomes.append(outcome),
             on_queue_age=lambda *age: self.ages.append(age),
         )

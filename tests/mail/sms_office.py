@@ -9,14 +9,15 @@ from typing import Any
 from pydantic import SecretStr
 
 from authsvc.config import SmsSettings
-from authsvc.core.messages.notices import MailKind
+from authsvc.core.messages.kinds import SignInCode
+from authsvc.delivery.sms.carrier import SmsCarrier
 from authsvc.domain import Medium
-from authsvc.mail.sms import SmsCarrier
-from tests.mail.post_office import PostOffice
+from tests.mail.post_office import CODE, PostOffice
 from tests.mail.webhook import KEY, Webhook
 
 NUMBER = "+4915112345678"
-KIND = MailKind.SIGN_IN_CODE
+MESSAGE = SignInCode(CODE)
+KIND = MESSAGE.kind
 
 
 @asynccontextmanager
@@ -29,4 +30,4 @@ async def carried(office: PostOffice, webhook: Webhook, **changes: Any) -> Async
 
 async def owe(office: PostOffice, *numbers: str, **options: Any) -> None:
     """Enqueue SMS."""
-    await office.owe(*(numbers or (NUMBER,)), kind=KIND, medium=Medium.SMS, **options)
+    await office.owe(*(numbers or (NUMBER,)), message=MESSAGE, medium=Medium.SMS, **options)

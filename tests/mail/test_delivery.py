@@ -9,11 +9,10 @@ from uuid import uuid4
 import pytest
 from structlog.testing import capture_logs
 
-from authsvc.core.messages.notices import MailKind
+from authsvc.core.messages.kinds import SignUpCode
 from authsvc.crypto.sealing import KeyRing, MasterKey, Purpose
+from authsvc.delivery.mail.smtp import SmtpSender
 from authsvc.domain import MailId, Medium
-from authsvc.mail.delivery import Delivery
-from authsvc.mail.smtp import SmtpSender
 from authsvc.store import outbox
 from authsvc.store.outbox import ClaimedMail
 from tests.clock import TICK, FakeClock
@@ -21,7 +20,7 @@ from tests.mail.post_office import CODE, PostOffice
 from tests.mail.reading import text_of
 from tests.mail.smtp_server import SmtpServer
 
-SIGN_UP = MailKind.SIGN_UP_CODE
+SIGN_UP = SignUpCode.kind
 
 
 async def claim(office: PostOffice) -> ClaimedMail:
@@ -31,18 +30,6 @@ async def claim(office: PostOffice) -> ClaimedMail:
         office.database, medium=Medium.EMAIL, now=now, leased_until=now + office.settings.lease, limit=10
     )
     return mail
-
-
-def delivery(office: PostOffice) -> Delivery:
-    """Return what delivers a claimed mail."""
-    return Delivery(
-        office.database,
-        office.carriers(),
-        office.ring,
-        office.settings,
-        office.clock,
-        lambda *outcome: office.outcomes.append(outcome),
-    )
 
 
 async def test_mail_is_sent_once_and_wiped(office: PostOffice, server: SmtpServer) -> None:
@@ -156,7 +143,7 @@ async def test_mail_superseded_after_its_claim_is_not_sent(office: PostOffice, s
     await office.owe("old@example.com", key="reset ada")
     mail = await claim(office)
     await office.owe("new@example.com", key="reset ada")
-    await delivery(office).deliver(mail)
+    await office.attempts().make(mail)
     assert server.received == []
     assert office.outcomes == [("EMAIL", SIGN_UP, "unwanted")]
 
@@ -169,7 +156,7 @@ async def test_mail_that_expires_after_its_claim_is_not_sent(
     await office.owe("ada@example.com", expires_in=timedelta(seconds=60))
     mail = await claim(office)
     clock.advance(timedelta(seconds=60) + after)
-    await delivery(office).deliver(mail)
+    await office.attempts().make(mail)
     assert office.outcomes == [("EMAIL", SIGN_UP, outcome)]
     assert len(server.received) == (outcome == "sent")
 
@@ -196,7 +183,7 @@ async def test_worker_that_stood_still_does_not_send_on_a_short_lease(
     await office.owe("ada@example.com")
     mail = await claim(office)
     clock.advance(office.settings.lease - office.settings.send_timeout - left)
-    await delivery(office).deliver(mail)
+    await office.attempts().make(mail)
     assert office.outcomes == [("EMAIL", SIGN_UP, outcome)]
     assert (await office.row()).state == ("SENT" if outcome == "sent" else "QUEUED")
     assert len(server.received) == (outcome == "sent")
@@ -291,7 +278,7 @@ class Faulty:
 async def test_fault_of_ours_is_one_mails_alone(office: PostOffice, server: SmtpServer) -> None:
     """An error that nobody foresaw is a failed try of that mail, which tells only the error's type."""
     await office.owe("bad@example.com", "ada@example.com")
-    await office.worker(Faulty(SmtpSender(office.settings))).run_once()
+    await office.worker(Faulty(SmtpSender(settings=office.settings))).run_once()
     assert [mail.recipient for mail in server.received] == ["ada@example.com"]
     (waiting,) = [row for row in await office.rows() if row.state == "QUEUED"]
     assert waiting.last_error == "cannot be sent: KeyError"
@@ -304,7 +291,7 @@ async def test_logs_name_mails_not_people(office: PostOffice, server: SmtpServer
         await office.owe("grey@example.com", "gone@example.com", "bad@", "ada@example.com")
         await office.owe("late@example.com", expires_in=TICK)
         clock.advance(TICK)
-        await office.worker(Faulty(SmtpSender(office.settings))).run_once()
+        await office.worker(Faulty(SmtpSender(settings=office.settings))).run_once()
     assert sorted(entry["event"] for entry in logs) == [
         "mail dead",
         "mail expired",

@@ -9,9 +9,9 @@ import pytest
 
 from authsvc.clock import SystemClock
 from authsvc.config import Settings
+from authsvc.delivery.mail.smtp import SmtpSender
 from authsvc.domain import Medium
 from authsvc.errors import DatabaseUnavailable
-from authsvc.mail.smtp import SmtpSender
 from authsvc.store.db import Database
 from tests.clock import TICK, FakeClock
 from tests.mail.post_office import PostOffice, running
@@ -151,7 +151,7 @@ async def test_second_copy_has_the_same_message_id(office: PostOffice, server: S
     """A worker that dies between the server's yes and its own note causes a second copy, which can be told as one."""
     await office.owe("ada@example.com")
     async with asyncio.TaskGroup() as group:
-        sending = group.create_task(office.worker(Lingering(SmtpSender(office.settings))).run_once())
+        sending = group.create_task(office.worker(Lingering(SmtpSender(settings=office.settings))).run_once())
         await server.wait_for(1)
         sending.cancel()
     clock.advance(office.settings.lease)

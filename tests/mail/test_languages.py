@@ -12,12 +12,13 @@ from uuid import UUID
 import pytest
 
 from authsvc.config import MailSettings
-from authsvc.core.messages.notices import MailKind, MailParameters
+from authsvc.core.messages.kinds import KINDS, CodeMessage, Message, MfaChanged, Recipient, SignUpCode
+from authsvc.delivery.mail.rendering import MailRenderer
+from authsvc.delivery.mail.samples import RECIPIENT, Sample, samples
+from authsvc.delivery.mail.wording import Wording
+from authsvc.delivery.words import tags_of
 from authsvc.dev.mailbox import code_in
 from authsvc.domain import MailId
-from authsvc.mail.messages import CODE_MAILS, Messages
-from authsvc.mail.samples import RECIPIENT, Sample, samples
-from authsvc.mail.wording import Wording, tags_of
 from tests.mail.reading import HtmlPage, paragraphs_of_text, text_of
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -25,28 +26,29 @@ MAIL_ID = UUID("8a1b2c3d-0000-4000-8000-00000000abcd")
 ACCOUNT = {"en": "account ada", "de": "Konto(s)? ada", "fr": "compte ada"}
 # Words that stand in nearly every text of that language, and in none of another.
 OWN_WORDS = {"en": {"the", "you", "your"}, "de": {"das", "Sie", "Ihr", "nicht"}, "fr": {"le", "vous", "votre", "pas"}}
+CODE_MESSAGES = [kind for kind in KINDS.values() if issubclass(kind, CodeMessage)]
 CASES = [
     pytest.param(sample, locale, id=f"{locale}-{sample.name}")
     for locale in ACCOUNT
-    for kind in MailKind
+    for kind in KINDS.values()
     for sample in samples(kind, locale=locale)
 ]
 
 
 def arrived(sample: Sample, **settings: str) -> EmailMessage:
     """Return a mail as it arrives."""
-    message = sample.render(Messages(MailSettings(**settings)), mail_id=MailId(MAIL_ID), created_at=NOW)
+    message = sample.render(MailRenderer(settings=MailSettings(**settings)), message_id=MailId(MAIL_ID), created_at=NOW)
     return BytesParser(policy=default).parsebytes(message.as_bytes())
 
 
 def code_mail(locale: str, **settings: str) -> EmailMessage:
     """Return a mail with a code as it arrives."""
-    return arrived(next(samples(MailKind.SIGN_UP_CODE, locale=locale)), **settings)
+    return arrived(next(samples(SignUpCode, locale=locale)), **settings)
 
 
 def test_every_language_is_tested() -> None:
     """The languages with templates are English, German and French."""
-    assert Wording({}).languages() == sorted(ACCOUNT)
+    assert Wording(own={}).languages() == sorted(ACCOUNT)
 
 
 @pytest.mark.parametrize(("sample", "locale"), CASES)
@@ -75,7 +77,7 @@ def test_every_mail_is_in_one_language(sample: Sample, locale: str) -> None:
 @pytest.mark.parametrize(("sample", "locale"), CASES)
 def test_every_mail_says_when(sample: Sample, locale: str) -> None:
     """A mail tells when the thing happened, or until when its secret is good."""
-    time = "2026-01-02 04:04 UTC" if sample.lives_for else "2026-01-02 03:04 UTC"
+    time = "2026-01-02 04:04 UTC" if sample.message.expires else "2026-01-02 03:04 UTC"
     assert time in text_of(arrived(sample)), locale
 
 
@@ -83,9 +85,9 @@ def test_every_mail_says_when(sample: Sample, locale: str) -> None:
 def test_a_secret_is_found_and_emphasised(sample: Sample, locale: str) -> None:
     """A code is the first number that its reader finds; HTML puts weight on it, or on the temporary password, alone."""
     mail = arrived(sample)
-    parameters = sample.parameters
-    assert (code_in(mail) or "") == parameters.code, locale
-    secret = parameters.code or parameters.temporary_password
+    message = sample.message
+    assert code_in(mail) == (message.code if isinstance(message, CodeMessage) else None), locale
+    secret = message.highlight
     assert HtmlPage(mail).emphasised == [secret] * bool(secret)
     assert text_of(mail).count(secret) == 1 or not secret
 
@@ -93,15 +95,15 @@ def test_a_secret_is_found_and_emphasised(sample: Sample, locale: str) -> None:
 @pytest.mark.parametrize("locale", ACCOUNT)
 def test_samples_of_a_kind_differ(locale: str) -> None:
     """What a mail may say besides is said in different words."""
-    for kind in MailKind:
+    for kind in KINDS.values():
         texts = [text_of(arrived(sample)) for sample in samples(kind, locale=locale)]
         assert len(set(texts)) == len(texts)
 
 
 def test_unknown_change_is_told_in_general() -> None:
     """A change that a later release knows is told as one of the second factor."""
-    unknown = Sample("", MailKind.MFA_CHANGED, MailParameters(to=RECIPIENT, username="ada", change="TELEPATHY"))
-    assert text_of(arrived(unknown)) == text_of(arrived(next(samples(MailKind.MFA_CHANGED))))
+    unknown = Sample("", MfaChanged("TELEPATHY"), Recipient(to=RECIPIENT, username="ada"))
+    assert text_of(arrived(unknown)) == text_of(arrived(next(samples(MfaChanged))))
 
 
 def test_default_words_are_translated() -> None:
@@ -125,12 +127,12 @@ def test_defaults_spelled_out_are_still_translated() -> None:
     assert text_of(code_mail("de", **spelled_out)) == text_of(code_mail("de"))
 
 
-@pytest.mark.parametrize("kind", sorted(CODE_MAILS))
+@pytest.mark.parametrize("kind", CODE_MESSAGES)
 @pytest.mark.parametrize("locale", ACCOUNT)
-def test_words_of_the_settings_are_for_every_language(kind: MailKind, locale: str) -> None:
+def test_words_of_the_settings_are_for_every_language(kind: type[Message], locale: str) -> None:
     """A subject or text of the operator's stands in every language, each without the other."""
     sample = next(samples(kind, locale=locale))
-    code = sample.parameters.code
+    code = sample.message.highlight
     usual = arrived(sample)
     subject = arrived(sample, code_subject="{####}: Tele-Ada")
     assert subject["Subject"] == f"{code}: Tele-Ada"

@@ -12,13 +12,13 @@ from typing import Any
 import pytest
 
 from authsvc.config import MailSettings
-from authsvc.core.messages.notices import MailKind
+from authsvc.core.messages.kinds import EmailTaken, Message, MfaChanged, PasswordChanged, SignInCode, SignUpCode
 from authsvc.crypto.tokens import new_id
+from authsvc.delivery.mail.proofs import proofread
+from authsvc.delivery.mail.rendering import MailRenderer
+from authsvc.delivery.mail.samples import CREATED_AT, samples
+from authsvc.delivery.mail.wording import TemplatesError
 from authsvc.domain import MailId
-from authsvc.mail.messages import Messages
-from authsvc.mail.proofs import proofread
-from authsvc.mail.samples import CREATED_AT, samples
-from authsvc.mail.wording import TemplatesError
 from tests.mail.reading import HtmlPage, paragraphs_of_text, text_of
 
 
@@ -31,58 +31,58 @@ def folder_with(folder: Path, files: Mapping[str, str]) -> Path:
     return folder
 
 
-def messages_with(folder: Path, files: Mapping[str, str], **changes: Any) -> Messages:
+def renderer_with(folder: Path, files: Mapping[str, str], **changes: Any) -> MailRenderer:
     """Return what renders mails with the files as templates."""
     return proofread(MailSettings(templates_folder=folder_with(folder, files), **changes))
 
 
-def mail_of(messages: Messages, kind: MailKind, locale: str = "") -> EmailMessage:
+def mail_of(renderer: MailRenderer, kind: type[Message], locale: str = "") -> EmailMessage:
     """Return a kind of mail as it arrives."""
     sample = next(samples(kind, locale=locale))
-    message = sample.render(messages, mail_id=MailId(new_id()), created_at=CREATED_AT)
+    message = sample.render(renderer, message_id=MailId(new_id()), created_at=CREATED_AT)
     return BytesParser(policy=default).parsebytes(message.as_bytes())
 
 
 def faults_of(folder: Path, files: Mapping[str, str]) -> list[str]:
     """Return the lines that tell what is wrong with the files, the folder left out."""
     with pytest.raises(TemplatesError) as caught:
-        messages_with(folder, files)
+        renderer_with(folder, files)
     return str(caught.value).replace(f"{folder}/", "").splitlines()
 
 
 def test_own_template_wins_and_others_stay(tmp_path: Path) -> None:
     """A template of the folder replaces the built-in one of its language and kind, and no other."""
-    own = messages_with(tmp_path, {"de/password_changed.txt": "Neu\n\n{{ username }}, {{ created_at }}\n"})
-    usual = Messages(MailSettings())
-    changed = mail_of(own, MailKind.PASSWORD_CHANGED, "de-AT")
+    own = renderer_with(tmp_path, {"de/password_changed.txt": "Neu\n\n{{ username }}, {{ created_at }}\n"})
+    usual = MailRenderer(settings=MailSettings())
+    changed = mail_of(own, PasswordChanged, "de-AT")
     assert changed["Subject"] == "Neu"
     assert paragraphs_of_text(changed) == HtmlPage(changed).paragraphs == ["ada, 2030-01-15 12:00 UTC"]
-    for kind, locale in ((MailKind.PASSWORD_CHANGED, "en"), (MailKind.MFA_CHANGED, "de")):
+    for kind, locale in ((PasswordChanged, "en"), (MfaChanged, "de")):
         assert text_of(mail_of(own, kind, locale)) == text_of(mail_of(usual, kind, locale))
 
 
 def test_own_language(tmp_path: Path) -> None:
     """A folder named by a language makes it one that mails can be in, with its regions; what it lacks is English."""
-    own = messages_with(
+    own = renderer_with(
         tmp_path, {"eo/password_changed.txt": "Nova\n\nPasvorto\n", "eo-x-1/mfa_changed.txt": "A\n\nB\n"}
     )
-    assert mail_of(own, MailKind.PASSWORD_CHANGED, "eo-001")["Subject"] == "Nova"
-    assert ("lang", "eo") in HtmlPage(mail_of(own, MailKind.PASSWORD_CHANGED, "eo")).attributes
-    assert mail_of(own, MailKind.MFA_CHANGED, "eo-X-1")["Subject"] == "A"
-    english = mail_of(own, MailKind.EMAIL_TAKEN, "eo")
+    assert mail_of(own, PasswordChanged, "eo-001")["Subject"] == "Nova"
+    assert ("lang", "eo") in HtmlPage(mail_of(own, PasswordChanged, "eo")).attributes
+    assert mail_of(own, MfaChanged, "eo-X-1")["Subject"] == "A"
+    english = mail_of(own, EmailTaken, "eo")
     assert english["Subject"] == "Somebody tried to use your address"
     assert ("lang", "en") in HtmlPage(english).attributes
 
 
 def test_own_words_of_codes(tmp_path: Path) -> None:
     """`code.txt` words every code mail of its language, before the settings, which word those of the others."""
-    own = messages_with(
+    own = renderer_with(
         tmp_path,
         {"de/code.txt": "{####} für Tele-Ada\n\nCode\n{{ code }}\n"},
         code_subject="Tele-Ada",
         code_message="{####}!",
     )
-    for kind in (MailKind.SIGN_UP_CODE, MailKind.SIGN_IN_CODE):
+    for kind in (SignUpCode, SignInCode):
         german, french = mail_of(own, kind, "de"), mail_of(own, kind, "fr")
         assert german["Subject"] == "481516 für Tele-Ada"
         assert paragraphs_of_text(german)[0] == "Code\n481516"
@@ -92,8 +92,8 @@ def test_own_words_of_codes(tmp_path: Path) -> None:
 
 def test_placeholder_in_a_template_is_the_code(tmp_path: Path) -> None:
     """{####} in a template is the code, as in the settings, and not the comment that Jinja would see."""
-    own = messages_with(tmp_path, {"en/sign_up_code.txt": "{####}\n\nIt is {####}, {{ code }}.\n"})
-    mail = mail_of(own, MailKind.SIGN_UP_CODE)
+    own = renderer_with(tmp_path, {"en/sign_up_code.txt": "{####}\n\nIt is {####}, {{ code }}.\n"})
+    mail = mail_of(own, SignUpCode)
     assert (mail["Subject"], text_of(mail)) == ("481516", "It is 481516, 481516.")
     assert HtmlPage(mail).emphasised == ["481516", "481516"]
 
@@ -105,7 +105,7 @@ def test_own_layout_and_included_files(tmp_path: Path) -> None:
         "{% for each in paragraphs %}<p>{% for line in each %}{{ line | join(highlight) }}{% endfor %}</p>{% endfor %}"
         "</body></html>"
     )
-    own = messages_with(
+    own = renderer_with(
         tmp_path,
         {
             "layout.html": layout,
@@ -114,19 +114,19 @@ def test_own_layout_and_included_files(tmp_path: Path) -> None:
             "en/mfa_changed.txt": 'Changed\n\n{% include "en/_end.txt" %}\n',
         },
     )
-    mail = mail_of(own, MailKind.MFA_CHANGED)
+    mail = mail_of(own, MfaChanged)
     assert text_of(mail) == "Ada & Co. <ada@example.com>"
     assert HtmlPage(mail).paragraphs == ["Tele-Ada", "Ada & Co. <ada@example.com>"]
-    assert "481516" in text_of(mail_of(own, MailKind.SIGN_UP_CODE, "de"), "html")
+    assert "481516" in text_of(mail_of(own, SignUpCode, "de"), "html")
 
 
 def test_templates_are_read_at_the_start(tmp_path: Path) -> None:
     """What becomes of the files later does not matter to a server that runs."""
-    own = messages_with(tmp_path, {"en/password_changed.txt": "Old\n\nText\n"})
+    own = renderer_with(tmp_path, {"en/password_changed.txt": "Old\n\nText\n"})
     (tmp_path / "en/password_changed.txt").write_text("{{ nonsense }}\n\nText\n")
     (tmp_path / "en/email_taken.txt").write_text("New\n\nText\n")
-    assert mail_of(own, MailKind.PASSWORD_CHANGED)["Subject"] == "Old"
-    assert mail_of(own, MailKind.EMAIL_TAKEN)["Subject"] != "New"
+    assert mail_of(own, PasswordChanged)["Subject"] == "Old"
+    assert mail_of(own, EmailTaken)["Subject"] != "New"
 
 
 def test_volume_of_kubernetes(tmp_path: Path) -> None:
@@ -134,7 +134,7 @@ def test_volume_of_kubernetes(tmp_path: Path) -> None:
     folder_with(tmp_path, {"..2026_01_02/de/password_changed.txt": "Neu\n\nText\n", ".nonsense": "{{"})
     (tmp_path / "..data").symlink_to("..2026_01_02")
     (tmp_path / "de").symlink_to("..data/de")
-    assert mail_of(messages_with(tmp_path, {}), MailKind.PASSWORD_CHANGED, "de")["Subject"] == "Neu"
+    assert mail_of(renderer_with(tmp_path, {}), PasswordChanged, "de")["Subject"] == "Neu"
 
 
 @pytest.mark.parametrize(
@@ -185,7 +185,7 @@ def test_all_faults_are_told_at_once(tmp_path: Path) -> None:
 def test_what_cannot_be_read_is_told(tmp_path: Path) -> None:
     """A folder that is not there, or a file that is no text, is told as such."""
     with pytest.raises(TemplatesError, match=r"absent: cannot be read: No such file or directory$"):
-        Messages(MailSettings(templates_folder=tmp_path / "absent"))
+        MailRenderer(settings=MailSettings(templates_folder=tmp_path / "absent"))
     folder_with(tmp_path, {"en/code.txt": ""}).joinpath("en/code.txt").write_bytes(b"\xe9")
     with pytest.raises(TemplatesError, match=r"en/code.txt: is not UTF-8 text$"):
-        Messages(MailSettings(templates_folder=tmp_path))
+        MailRenderer(settings=MailSettings(templates_folder=tmp_path))

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from authsvc.core.messages.notices import MailKind
+from authsvc.core.messages.kinds import MfaChanged
+from authsvc.delivery.sms.carrier import MENDABLE
 from authsvc.domain import Medium
-from authsvc.mail.sms import MENDABLE
 from tests.clock import FakeClock
 from tests.mail.post_office import CODE, PostOffice
 from tests.mail.sms_office import KIND, NUMBER, carried, owe
@@ -132,7 +132,7 @@ async def test_own_text_is_for_every_language(office: PostOffice, webhook: Webho
 
 async def test_kind_without_a_code_is_no_sms(sms: PostOffice, webhook: Webhook) -> None:
     """What has no code has no text for an SMS, so nothing is sent."""
-    await sms.owe(NUMBER, kind=MailKind.MFA_CHANGED, medium=Medium.SMS, code="")
+    await sms.owe(NUMBER, message=MfaChanged(), medium=Medium.SMS)
     await sms.worker().run_once()
     assert (await sms.row()).last_error == "cannot be rendered: ValueError"
     assert webhook.posted == []

@@ -11,12 +11,13 @@ from pydantic import SecretStr
 
 from authsvc.clock import Clock
 from authsvc.config import MailSettings
-from authsvc.core.messages.notices import MailKind, MailParameters
+from authsvc.core.messages.kinds import Recipient, SignUpCode
 from authsvc.crypto.tokens import new_id
+from authsvc.delivery.carriers import Outgoing
+from authsvc.delivery.failures import PermanentFailure, TemporaryFailure
+from authsvc.delivery.mail.rendering import MailRenderer
+from authsvc.delivery.mail.smtp import SmtpSender
 from authsvc.domain import MailId
-from authsvc.mail.failures import PermanentFailure, TemporaryFailure
-from authsvc.mail.messages import Messages
-from authsvc.mail.smtp import SmtpSender
 from tests.mail.reading import text_of
 from tests.mail.smtp_server import SmtpServer, make_tls
 
@@ -34,17 +35,19 @@ def mail_settings(server: SmtpServer, **changes: Any) -> MailSettings:
 async def send(settings: MailSettings, clock: Clock, to: str = TO) -> None:
     """Send one mail."""
     async with asyncio.timeout(10):
-        await SmtpSender(settings).send(message(settings, clock, to))
+        await SmtpSender(settings=settings).send(message(settings, clock, to))
 
 
 def message(settings: MailSettings, clock: Clock, to: str = TO) -> EmailMessage:
     """Return a mail."""
-    return Messages(settings).render(
-        MailKind.SIGN_UP_CODE,
-        MailParameters(to=to, username="ada", code="481516"),
-        mail_id=MailId(new_id()),
-        created_at=clock.now(),
-        expires_at=None,
+    return MailRenderer(settings=settings).render(
+        Outgoing(
+            message=SignUpCode("481516"),
+            recipient=Recipient(to=to, username="ada"),
+            message_id=MailId(new_id()),
+            created_at=clock.now(),
+            expires_at=None,
+        )
     )
 
 
@@ -52,7 +55,7 @@ async def test_message_arrives_as_it_was_made(server: SmtpServer, clock: Clock) 
     """A server that says yes has the message, once, for its recipient; it is greeted by the sender's domain."""
     settings = mail_settings(server, from_address="no-reply@auth.example.com")
     sent = message(settings, clock)
-    await SmtpSender(settings).send(sent)
+    await SmtpSender(settings=settings).send(sent)
     (received,) = server.received
     assert received.recipient == TO
     assert not received.is_utf8
@@ -123,7 +126,7 @@ async def test_reply_decides_between_later_and_never(
 
 async def test_one_refusal_is_not_the_next_ones(server: SmtpServer, clock: Clock) -> None:
     """A sender works on after a failure."""
-    sender = SmtpSender(mail_settings(server))
+    sender = SmtpSender(settings=mail_settings(server))
     server.replies["RCPT"] = "550 no"
     with pytest.raises(PermanentFailure):
         await sender.send(message(mail_settings(server), clock))
@@ -261,4 +264,4 @@ def test_bad_ca_file_is_found_at_the_start(tmp_path: Path, content: str | None) 
     if content is not None:
         path.write_text(content)
     with pytest.raises((OSError, ssl.SSLError)):
-        SmtpSender(MailSettings(smtp_host="mx.example.com", smtp_ca_file=path))
+        SmtpSender(settings=MailSettings(smtp_host="mx.example.com", smtp_ca_file=path))

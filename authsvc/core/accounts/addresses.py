@@ -11,8 +11,9 @@ from authsvc.config import Settings
 from authsvc.core.access.throttle import Action, Throttle
 from authsvc.core.accounts.attributes import Attributes
 from authsvc.core.audit.trail import Audit, AuditKind
-from authsvc.core.messages.codes import CodeDelivery, CodePurpose, MailCodes
-from authsvc.core.messages.notices import MailKind, MfaChange, Notices, addressed, recipient
+from authsvc.core.messages.codes import RESET_PASSWORD, VERIFY_EMAIL, VERIFY_PHONE, CodeDelivery, CodeRef, Codes
+from authsvc.core.messages.kinds import EmailChanged, MfaChange, MfaChanged
+from authsvc.core.messages.notices import Notices, addressed, recipient
 from authsvc.core.names import mask_email, mask_phone
 from authsvc.core.sessions.bearers import Bearer, Bearers, event_of
 from authsvc.domain import EmailKey, FactorKind, Medium, User
@@ -23,7 +24,7 @@ from authsvc.store.factors import preferences
 
 EMAIL = "email"
 PHONE_NUMBER = "phone_number"
-_PURPOSES = {EMAIL: CodePurpose.VERIFY_EMAIL, PHONE_NUMBER: CodePurpose.VERIFY_PHONE}
+_PURPOSES = {EMAIL: VERIFY_EMAIL, PHONE_NUMBER: VERIFY_PHONE}
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +43,7 @@ class Confirmations:
         self,
         database: Database,
         throttle: Throttle,
-        codes: MailCodes,
+        codes: Codes,
         bearers: Bearers,
         notices: Notices,
         audit: Audit,
@@ -89,27 +90,24 @@ class Confirmations:
             LimitExceeded: too many tries for this user.
         """
         waiting = self._waiting(await self._user(bearer), name)
-        bound_to = waiting.value if waiting else ""
-        purpose, username_key = _PURPOSES[name], bearer.standing.username_key
         standing = bearer.standing
+        ref = CodeRef(_PURPOSES[name], standing.username_key, waiting.value if waiting else "")
         kind = AuditKind.CONFIRM_USER_ATTRIBUTE
         async with self._audit.failures(
             kind, bearer.caller, user_id=standing.user_id, session_id=standing.session_id
         ) as tried:
             tried.details["name"] = name
-            await self._codes.try_code(purpose, username_key, code, bound_to=bound_to)
+            await self._codes.try_code(ref, code)
             now = self._clock.now()
             async with self._database.transaction() as transaction:
                 user = await self._bearers.hold(transaction, bearer)
                 if waiting is None or not await _put_into_use(transaction, user, waiting, now):
                     raise CodeExpired
-                await self._codes.consume(transaction, purpose, username_key, code, now=now, bound_to=bound_to)
+                await self._codes.consume(transaction, ref, code, now=now)
                 await self._let_go(transaction, user, waiting, now)
                 state = await preferences.find(transaction, user_id=user.user_id)
                 if name == PHONE_NUMBER and FactorKind.SMS in state.enabled:
-                    await self._notices.tell(
-                        transaction, MailKind.MFA_CHANGED, user, now=now, change=MfaChange.PREFERENCE_CHANGED
-                    )
+                    await self._notices.tell(transaction, user, MfaChanged(MfaChange.PREFERENCE_CHANGED), now=now)
                 await self._audit.record(transaction, event_of(bearer, kind, name=name))
 
     def new_values(self, user: User, given: Attributes) -> list[Unverified]:
@@ -169,11 +167,11 @@ class Confirmations:
         if name == EMAIL:
             await users.remove_email(executor, user_id=user.user_id, now=now)
             await preferences.remove(executor, user_id=user.user_id, kind=FactorKind.EMAIL)
-            await self._notices.tell(executor, MailKind.EMAIL_CHANGED, user, now=now)
+            await self._notices.tell(executor, user, EmailChanged(), now=now)
         else:
             await users.remove_phone(executor, user_id=user.user_id, now=now)
             await preferences.remove(executor, user_id=user.user_id, kind=FactorKind.SMS)
-        await self._codes.drop(executor, user.username_key, CodePurpose.RESET_PASSWORD, _PURPOSES[name])
+        await self._codes.drop(executor, user.username_key, RESET_PASSWORD, _PURPOSES[name])
 
     async def _send(
         self, executor: Executor, user: User, unverified: Unverified, may_send: frozenset[str], *, now: datetime
@@ -189,13 +187,11 @@ class Confirmations:
         medium = Medium.EMAIL if unverified.name == EMAIL else Medium.SMS
         await self._codes.issue(
             executor,
-            _PURPOSES[unverified.name],
-            user.username_key,
+            CodeRef(_PURPOSES[unverified.name], user.username_key, unverified.value),
             addressed(user, unverified.value) if is_sent else None,
             now=now,
             medium=medium,
             owner=told,
-            bound_to=unverified.value,
         )
         mask = mask_email if unverified.name == EMAIL else mask_phone
         return CodeDelivery(mask(unverified.value), medium, unverified.name)
@@ -205,9 +201,9 @@ class Confirmations:
         former = user.email if used.name == EMAIL else user.phone_number
         if former is None or former == used.value:
             return
-        await self._codes.drop(executor, user.username_key, CodePurpose.RESET_PASSWORD)
+        await self._codes.drop(executor, user.username_key, RESET_PASSWORD)
         if used.name == EMAIL:
-            await self._notices.tell(executor, MailKind.EMAIL_CHANGED, user, now=now, new_email=mask_email(used.value))
+            await self._notices.tell(executor, user, EmailChanged(mask_email(used.value)), now=now)
 
     async def _user(self, bearer: Bearer) -> User:
         user = await users.find_by_id(self._database, user_id=bearer.standing.user_id)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from authsvc.core.access.throttle import Factor, Throttle
 from authsvc.core.audit.trail import Audit, AuditKind
-from authsvc.core.messages.codes import CodePurpose, MailCodes
+from authsvc.core.messages.codes import PURPOSES, CodeRef, Codes
 from authsvc.core.sessions.bearers import Bearer, Bearers, event_of
 from authsvc.domain import User, UsernameKey
 from authsvc.store import outbox, users
@@ -14,9 +14,7 @@ from authsvc.store.db import Database, Executor
 class Deletion:
     """Erase accounts."""
 
-    def __init__(
-        self, database: Database, throttle: Throttle, codes: MailCodes, bearers: Bearers, audit: Audit
-    ) -> None:
+    def __init__(self, database: Database, throttle: Throttle, codes: Codes, bearers: Bearers, audit: Audit) -> None:
         self._database = database
         self._throttle = throttle
         self._codes = codes
@@ -42,14 +40,14 @@ class Deletion:
         The record takes the personal data out of the user's audit events.
         """
         names = _names_of(user)
-        keys = [self._codes.supersede_key(purpose, name) for name in names for purpose in CodePurpose]
+        keys = [CodeRef(purpose, name).supersede_key for name in names for purpose in PURPOSES]
         await outbox.delete_of_user(executor, user_id=user.user_id, supersede_keys=keys)
         # Codes and failures are kept by name: whoever has the name next must not inherit them.
         for name in names:
-            await self._codes.drop(executor, name, *CodePurpose)
+            await self._codes.drop(executor, name, *PURPOSES)
         for name in names:
             await self._throttle.forget(executor, name, *Factor)
-            await self._throttle.forget_sends(executor, name, *Factor, *CodePurpose)
+            await self._throttle.forget_sends(executor, name, *Factor, *(purpose.sends for purpose in PURPOSES))
         await users.delete(executor, user_id=user.user_id)
 
 

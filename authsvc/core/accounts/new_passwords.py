@@ -10,7 +10,8 @@ from authsvc.config import Settings
 from authsvc.core.accounts.attributes import AttributeRules, Attributes, field_of
 from authsvc.core.accounts.password_policy import PasswordPolicy, own_words
 from authsvc.core.fields import Fields, parse_given
-from authsvc.core.messages.notices import MailKind, Notices
+from authsvc.core.messages.kinds import PasswordChanged
+from authsvc.core.messages.notices import Notices
 from authsvc.crypto.password_hash import PasswordHasher
 from authsvc.domain import User
 from authsvc.errors import InvalidPassword, SessionExpired, Violation
@@ -93,7 +94,7 @@ class NewPasswords:
         await passwords.choose(executor, user_id=user.user_id, hash_=change.hash, now=now)
         # Whoever else knew the temporary password.
         await challenges.delete_of_user(executor, user_id=user.user_id)
-        await self._notices.tell(executor, MailKind.PASSWORD_CHANGED, user, now=now)
+        await self._notices.tell(executor, user, PasswordChanged(), now=now)
         changed = await users.find_by_id(executor, user_id=user.user_id)
         if changed is None:
             raise SessionExpired

@@ -11,8 +11,9 @@ from authsvc.core.access.throttle import Action, Factor, Throttle
 from authsvc.core.accounts.password_policy import PasswordPolicy, own_words
 from authsvc.core.audit.trail import Audit, AuditEvent, AuditKind
 from authsvc.core.factors import rules as factors
-from authsvc.core.messages.codes import CodeDelivery, CodePurpose, MailCodes, address_of, delivery_of
-from authsvc.core.messages.notices import MailKind, Notices, addressed
+from authsvc.core.messages.codes import RESET_PASSWORD, CodeDelivery, CodeRef, Codes, address_of, delivery_of
+from authsvc.core.messages.kinds import PasswordChanged
+from authsvc.core.messages.notices import Notices, addressed
 from authsvc.core.sessions.bearers import Bearer, Bearers, event_of
 from authsvc.core.sessions.ends import end_all
 from authsvc.crypto.password_hash import PasswordHasher
@@ -32,7 +33,7 @@ class Passwords:
         database: Database,
         hasher: PasswordHasher,
         throttle: Throttle,
-        codes: MailCodes,
+        codes: Codes,
         policy: PasswordPolicy,
         bearers: Bearers,
         notices: Notices,
@@ -61,7 +62,7 @@ class Passwords:
             LimitExceeded: too many codes for this name, from this source or in all.
         """
         await self._throttle.spend_call(Action.RESET, caller)
-        await self._codes.spend_send(CodePurpose.RESET_PASSWORD, username_key)
+        await self._codes.spend_send(RESET_PASSWORD, username_key)
         now = self._clock.now()
         async with self._database.transaction() as transaction:
             # A change of the address comes before as a whole, or ends this code: none must live on at a former address.
@@ -69,8 +70,7 @@ class Passwords:
             medium = await self._recovery_medium(transaction, user)
             await self._codes.issue(
                 transaction,
-                CodePurpose.RESET_PASSWORD,
-                username_key,
+                CodeRef(RESET_PASSWORD, username_key),
                 addressed(user, address_of(user, medium)) if user and medium and not user.disabled_at else None,
                 now=now,
                 medium=medium or Medium.EMAIL,
@@ -91,7 +91,8 @@ class Passwords:
         if medium is None or user.disabled_at is not None:
             return None
         to = addressed(user, address_of(user, medium))
-        await self._codes.issue(executor, CodePurpose.RESET_PASSWORD, user.username_key, to, now=now, medium=medium)
+        ref = CodeRef(RESET_PASSWORD, user.username_key)
+        await self._codes.issue(executor, ref, to, now=now, medium=medium)
         return delivery_of(user, medium)
 
     async def confirm_reset(self, username_key: UsernameKey, code: str, new_password: str, caller: Caller) -> None:
@@ -99,23 +100,23 @@ class Passwords:
 
         Raises:
             InvalidPassword: the new password breaks the policy; the code can still be used.
-            CodeMismatch, CodeExpired: see `MailCodes.try_code`.
+            CodeMismatch, CodeExpired: see `Codes.try_code`.
             LimitExceeded: too many tries from this source or for this name.
             Overloaded: too many hashes wait.
         """
-        field = "new_password"
+        field, ref = "new_password", CodeRef(RESET_PASSWORD, username_key)
         password = self._policy.new(new_password, field=field, own_words=own_words(username_key, None))
         await self._throttle.spend_call(Action.RESET, caller)
         async with self._audit.failures(AuditKind.CONFIRM_RESET_PASSWORD, caller, username_key=username_key):
             async with self._hasher.place() as place:
-                await self._codes.try_code(CodePurpose.RESET_PASSWORD, username_key, code)
+                await self._codes.try_code(ref, code)
                 user = await users.find(self._database, username_key=username_key)
                 if user is None:
                     raise CodeExpired
                 try:
                     self._policy.new(new_password, field=field, own_words=own_words(username_key, user.email))
                 except InvalidPassword:
-                    await self._codes.forgive(CodePurpose.RESET_PASSWORD, username_key, code)
+                    await self._codes.forgive(ref, code)
                     raise
                 hash_ = await place.hash(password.normal)
             now = self._clock.now()
@@ -123,12 +124,12 @@ class Passwords:
                 locked = await users.lock(transaction, user_id=user.user_id)
                 if locked is None:
                     raise CodeExpired
-                medium = await self._codes.consume(transaction, CodePurpose.RESET_PASSWORD, username_key, code, now=now)
+                medium = await self._codes.consume(transaction, ref, code, now=now)
                 await passwords.put(transaction, user_id=user.user_id, hash_=hash_, now=now, recovered_by=medium)
                 await users.finish_reset(transaction, user_id=user.user_id)
                 await end_all(transaction, user.user_id, now)
                 await self._throttle.forget(transaction, username_key, Factor.PASSWORD)
-                await self._notices.tell(transaction, MailKind.PASSWORD_CHANGED, locked, now=now)
+                await self._notices.tell(transaction, locked, PasswordChanged(), now=now)
                 event = AuditEvent(AuditKind.CONFIRM_RESET_PASSWORD, caller, user.user_id)
                 await self._audit.record(transaction, event)
 
@@ -174,7 +175,7 @@ class Passwords:
                 await passwords.put(transaction, user_id=user.user_id, hash_=hash_, now=now)
                 await end_all(transaction, user.user_id, now, keep=standing.session_id)
                 await self._throttle.forget(transaction, user.username_key, Factor.PASSWORD)
-                await self._notices.tell(transaction, MailKind.PASSWORD_CHANGED, user, now=now)
+                await self._notices.tell(transaction, user, PasswordChanged(), now=now)
                 await self._audit.record(transaction, event_of(bearer, AuditKind.UPDATE_PASSWORD))
 
     async def _recovery_medium(self, executor: Executor, user: User | None) -> Medium | None:

@@ -16,8 +16,9 @@ from authsvc.core.accounts.login import Identities
 from authsvc.core.accounts.password_policy import Password, PasswordPolicy, own_words
 from authsvc.core.audit.trail import Audit, AuditEvent, AuditKind
 from authsvc.core.fields import Fields
-from authsvc.core.messages.codes import CodeDelivery, CodePurpose, MailCodes
-from authsvc.core.messages.notices import MailParameters, recipient
+from authsvc.core.messages.codes import SIGN_UP, CodeDelivery, CodeRef, Codes
+from authsvc.core.messages.kinds import Recipient
+from authsvc.core.messages.notices import recipient
 from authsvc.core.names import Username, parse_email, parse_username
 from authsvc.crypto.password_hash import PasswordHasher
 from authsvc.crypto.sealing import KeyRing, Purpose
@@ -68,7 +69,7 @@ class SignUp:
         ring: KeyRing,
         hasher: PasswordHasher,
         throttle: Throttle,
-        codes: MailCodes,
+        codes: Codes,
         policy: PasswordPolicy,
         audit: Audit,
         identities: Identities,
@@ -132,7 +133,7 @@ class SignUp:
                     email_key=email.key if email else None,
                     attributes=account.attributes.others,
                     created_at=now,
-                    reserved_until=self._codes.expiry(CodePurpose.SIGN_UP, now) if needs_code else None,
+                    reserved_until=self._codes.expiry(SIGN_UP, now) if needs_code else None,
                 ),
                 sign_up_request=self._ring.digest(Purpose.SIGN_UP_REQUEST, request_id) if request_id else None,
             )
@@ -166,7 +167,7 @@ class SignUp:
                 user_id = await users.confirm(transaction, username_key=username_key, now=now, by_email=by_email)
                 if user_id is None:
                     raise CodeExpired
-                await self._codes.consume(transaction, CodePurpose.SIGN_UP, username_key, code, now=now)
+                await self._codes.consume(transaction, CodeRef(SIGN_UP, username_key), code, now=now)
                 await self._audit.record(transaction, AuditEvent(AuditKind.CONFIRM_SIGN_UP, caller, user_id))
 
     async def resend(self, username_key: UsernameKey, caller: Caller) -> CodeDelivery:
@@ -176,7 +177,7 @@ class SignUp:
             LimitExceeded: too many codes for this name, from this source or in all.
         """
         await self._throttle.spend_call(Action.RESEND, caller)
-        await self._codes.spend_send(CodePurpose.SIGN_UP, username_key)
+        await self._codes.spend_send(SIGN_UP, username_key)
         addressee = await users.find(self._database, username_key=username_key)
         may_mail = await self._throttle.spend_address(addressee.email_key if addressee else None)
         now = self._clock.now()
@@ -186,7 +187,7 @@ class SignUp:
             await users.reserve_username(
                 transaction,
                 username_key=username_key,
-                until=self._codes.expiry(CodePurpose.SIGN_UP, now),
+                until=self._codes.expiry(SIGN_UP, now),
                 at_most=self._settings.unconfirmed_purge,
             )
             user = await users.find(transaction, username_key=username_key)
@@ -210,7 +211,7 @@ class SignUp:
         refusals: list[DomainError] = []
         for username_key in username_keys:
             try:
-                await self._codes.try_code(CodePurpose.SIGN_UP, username_key, code)
+                await self._codes.try_code(CodeRef(SIGN_UP, username_key), code)
             except (CodeMismatch, CodeExpired, LimitExceeded) as refusal:
                 refusals.append(refusal)
             else:
@@ -268,7 +269,7 @@ class SignUp:
         self,
         executor: Executor,
         username_key: UsernameKey,
-        to: MailParameters | None,
+        to: Recipient | None,
         *,
         email_key: EmailKey | None,
         now: datetime,
@@ -277,7 +278,7 @@ class SignUp:
         told = recipient(owner)
         # A disabled owner is not told, and keeps the address all the same: its mailbox gets no code.
         to = to if owner is None or told else None
-        await self._codes.issue(executor, CodePurpose.SIGN_UP, username_key, to, now=now, owner=told)
+        await self._codes.issue(executor, CodeRef(SIGN_UP, username_key), to, now=now, owner=told)
 
     def _parse(
         self, user_id: UserId, username: str, password: str, attributes: Mapping[str, str], request_id: str

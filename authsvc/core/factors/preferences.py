@@ -10,7 +10,8 @@ from authsvc.clock import Clock
 from authsvc.config import AccountsSettings, MfaMode, MfaType
 from authsvc.core.audit.trail import Audit, AuditKind
 from authsvc.core.factors.rules import KIND_OF, enabled, find_kinds, kinds_of
-from authsvc.core.messages.notices import MailKind, MfaChange, Notices
+from authsvc.core.messages.kinds import MfaChange, MfaChanged
+from authsvc.core.messages.notices import Notices
 from authsvc.core.sessions.bearers import Bearer, Bearers, event_of
 from authsvc.domain import DeviceId, FactorState, TotpDevice, User
 from authsvc.errors import InvalidFields, MfaNotEnrolled, MfaRequired, TokenRevoked, Violation
@@ -105,9 +106,7 @@ class Mfa:
                 preferred=changed.preferred,
             )
             await passwords.settle(transaction, user_id=user.user_id)
-            await self._notices.tell(
-                transaction, MailKind.MFA_CHANGED, user, now=now, change=MfaChange.PREFERENCE_CHANGED
-            )
+            await self._notices.tell(transaction, user, MfaChanged(MfaChange.PREFERENCE_CHANGED), now=now)
             details = {kind.lower(): str(change) for kind, change in changes.items()}
             await self._audit.record(transaction, event_of(bearer, AuditKind.UPDATE_MFA_PREFERENCE, **details))
 
@@ -131,9 +130,7 @@ class Mfa:
                 return
             self._require_rest(before, await self._in_use(transaction, user))
             await passwords.settle(transaction, user_id=user.user_id)
-            await self._notices.tell(
-                transaction, MailKind.MFA_CHANGED, user, now=now, change=MfaChange.AUTHENTICATOR_REMOVED
-            )
+            await self._notices.tell(transaction, user, MfaChanged(MfaChange.AUTHENTICATOR_REMOVED), now=now)
             event = event_of(bearer, AuditKind.REMOVE_TOTP_DEVICE, device_id=str(device_id))
             await self._audit.record(transaction, event)
 

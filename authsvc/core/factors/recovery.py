@@ -9,7 +9,8 @@ from authsvc.clock import Clock
 from authsvc.core.access.throttle import Factor, Throttle
 from authsvc.core.audit.trail import Audit, AuditKind
 from authsvc.core.fields import REQUIRED, refused
-from authsvc.core.messages.notices import MailKind, MfaChange, Notices
+from authsvc.core.messages.kinds import MfaChange, MfaChanged, RecoveryCodeUsed
+from authsvc.core.messages.notices import Notices
 from authsvc.core.sessions.bearers import Bearer, Bearers, event_of
 from authsvc.crypto.sealing import KeyRing, Purpose
 from authsvc.crypto.tokens import new_recovery_code
@@ -65,9 +66,7 @@ class Recovery:
             await recovery_codes.replace(transaction, user_id=user_id, digests=digests, now=now)
             # Nothing has been guessed at the new ones.
             await self._throttle.forget(transaction, user.username_key, Factor.RECOVERY_CODE)
-            await self._notices.tell(
-                transaction, MailKind.MFA_CHANGED, user, now=now, change=MfaChange.RECOVERY_CODES_MADE
-            )
+            await self._notices.tell(transaction, user, MfaChanged(MfaChange.RECOVERY_CODES_MADE), now=now)
             await self._audit.record(transaction, event_of(bearer, AuditKind.GENERATE_RECOVERY_CODES))
         return [_grouped(code) for code in codes]
 
@@ -85,7 +84,7 @@ class Recovery:
             raise CodeMismatch
         await self._throttle.forget(executor, user.username_key, *_STANDS_FOR)
         left = await recovery_codes.count(executor, user_id=user.user_id)
-        await self._notices.tell(executor, MailKind.RECOVERY_CODE_USED, user, now=now, recovery_codes_left=left)
+        await self._notices.tell(executor, user, RecoveryCodeUsed(left), now=now)
         return left
 
     @staticmethod

@@ -9,7 +9,8 @@ from authsvc.clock import Clock
 from authsvc.config import MfaType, Settings
 from authsvc.core.access.throttle import SHORTEST_WAIT, Factor, Throttle
 from authsvc.core.messages.codes import CodeDelivery, address_of, delivery_of
-from authsvc.core.messages.notices import MailKind, Notices, addressed
+from authsvc.core.messages.kinds import SignInCode
+from authsvc.core.messages.notices import Notices, addressed
 from authsvc.crypto.sealing import KeyRing, Purpose
 from authsvc.crypto.tokens import new_code
 from authsvc.domain import Medium, User, UsernameKey
@@ -89,8 +90,8 @@ class SignInCodes:
         may_send = is_verified or await self._throttle.spend_address(key)
         await self._notices.enqueue(
             executor,
-            MailKind.SIGN_IN_CODE,
-            addressed(user, address_of(user, Medium(medium)), code=new.code) if may_send else None,
+            SignInCode(new.code),
+            addressed(user, address_of(user, Medium(medium))) if may_send else None,
             medium=Medium(medium),
             now=now,
             expires_at=expires_at,

@@ -9,7 +9,8 @@ from authsvc.clock import Clock
 from authsvc.config import AccountsSettings, ChallengesSettings
 from authsvc.core.access.throttle import Factor, Throttle
 from authsvc.core.audit.trail import Audit, AuditKind
-from authsvc.core.messages.notices import MailKind, MfaChange, Notices
+from authsvc.core.messages.kinds import MfaChange, MfaChanged
+from authsvc.core.messages.notices import Notices
 from authsvc.core.sessions.bearers import Bearer, Bearers, event_of
 from authsvc.crypto.sealing import KeyRing, Purpose
 from authsvc.crypto.tokens import new_handle, new_id
@@ -206,7 +207,7 @@ class Totp:
             raise SessionExpired
         await preferences.enable(executor, user_id=user.user_id, kind=FactorKind.TOTP)
         await self._throttle.forget(executor, user.username_key, Factor.TOTP)
-        await self._notices.tell(executor, MailKind.MFA_CHANGED, user, now=now, change=MfaChange.AUTHENTICATOR_ADDED)
+        await self._notices.tell(executor, user, MfaChanged(MfaChange.AUTHENTICATOR_ADDED), now=now)
 
     async def accept(self, executor: Executor, user: User, match: Match, now: datetime) -> None:
         """Use the code of an active authenticator up.

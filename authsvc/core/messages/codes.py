@@ -1,15 +1,23 @@
-"""Codes sent by mail or SMS: issuing one with its mail, and taking a try at one."""
+"""Codes sent by mail or SMS: issuing one with its message, and taking a try at one."""
 
 from __future__ import annotations
 
-import enum
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from authsvc.clock import Clock
 from authsvc.config import CodesSettings
 from authsvc.core.access.throttle import Factor, Throttle
-from authsvc.core.messages.notices import MailKind, MailParameters, Notices
+from authsvc.core.messages.kinds import (
+    AttributeCode,
+    CodeMessage,
+    EmailTaken,
+    Recipient,
+    ResetPasswordCode,
+    SignUpCode,
+)
+from authsvc.core.messages.notices import Notices
 from authsvc.core.names import mask_email, mask_phone
 from authsvc.crypto.sealing import KeyRing, Purpose
 from authsvc.crypto.tokens import new_code
@@ -22,13 +30,61 @@ from authsvc.store.db import Database, Executor
 MADE_UP_PHONES = 32
 
 
-class CodePurpose(enum.StrEnum):
-    """Name what a code is for; the values are stored."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CodePurpose:
+    """Say what a code is for, with all that belongs to it. `key` is stored.
 
-    SIGN_UP = "SIGN_UP"
-    RESET_PASSWORD = "RESET_PASSWORD"  # noqa: S105  # the name of a purpose
-    VERIFY_EMAIL = "VERIFY_EMAIL"
-    VERIFY_PHONE = "VERIFY_PHONE"
+    Wrong codes are counted by `factor`, the codes of an hour by `sends`.
+    """
+
+    key: str
+    factor: Factor
+    sends: str
+    message: type[CodeMessage]
+    digits: Callable[[CodesSettings], int]
+    ttl: Callable[[CodesSettings], timedelta]
+
+
+SIGN_UP = CodePurpose(
+    key="SIGN_UP",
+    factor=Factor.SIGN_UP_CODE,
+    sends="SIGN_UP_CODE",
+    message=SignUpCode,
+    digits=lambda codes: codes.sign_up_digits,
+    ttl=lambda codes: codes.sign_up_ttl,
+)
+RESET_PASSWORD = CodePurpose(
+    key="RESET_PASSWORD",
+    factor=Factor.RESET_CODE,
+    sends="RESET_CODE",
+    message=ResetPasswordCode,
+    digits=lambda codes: codes.reset_digits,
+    ttl=lambda codes: codes.reset_ttl,
+)
+VERIFY_EMAIL = CodePurpose(
+    key="VERIFY_EMAIL",
+    factor=Factor.ATTRIBUTE_CODE,
+    sends="VERIFY_EMAIL",
+    message=AttributeCode,
+    digits=lambda codes: codes.attribute_digits,
+    ttl=lambda codes: codes.attribute_ttl,
+)
+VERIFY_PHONE = replace(VERIFY_EMAIL, key="VERIFY_PHONE", sends="VERIFY_PHONE")
+PURPOSES = (SIGN_UP, RESET_PASSWORD, VERIFY_EMAIL, VERIFY_PHONE)
+
+
+@dataclass(frozen=True, slots=True)
+class CodeRef:
+    """Name a code: what it is for, whose it is, and the one thing that it verifies, if it is bound to that."""
+
+    purpose: CodePurpose
+    username_key: UsernameKey
+    bound_to: str = ""
+
+    @property
+    def supersede_key(self) -> str:
+        """Return the key under which a later message of the same purpose replaces one that waits."""
+        return f"{self.purpose.key} {self.username_key}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,21 +96,12 @@ class CodeDelivery:
     attribute_name: str = "email"
 
 
-@dataclass(frozen=True, slots=True)
-class _Kind:
-    factor: Factor
-    mail: MailKind
-    digits: int
-    ttl: timedelta
-    # What the codes of an hour are counted by.
-    sends: str
-
-
-class MailCodes:
+class Codes:
     """Issue and verify the codes of one name, whether an account has it or not."""
 
     def __init__(
         self,
+        *,
         database: Database,
         ring: KeyRing,
         throttle: Throttle,
@@ -66,36 +113,12 @@ class MailCodes:
         self._ring = ring
         self._throttle = throttle
         self._notices = notices
-        self._max_wrong = settings.max_wrong
+        self._settings = settings
         self._clock = clock
-        self._kinds = {
-            CodePurpose.SIGN_UP: _Kind(
-                Factor.SIGN_UP_CODE,
-                MailKind.SIGN_UP_CODE,
-                settings.sign_up_digits,
-                settings.sign_up_ttl,
-                Factor.SIGN_UP_CODE,
-            ),
-            CodePurpose.RESET_PASSWORD: _Kind(
-                Factor.RESET_CODE,
-                MailKind.RESET_PASSWORD_CODE,
-                settings.reset_digits,
-                settings.reset_ttl,
-                Factor.RESET_CODE,
-            ),
-        }
-        for purpose in (CodePurpose.VERIFY_EMAIL, CodePurpose.VERIFY_PHONE):
-            self._kinds[purpose] = _Kind(
-                Factor.ATTRIBUTE_CODE,
-                MailKind.ATTRIBUTE_CODE,
-                settings.attribute_digits,
-                settings.attribute_ttl,
-                purpose,
-            )
 
     def expiry(self, purpose: CodePurpose, now: datetime) -> datetime:
         """Return when a code issued now ends."""
-        return now + self._kinds[purpose].ttl
+        return now + purpose.ttl(self._settings)
 
     async def spend_send(self, purpose: CodePurpose, username_key: UsernameKey) -> None:
         """Count a code to be sent, before it is made.
@@ -103,51 +126,48 @@ class MailCodes:
         Raises:
             LimitExceeded: the name had its codes of this hour.
         """
-        await self._throttle.spend_send(self._kinds[purpose].sends, username_key)
+        await self._throttle.spend_send(purpose.sends, username_key)
 
     async def issue(
         self,
         executor: Executor,
-        purpose: CodePurpose,
-        username_key: UsernameKey,
-        to: MailParameters | None,
+        ref: CodeRef,
+        to: Recipient | None,
         *,
         now: datetime,
         medium: Medium = Medium.EMAIL,
-        owner: MailParameters | None = None,
-        bound_to: str = "",
+        owner: Recipient | None = None,
     ) -> None:
-        """Replace the name's code and enqueue its message, in the caller's transaction.
+        """Replace a code and enqueue its message, in the caller's transaction.
 
         `to` None: nobody to send it to, but the same statements run. `owner`: the address belongs to another account,
-        whose owner is told of it, and the code is sent to nobody. `bound_to`: what the code verifies, nothing else.
+        whose owner is told of it, and the code is sent to nobody.
         """
-        kind = self._kinds[purpose]
-        code = new_code(kind.digits)
-        expires_at = self.expiry(purpose, now)
+        purpose = ref.purpose
+        code, expires_at = new_code(purpose.digits(self._settings)), self.expiry(purpose, now)
         await codes.issue(
             executor,
-            username_key=username_key,
-            purpose=purpose,
-            digest=self._ring.digest(Purpose.CODE, *_parts(purpose, username_key, code, bound_to)),
+            username_key=ref.username_key,
+            purpose=purpose.key,
+            digest=self._ring.digest(Purpose.CODE, *_parts(ref, code)),
             now=now,
             expires_at=expires_at,
             medium=medium,
         )
         # Nothing has been guessed at a new code. Else a stranger's guesses at the former ones could lock its owner out.
         # After the code's row, as in `consume`: the other way round the two deadlock.
-        await self._throttle.forget(executor, username_key, kind.factor)
+        await self._throttle.forget(executor, ref.username_key, purpose.factor)
         await self._notices.enqueue(
             executor,
-            MailKind.EMAIL_TAKEN if to and owner else kind.mail,
-            (owner or replace(to, code=code)) if to else None,
+            EmailTaken() if to and owner else purpose.message(code),
+            (owner or to) if to else None,
             medium=medium,
             now=now,
             expires_at=expires_at,
-            supersede_key=self.supersede_key(purpose, username_key),
+            supersede_key=ref.supersede_key,
         )
 
-    async def try_code(self, purpose: CodePurpose, username_key: UsernameKey, code: str, *, bound_to: str = "") -> None:
+    async def try_code(self, ref: CodeRef, code: str) -> None:
         """Count a try and compare, committed at once; who passes goes on to `consume`.
 
         Raises:
@@ -155,47 +175,43 @@ class MailCodes:
             CodeExpired: it was replaced, or there is no live code.
             LimitExceeded: too many tries for this name.
         """
-        await self._throttle.spend_try(self._kinds[purpose].factor, username_key)
+        await self._throttle.spend_try(ref.purpose.factor, ref.username_key)
         outcome = await codes.spend_try(
             self._database,
-            username_key=username_key,
-            purpose=purpose,
-            digests=self._digests(purpose, username_key, code, bound_to),
+            username_key=ref.username_key,
+            purpose=ref.purpose.key,
+            digests=self._digests(ref, code),
             now=self._clock.now(),
-            max_wrong=self._max_wrong,
+            max_wrong=self._settings.max_wrong,
         )
         if outcome is None or (outcome.is_superseded and not outcome.is_right):
             raise CodeExpired
         if not outcome.is_right:
             raise CodeMismatch
 
-    async def forgive(self, purpose: CodePurpose, username_key: UsernameKey, code: str) -> None:
+    async def forgive(self, ref: CodeRef, code: str) -> None:
         """Forget the tries at a code that was right, when something else stopped its use."""
-        digests = self._digests(purpose, username_key, code)
-        await codes.forgive(self._database, username_key=username_key, purpose=purpose, digests=digests)
-        await self._throttle.forget(self._database, username_key, self._kinds[purpose].factor)
+        digests = self._digests(ref, code)
+        await codes.forgive(self._database, username_key=ref.username_key, purpose=ref.purpose.key, digests=digests)
+        await self._throttle.forget(self._database, ref.username_key, ref.purpose.factor)
 
-    async def consume(
-        self,
-        executor: Executor,
-        purpose: CodePurpose,
-        username_key: UsernameKey,
-        code: str,
-        *,
-        now: datetime,
-        bound_to: str = "",
-    ) -> Medium:
+    async def consume(self, executor: Executor, ref: CodeRef, code: str, *, now: datetime) -> Medium:
         """Use a right code up, in the transaction that does what it is for; return what carried it.
 
         Raises:
             CodeExpired: another call used or replaced it.
         """
-        digests = self._digests(purpose, username_key, code, bound_to)
-        medium = await codes.consume(executor, username_key=username_key, purpose=purpose, digests=digests, now=now)
+        medium = await codes.consume(
+            executor,
+            username_key=ref.username_key,
+            purpose=ref.purpose.key,
+            digests=self._digests(ref, code),
+            now=now,
+        )
         if medium is None:
             raise CodeExpired
-        await self._throttle.forget(executor, username_key, self._kinds[purpose].factor)
-        return Medium(medium)
+        await self._throttle.forget(executor, ref.username_key, ref.purpose.factor)
+        return medium
 
     def delivery(self, username_key: UsernameKey, email: str | None, *, may_be_phone: bool = False) -> CodeDelivery:
         """Return the masked address; for a name without one a made-up one that is always the same.
@@ -215,21 +231,16 @@ class MailCodes:
         local, domain = (chr(ord("a") + byte % 26) for byte in digest[:2])
         return CodeDelivery(mask_email(f"{local}@{domain}"))
 
-    @staticmethod
-    def supersede_key(purpose: CodePurpose, username_key: UsernameKey) -> str:
-        """Return the key under which a later mail of the same purpose replaces one that waits."""
-        return f"{purpose} {username_key}"
-
     async def drop(self, executor: Executor, username_key: UsernameKey, *purposes: CodePurpose) -> None:
         """End the name's codes: what they were sent to is not the account's any more."""
-        await codes.delete(executor, username_key=username_key, purposes=list(purposes))
+        await codes.delete(executor, username_key=username_key, purposes=[each.key for each in purposes])
 
-    def _digests(self, purpose: CodePurpose, username_key: UsernameKey, code: str, bound_to: str = "") -> list[bytes]:
-        return self._ring.digests(Purpose.CODE, *_parts(purpose, username_key, code, bound_to))
+    def _digests(self, ref: CodeRef, code: str) -> list[bytes]:
+        return self._ring.digests(Purpose.CODE, *_parts(ref, code))
 
 
-def _parts(purpose: CodePurpose, username_key: UsernameKey, code: str, bound_to: str) -> tuple[str, ...]:
-    return (purpose, username_key, code, *([bound_to] if bound_to else []))
+def _parts(ref: CodeRef, code: str) -> tuple[str, ...]:
+    return (ref.purpose.key, ref.username_key, code, *([ref.bound_to] if ref.bound_to else []))
 
 
 def address_of(user: User, medium: Medium) -> str:

@@ -8,7 +8,8 @@ from authsvc.core.accounts.lookup import UserRef, find
 from authsvc.core.accounts.passwords import Passwords
 from authsvc.core.audit.trail import AuditKind
 from authsvc.core.messages.codes import CodeDelivery
-from authsvc.core.messages.notices import MailKind, MfaChange, Notices
+from authsvc.core.messages.kinds import MfaChange, MfaChanged
+from authsvc.core.messages.notices import Notices
 from authsvc.core.operators.changes import Changes
 from authsvc.core.operators.identity import Operator
 from authsvc.core.pages import Page, PageRequest
@@ -127,7 +128,7 @@ class AccountAdmin:
             await users.touch(tx, user_id=user.user_id, now=now)
             await end_all(tx, user.user_id, now)
             await self._throttle.forget(tx, user.username_key, *_SECOND_FACTORS)
-            await self._notices.tell(tx, MailKind.MFA_CHANGED, user, now=now, change=MfaChange.RESET)
+            await self._notices.tell(tx, user, MfaChanged(MfaChange.RESET), now=now)
 
     async def unlock(self, ref: UserRef, operator: Operator) -> None:
         """Forget all failures of a user.

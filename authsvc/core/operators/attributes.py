@@ -12,8 +12,9 @@ from authsvc.core.accounts.attributes import AttributeRules
 from authsvc.core.accounts.lookup import UserRef
 from authsvc.core.audit.trail import AuditKind
 from authsvc.core.fields import Fields
-from authsvc.core.messages.codes import CodePurpose, MailCodes
-from authsvc.core.messages.notices import MailKind, MfaChange, Notices
+from authsvc.core.messages.codes import RESET_PASSWORD, SIGN_UP, VERIFY_EMAIL, VERIFY_PHONE, Codes
+from authsvc.core.messages.kinds import EmailChanged, MfaChange, MfaChanged
+from authsvc.core.messages.notices import Notices
 from authsvc.core.names import mask_email
 from authsvc.core.operators.changes import Changes
 from authsvc.core.operators.identity import Operator
@@ -42,7 +43,7 @@ class AttributeChange:
 class AttributeAdmin:
     """Change attributes for operators."""
 
-    def __init__(self, *, codes: MailCodes, notices: Notices, changes: Changes, settings: Settings) -> None:
+    def __init__(self, *, codes: Codes, notices: Notices, changes: Changes, settings: Settings) -> None:
         self._codes = codes
         self._notices = notices
         self._changes = changes
@@ -100,19 +101,17 @@ class AttributeAdmin:
             await self._end_what_was_sent(held, has_email=email_key == user.email_key, has_number=same_number)
             if email_key != user.email_key:
                 masked = mask_email(email) if email else ""
-                await self._notices.tell(held.executor, MailKind.EMAIL_CHANGED, user, now=now, new_email=masked)
+                await self._notices.tell(held.executor, user, EmailChanged(masked), now=now)
             if FactorKind.SMS in had.enabled and not same_number:
-                await self._notices.tell(
-                    held.executor, MailKind.MFA_CHANGED, user, now=now, change=MfaChange.PREFERENCE_CHANGED
-                )
+                await self._notices.tell(held.executor, user, MfaChanged(MfaChange.PREFERENCE_CHANGED), now=now)
 
     async def _end_what_was_sent(self, held: Change, *, has_email: bool, has_number: bool) -> None:
         """End what was sent to what is the account's no longer: whoever reads it may be why it was changed."""
         if has_email and has_number:
             return
-        purposes = [CodePurpose.RESET_PASSWORD]
-        purposes += [] if has_email else [CodePurpose.SIGN_UP, CodePurpose.VERIFY_EMAIL]
-        purposes += [] if has_number else [CodePurpose.VERIFY_PHONE]
+        purposes = [RESET_PASSWORD]
+        purposes += [] if has_email else [SIGN_UP, VERIFY_EMAIL]
+        purposes += [] if has_number else [VERIFY_PHONE]
         await self._codes.drop(held.executor, held.user.username_key, *purposes)
         if not has_email:
             await passwords.end_mailed(held.executor, user_id=held.user.user_id, now=held.now)

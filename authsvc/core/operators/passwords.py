@@ -7,7 +7,8 @@ from authsvc.core.access.throttle import Factor, Throttle
 from authsvc.core.accounts.lookup import UserRef, find
 from authsvc.core.accounts.password_policy import PasswordPolicy, own_words
 from authsvc.core.audit.trail import AuditKind
-from authsvc.core.messages.notices import MailKind, Notices
+from authsvc.core.messages.kinds import PasswordChanged
+from authsvc.core.messages.notices import Notices
 from authsvc.core.operators.changes import Changes
 from authsvc.core.operators.identity import Operator
 from authsvc.core.sessions.ends import end_all
@@ -61,4 +62,4 @@ class PasswordAdmin:
             await users.set_status(tx, user_id=user.user_id, status=status, now=now)
             await end_all(tx, user.user_id, now)
             await self._throttle.forget(tx, user.username_key, Factor.PASSWORD)
-            await self._notices.tell(tx, MailKind.PASSWORD_CHANGED, change.user, now=now)
+            await self._notices.tell(tx, change.user, PasswordChanged(), now=now)

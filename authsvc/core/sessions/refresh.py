@@ -8,7 +8,8 @@ from authsvc.clock import Clock
 from authsvc.config import TokensSettings
 from authsvc.core.access.caller import Caller
 from authsvc.core.audit.trail import Audit, AuditEvent, AuditKind, AuditResult
-from authsvc.core.messages.notices import MailKind, Notices
+from authsvc.core.messages import kinds
+from authsvc.core.messages.notices import Notices
 from authsvc.core.sessions.sessions import Sessions
 from authsvc.core.sessions.tokens import Tokens
 from authsvc.crypto.sealing import KeyRing, Purpose
@@ -90,7 +91,7 @@ class Refreshes:
             ).decode()
         async with self._database.transaction() as transaction:
             if await sessions.revoke(transaction, session_id=used.session_id, user_id=user.user_id, now=now):
-                await self._notices.tell(transaction, MailKind.REFRESH_TOKEN_REUSED, user, now=now)
+                await self._notices.tell(transaction, user, kinds.RefreshTokenReused(), now=now)
                 event = AuditEvent(
                     AuditKind.REFRESH_TOKEN_REUSED,
                     caller,

@@ -16,7 +16,8 @@ from authsvc.core.factors.recovery import Recovery
 from authsvc.core.factors.rules import KIND_OF, Kinds, find_kinds
 from authsvc.core.factors.sent_code import SignInCodes
 from authsvc.core.factors.totp import Match, Totp
-from authsvc.core.messages.notices import MailKind, MfaChange, Notices
+from authsvc.core.messages.kinds import MfaChange, MfaChanged
+from authsvc.core.messages.notices import Notices
 from authsvc.core.names import parse_code
 from authsvc.core.sign_in.steps import ANSWERS, AnswerKind, Proof, Step
 from authsvc.domain import User
@@ -171,7 +172,7 @@ class Answers:
         elif not await users.verify_email(executor, user_id=user.user_id, now=now):
             raise SessionExpired
         await preferences.enable(executor, user_id=user.user_id, kind=KIND_OF[medium])
-        await self._notices.tell(executor, MailKind.MFA_CHANGED, user, now=now, change=MfaChange.PREFERENCE_CHANGED)
+        await self._notices.tell(executor, user, MfaChanged(MfaChange.PREFERENCE_CHANGED), now=now)
         return await users.find_by_id(executor, user_id=user.user_id) or user
 
     async def _recovery_code(self, challenge: Challenge, code: str) -> Use:

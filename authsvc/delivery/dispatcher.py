@@ -1,7 +1,7 @@
 """Send what the outbox holds: a worker of this kind runs in every process of the service.
 
-No mail is ever in one process's memory alone. A worker leases mails, sends them and notes how it went; one that dies
-says nothing, its leases end, and another worker sends the mails with the same Message-IDs.
+No message is ever in one process's memory alone. A worker leases messages, sends them and notes how it went; one that
+dies says nothing, its leases end, and another worker sends the messages with the same ids.
 """
 
 from __future__ import annotations
@@ -9,19 +9,17 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import timedelta
 
 import structlog
 
 from authsvc.clock import Clock
 from authsvc.config import MailSettings
-from authsvc.crypto.sealing import KeyRing
+from authsvc.delivery.attempts import Attempts, OnOutcome
+from authsvc.delivery.backoff import backoff, jittered
 from authsvc.domain import Medium
 from authsvc.errors import DomainError
-from authsvc.mail.backoff import backoff, jittered
-from authsvc.mail.carriers import Carrier
-from authsvc.mail.delivery import Delivery, OnOutcome
 from authsvc.store import outbox
 from authsvc.store.db import Database
 
@@ -38,37 +36,35 @@ _log = structlog.get_logger(__name__)
 
 
 class Dispatcher:
-    """Take mails from the outbox to the carriers of their media.
+    """Take messages from the outbox to who tries to bring them.
 
-    Mails of a medium without a carrier are left to the workers that have one. Each medium has `concurrency` places of
-    its own, so that none waits for another. `on_outcome` is told about each try; `on_queue_age`, now and then, how long
-    the mail of a medium that is due longest has waited.
+    Those of a medium without a carrier are left to the workers that have one. Each medium has `concurrency` places of
+    its own, so that none waits for another. `on_outcome` is told about what expired; `on_queue_age`, now and then, how
+    long the message of a medium that is due longest has waited.
     """
 
     def __init__(
         self,
+        *,
+        attempts: Attempts,
         database: Database,
-        carriers: Mapping[Medium, Carrier],
-        keys: KeyRing,
         settings: MailSettings,
         clock: Clock,
-        *,
         on_outcome: OnOutcome,
         on_queue_age: Callable[[Medium, timedelta], None],
     ) -> None:
+        self._attempts = attempts
         self._database = database
-        self._carriers = carriers
         self._settings = settings
         self._clock = clock
         self._on_outcome = on_outcome
         self._on_queue_age = on_queue_age
-        self._delivery = Delivery(database, carriers, keys, settings, clock, on_outcome)
         self._wake = asyncio.Event()
         self._in_flight: Counter[Medium] = Counter()
         self._is_stopping = False
 
     async def run_once(self) -> int:
-        """Send what is due, at most `concurrency` mails of each medium, and return how many were tried.
+        """Send what is due, at most `concurrency` messages of each medium, and return how many were tried.
 
         Raises:
             DatabaseUnavailable: nothing was claimed.
@@ -78,7 +74,7 @@ class Dispatcher:
             return await self._start_sends(sends)
 
     async def run(self) -> None:
-        """Send mail as it comes, whatever fails, until `stop`. Cancelling is safe too: the leases see to the rest."""
+        """Send what comes, whatever fails, until `stop`. Cancelling is safe too: the leases see to the rest."""
         async with asyncio.TaskGroup() as helpers:
             running = [
                 helpers.create_task(self._keep_listening()),
@@ -93,7 +89,7 @@ class Dispatcher:
                     helper.cancel()
 
     def stop(self) -> None:
-        """Claim no more mail; `run` returns when what is in flight has come to its end."""
+        """Claim nothing more; `run` returns when what is in flight has come to its end."""
         self._is_stopping = True
         self._wake.set()
 
@@ -119,20 +115,20 @@ class Dispatcher:
                 await self._wake.wait()
 
     async def _start_sends(self, sends: asyncio.TaskGroup) -> int:
-        return sum([await self._start_sends_over(medium, sends) for medium in self._carriers])
+        return sum([await self._start_sends_over(medium, sends) for medium in self._attempts.media])
 
     async def _start_sends_over(self, medium: Medium, sends: asyncio.TaskGroup) -> int:
         room = self._settings.concurrency - self._in_flight[medium]
         if room <= 0:
             return 0
         now = self._clock.now()
-        mails = await outbox.claim(
+        all_claimed = await outbox.claim(
             self._database, medium=medium, now=now, leased_until=now + self._settings.lease, limit=room
         )
-        for mail in mails:
+        for claimed in all_claimed:
             self._in_flight[medium] += 1
-            sends.create_task(self._delivery.deliver(mail)).add_done_callback(lambda _: self._make_room(medium))
-        return len(mails)
+            sends.create_task(self._attempts.make(claimed)).add_done_callback(lambda _: self._make_room(medium))
+        return len(all_claimed)
 
     def _make_room(self, medium: Medium) -> None:
         self._in_flight[medium] -= 1
@@ -155,13 +151,12 @@ class Dispatcher:
             await self._clock.sleep(jittered(self._settings.poll_interval))
 
     async def _sweep(self) -> None:
-        """End the expired mails, and measure the queues."""
+        """End the expired messages, and measure the queues."""
         now = self._clock.now()
-        for mail in await outbox.expire(self._database, now=now, limit=EXPIRE_AT_ONCE):
-            _log.error(
-                "mail expired", mail_id=str(mail.mail_id), medium=mail.medium, kind=mail.kind, attempt=mail.attempts
-            )
-            self._on_outcome(mail.medium, mail.kind, "expired")
+        for expired in await outbox.expire(self._database, now=now, limit=EXPIRE_AT_ONCE):
+            medium, kind = expired.medium, expired.kind
+            _log.error("mail expired", mail_id=str(expired.mail_id), medium=medium, kind=kind, attempt=expired.attempts)
+            self._on_outcome(medium, kind, "expired")
         # Of every medium: a queue that no worker has a carrier for must be seen to grow.
         for medium in Medium:
             oldest = await outbox.find_oldest_due(self._database, medium=medium, now=now)

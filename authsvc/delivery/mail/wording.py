@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib.resources import files
@@ -17,16 +16,13 @@ from jinja2 import ChoiceLoader, FunctionLoader, PackageLoader, StrictUndefined,
 from jinja2.ext import Extension
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-from authsvc.core.messages.notices import MailKind
+from authsvc.core.messages.kinds import KINDS
+from authsvc.delivery.words import CODE_PLACEHOLDER, DEFAULT_LANGUAGE, tags_for, tags_of
 
-CODE_PLACEHOLDER = "{####}"
-DEFAULT_LANGUAGE = "en"
+PACKAGE = "authsvc.delivery.mail"
 LAYOUT = "layout.html"
 CODE_WORDS = "code.txt"
-NAMES = frozenset({CODE_WORDS, *(f"{kind.lower()}.txt" for kind in MailKind)})
-
-# BCP 47 in form and length. It comes from users and names a folder.
-_LANGUAGE_TAG = re.compile(r"(?=.{1,35}\Z)[a-z]{2,8}(?:-[a-z0-9]{1,8})*")
+NAMES = frozenset({CODE_WORDS, *(f"{kind.lower()}.txt" for kind in KINDS)})
 
 
 class TemplatesError(Exception):
@@ -51,12 +47,12 @@ class _CodePlaceholder(Extension):
 class Wording:
     """Find templates by language, the operator's before the built-in ones of the same name."""
 
-    def __init__(self, own: Mapping[str, OwnTemplate], default_locale: str = DEFAULT_LANGUAGE) -> None:
+    def __init__(self, *, own: Mapping[str, OwnTemplate], default_locale: str = DEFAULT_LANGUAGE) -> None:
         self.own = own
         self._default_locale = default_locale
         # In a sandbox, because those who word mails are not always those who may read the master keys in here.
         self._templates = ImmutableSandboxedEnvironment(
-            loader=ChoiceLoader([FunctionLoader(self._load_own), PackageLoader("authsvc.mail", "templates")]),
+            loader=ChoiceLoader([FunctionLoader(self._load_own), PackageLoader(PACKAGE, "templates")]),
             autoescape=select_autoescape(["html"]),
             undefined=StrictUndefined,
             extensions=[_CodePlaceholder],
@@ -66,12 +62,12 @@ class Wording:
 
     def languages(self) -> list[str]:
         """Return every language that has templates."""
-        built_in = {each.name for each in files("authsvc.mail").joinpath("templates").iterdir() if each.is_dir()}
+        built_in = {each.name for each in files(PACKAGE).joinpath("templates").iterdir() if each.is_dir()}
         return sorted(built_in | {name.partition("/")[0] for name in self.own if "/" in name})
 
-    def find(self, kind: MailKind, locale: str) -> tuple[str, Template]:
+    def find(self, kind: str, locale: str) -> tuple[str, Template]:
         """Return the template of a kind of mail, and the language that it is in."""
-        tags = [*tags_of(locale), *tags_of(self._default_locale), DEFAULT_LANGUAGE]
+        tags = tags_for(locale, self._default_locale)
         template = self._templates.select_template([f"{tag}/{kind.lower()}.txt" for tag in tags])
         return str(template.name).partition("/")[0], template
 
@@ -88,13 +84,6 @@ class Wording:
     def _load_own(self, name: str) -> tuple[str, str, Any] | None:
         template = self.own.get(name)
         return (template.source, str(template.path), lambda: True) if template else None
-
-
-def tags_of(locale: str) -> list[str]:
-    """Return where to look for templates: `pt-BR`, or `pt_BR`, is pt-br, else pt; what is no language is nowhere."""
-    tag = locale.lower().replace("_", "-")
-    subtags = tag.split("-") if _LANGUAGE_TAG.fullmatch(tag) else []
-    return ["-".join(subtags[:length]) for length in range(len(subtags), 0, -1)]
 
 
 def read_folder(folder: Path | None) -> dict[str, OwnTemplate]:

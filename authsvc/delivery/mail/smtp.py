@@ -1,6 +1,6 @@
-"""Hand one message to the SMTP server, and say whether a failure is worth another try.
+"""Hand one mail to the SMTP server, and say whether a failure is worth another try.
 
-Permanent is only what the server says about this message: its recipient or its content, by a 5xx reply (RFC 5321
+Permanent is only what the server says about this mail: its recipient or its content, by a 5xx reply (RFC 5321
 §4.2.1). All else can change without it: networks come back, and operators mend certificates, logins and senders.
 """
 
@@ -16,18 +16,18 @@ from email.message import EmailMessage
 import aiosmtplib
 
 from authsvc.config import MailSettings
-from authsvc.mail.failures import PermanentFailure, TemporaryFailure
+from authsvc.delivery.failures import PermanentFailure, TemporaryFailure
 
 # RFC 3463, at the beginning of a reply's text. Only this is kept of it: servers quote addresses.
 _ENHANCED_STATUS = re.compile(r"[245]\.\d{1,3}\.\d{1,3}\b")
-# The server wants a login, a better one, or encryption (RFC 4954 §6, RFC 3207 §4): 5xx, but not about the message.
+# The server wants a login, a better one, or encryption (RFC 4954 §6, RFC 3207 §4): 5xx, but not about the mail.
 _LOGIN_WANTED = frozenset({530, 534, 535, 538})
 
 
 class SmtpSender:
-    """Send messages through one server, each over a connection of its own."""
+    """Send mails through one server, each over a connection of its own."""
 
-    def __init__(self, settings: MailSettings) -> None:
+    def __init__(self, *, settings: MailSettings) -> None:
         """Read the CA file.
 
         Raises:
@@ -37,18 +37,18 @@ class SmtpSender:
         uses_tls = settings.smtp_tls != "none"
         self._tls = ssl.create_default_context(cafile=settings.smtp_ca_file) if uses_tls else None
 
-    async def send(self, message: EmailMessage) -> str:
-        """Return the server's answer once it has taken responsibility for the message; there is no time limit.
+    async def send(self, mail: EmailMessage) -> str:
+        """Return the server's answer once it has taken responsibility for the mail; there is no time limit.
 
         Raises:
-            TemporaryFailure: another try may succeed. It may also bring the message a second time: the connection can
+            TemporaryFailure: another try may succeed. It may also bring the mail a second time: the connection can
                 break after the server accepted and before it said so.
             PermanentFailure: none will.
         """
-        client = self._client(message)
+        client = self._client(mail)
         try:
             await client.connect()
-            _, answer = await client.send_message(message)
+            _, answer = await client.send_message(mail)
         except (aiosmtplib.SMTPException, OSError, ValueError) as error:
             failure = _failure(error)
             failure.answer = _answer(error)
@@ -58,7 +58,7 @@ class SmtpSender:
             _hang_up(client)
         return answer
 
-    def _client(self, message: EmailMessage) -> aiosmtplib.SMTP:
+    def _client(self, mail: EmailMessage) -> aiosmtplib.SMTP:
         settings = self._settings
         return aiosmtplib.SMTP(
             hostname=settings.smtp_host,
@@ -70,7 +70,7 @@ class SmtpSender:
             start_tls=settings.smtp_tls == "starttls",
             tls_context=self._tls,
             # The name for EHLO. A container's own is often no domain, and looking it up can take long.
-            local_hostname=message["From"].addresses[0].domain,
+            local_hostname=mail["From"].addresses[0].domain,
             timeout=None,
         )
 
@@ -120,7 +120,7 @@ def _reply(phrase: str, error: aiosmtplib.SMTPResponseException) -> str:
 def _describe(error: aiosmtplib.SMTPException | OSError) -> str:
     match error:
         case aiosmtplib.SMTPSenderRefused():
-            # Not about this message, whatever the code: the same sender is in every one.
+            # Not about this mail, whatever the code: the same sender is in every one.
             return _reply("sender refused", error)
         case aiosmtplib.SMTPAuthenticationError():
             return _reply("login refused", error)

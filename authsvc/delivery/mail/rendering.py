@@ -1,4 +1,4 @@
-"""What each mail says: an outbox row and its parameters become one MIME message.
+"""What each mail says: a message becomes one of MIME.
 
 A template is a text: its first line is the subject, blank lines part its paragraphs. The HTML part shows the same
 paragraphs, so the two can't differ. What a language lacks is in the default language.
@@ -7,32 +7,31 @@ paragraphs, so the two can't differ. What a language lacks is in the default lan
 from __future__ import annotations
 
 import re
+from dataclasses import asdict
 from datetime import datetime
 from email.headerregistry import Address
 from email.message import EmailMessage
 from email.policy import SMTP
 from email.utils import format_datetime
+from typing import Any
 
 from email_validator import validate_email
 
 from authsvc.config import MailSettings
-from authsvc.core.messages.notices import MailKind, MailParameters
-from authsvc.domain import MailId
-from authsvc.mail.wording import CODE_PLACEHOLDER, LAYOUT, Wording, read_folder
-
-CODE_MAILS = frozenset(
-    {MailKind.SIGN_UP_CODE, MailKind.RESET_PASSWORD_CODE, MailKind.ATTRIBUTE_CODE, MailKind.SIGN_IN_CODE}
-)
+from authsvc.core.messages.kinds import CodeMessage, EmailChanged
+from authsvc.delivery.carriers import Outgoing
+from authsvc.delivery.mail.wording import LAYOUT, Wording, read_folder
+from authsvc.delivery.words import CODE_PLACEHOLDER, is_changed
 
 # Every server on the way can carry 7 bit.
 _POLICY = SMTP.clone(cte_type="7bit")
 _BLANK_LINES = re.compile(r"\n\s*\n")
 
 
-class Messages:
+class MailRenderer:
     """Render mails from one sender."""
 
-    def __init__(self, settings: MailSettings, wording: Wording | None = None) -> None:
+    def __init__(self, *, settings: MailSettings, wording: Wording | None = None) -> None:
         """Read the operator's templates, unless they are given.
 
         Raises:
@@ -40,65 +39,52 @@ class Messages:
         """
         self._settings = settings
         self._from = _address(settings.from_address, settings.from_name)
-        self._wording = wording or Wording(read_folder(settings.templates_folder), settings.default_locale)
+        self._wording = wording or Wording(
+            own=read_folder(settings.templates_folder), default_locale=settings.default_locale
+        )
 
-    def render(
-        self,
-        kind: MailKind,
-        parameters: MailParameters,
-        *,
-        mail_id: MailId,
-        created_at: datetime,
-        expires_at: datetime | None,
-    ) -> EmailMessage:
-        """Return the message, alike at every try: same Message-ID, same Date.
+    def render(self, outgoing: Outgoing) -> EmailMessage:
+        """Return the mail, alike at every try: same Message-ID, same Date.
 
         Raises:
             ValueError: the address can't stand in a mail.
             jinja2.TemplateError: a template of the operator's is wrong.
         """
-        language, template = self._wording.find(kind, parameters.locale)
-        variables = {"username": _legible(parameters.username), "created_at": _minute(created_at)}
-        text = template.render(variables | self._variables(kind, parameters, language, expires_at))
-        subject, body = _parts(text)
+        message, recipient = outgoing.message, outgoing.recipient
+        language, template = self._wording.find(message.kind, recipient.locale)
+        subject, body = _parts(template.render(self._variables(outgoing, language)))
 
-        message = EmailMessage(policy=_POLICY)
-        message["From"] = self._from
-        message["To"] = _address(parameters.to)
-        message["Subject"] = subject
-        message["Date"] = format_datetime(created_at)
-        message["Message-ID"] = f"<{mail_id}@{self._from.domain}>"
+        mail = EmailMessage(policy=_POLICY)
+        mail["From"] = self._from
+        mail["To"] = _address(recipient.to)
+        mail["Subject"] = subject
+        mail["Date"] = format_datetime(outgoing.created_at)
+        mail["Message-ID"] = f"<{outgoing.message_id}@{self._from.domain}>"
         # RFC 3834: keeps vacation notices and the like from answering.
-        message["Auto-Submitted"] = "auto-generated"
-        message.set_content(body)
-        highlight = parameters.code or parameters.temporary_password
-        message.add_alternative(self._html(language, subject, body, highlight), subtype="html")
-        return message
+        mail["Auto-Submitted"] = "auto-generated"
+        mail.set_content(body)
+        mail.add_alternative(
+            self._html(body, language=language, subject=subject, highlight=message.highlight), subtype="html"
+        )
+        return mail
 
-    def _variables(
-        self, kind: MailKind, parameters: MailParameters, language: str, expires_at: datetime | None
-    ) -> dict[str, object]:
-        """Return what the templates of a kind may show, beside what all may. docs/mail.md lists them."""
-        until = _minute(expires_at) if expires_at else ""
-        match kind:
-            case _ if kind in CODE_MAILS:
-                subject, message = self._code_words(language, parameters.code)
-                return {
-                    "code": parameters.code,
-                    "code_subject": subject,
-                    "code_message": message,
-                    "expires_at": until,
-                }
-            case MailKind.INVITATION:
-                return {"temporary_password": parameters.temporary_password, "expires_at": until}
-            case MailKind.EMAIL_CHANGED:
-                return {"new_email": _legible(parameters.new_email)}
-            case MailKind.MFA_CHANGED:
-                return {"change": parameters.change}
-            case MailKind.RECOVERY_CODE_USED:
-                return {"recovery_codes_left": parameters.recovery_codes_left}
-            case _:
-                return {}
+    def _variables(self, outgoing: Outgoing, language: str) -> dict[str, object]:
+        """Return what the templates of a kind may show: docs/mail.md lists it."""
+        message, expires_at = outgoing.message, outgoing.expires_at
+        variables: dict[str, object] = {
+            "username": _legible(outgoing.recipient.username),
+            "created_at": _minute(outgoing.created_at),
+            **asdict(message),
+        }
+        if message.expires:
+            variables["expires_at"] = _minute(expires_at) if expires_at else ""
+        match message:
+            case CodeMessage(code=code):
+                subject, text = self._code_words(language, code)
+                variables |= {"code_subject": subject, "code_message": text}
+            case EmailChanged(new_email=new_email):
+                variables["new_email"] = _legible(new_email)
+        return variables
 
     def _code_words(self, language: str, code: str) -> tuple[str, str]:
         """Return how a mail with a code begins.
@@ -109,13 +95,13 @@ class Messages:
         template = self._wording.find_code_words(language)
         subject, message = _parts(template.render(code=code))
         if template.name not in self._wording.own:
-            if _is_changed(self._settings, "code_subject"):
+            if is_changed(self._settings, "code_subject"):
                 subject = " ".join(self._settings.code_subject.split()).replace(CODE_PLACEHOLDER, code)
-            if _is_changed(self._settings, "code_message"):
+            if is_changed(self._settings, "code_message"):
                 message = self._settings.code_message.strip().replace(CODE_PLACEHOLDER, code)
         return subject, message
 
-    def _html(self, language: str, subject: str, body: str, highlight: str) -> str:
+    def _html(self, body: str, *, language: str, subject: str, highlight: str) -> str:
         # Each line is split where the highlight stands, which the layout puts back with emphasis.
         paragraphs = [
             [line.split(highlight) if highlight else [line] for line in paragraph.splitlines()]
@@ -126,15 +112,16 @@ class Messages:
         )
 
 
+def content_of(mail: EmailMessage, subtype: str) -> str:
+    """Return what the `plain` or `html` part of a rendered mail says."""
+    part: Any = mail.get_body((subtype,))
+    return str(part.get_content())
+
+
 def _parts(text: str) -> tuple[str, str]:
     """Return the first line, and what is below."""
     first, _, rest = text.strip().partition("\n")
     return first.strip(), rest.strip()
-
-
-def _is_changed(settings: MailSettings, field: str) -> bool:
-    # By value: a settings file may well spell the defaults out.
-    return bool(getattr(settings, field) != MailSettings.model_fields[field].default)
 
 
 def _legible(username: str) -> str:

@@ -6,35 +6,34 @@ import traceback
 from dataclasses import replace
 from email.message import EmailMessage
 from pathlib import Path
-from typing import Any
 
 from jinja2 import TemplateSyntaxError
 
 from authsvc.config import MailSettings
-from authsvc.core.messages.notices import MailKind
+from authsvc.core.messages.kinds import KINDS
 from authsvc.crypto.tokens import new_id
+from authsvc.delivery.mail.rendering import MailRenderer, content_of
+from authsvc.delivery.mail.samples import CREATED_AT, Sample, samples
+from authsvc.delivery.mail.wording import CODE_WORDS, LAYOUT, TemplatesError, Wording, read_folder
 from authsvc.domain import MailId
-from authsvc.mail.messages import Messages
-from authsvc.mail.samples import CREATED_AT, Sample, samples
-from authsvc.mail.wording import CODE_WORDS, LAYOUT, TemplatesError, Wording, read_folder
 
 # What HTML must show escaped.
 _MARKUP = "<ada>"
 
 
-def proofread(settings: MailSettings) -> Messages:
+def proofread(settings: MailSettings) -> MailRenderer:
     """Return what renders mails with the operator's templates, once each has been tried with everything it may show.
 
     Raises:
         TemplatesError: they can't be read, or are wrong; all faults at once.
     """
-    wording = Wording(read_folder(settings.templates_folder), settings.default_locale)
-    messages = Messages(settings, wording)
+    wording = Wording(own=read_folder(settings.templates_folder), default_locale=settings.default_locale)
+    renderer = MailRenderer(settings=settings, wording=wording)
     # A template that does not compile would only fail again, in each mail.
-    faults = _faults_of_syntax(wording) or _faults_of_mails(wording, messages)
+    faults = _faults_of_syntax(wording) or _faults_of_mails(wording, renderer)
     if faults:
         raise TemplatesError("\n".join(dict.fromkeys(faults)))
-    return messages
+    return renderer
 
 
 def _faults_of_syntax(wording: Wording) -> list[str]:
@@ -47,45 +46,39 @@ def _faults_of_syntax(wording: Wording) -> list[str]:
     return faults
 
 
-def _faults_of_mails(wording: Wording, messages: Messages) -> list[str]:
+def _faults_of_mails(wording: Wording, renderer: MailRenderer) -> list[str]:
     if not wording.own:
         return []
     faults = []
     for language in wording.languages():
-        for kind in MailKind:
+        for kind in KINDS.values():
             for sample in samples(kind, locale=language):
                 try:
-                    message = _marked(sample).render(messages, mail_id=MailId(new_id()), created_at=CREATED_AT)
+                    mail = _marked(sample).render(renderer, message_id=MailId(new_id()), created_at=CREATED_AT)
                 except Exception as error:  # templates can raise anything
                     faults.append(_told(error, wording))
                 else:
-                    faults += _faults_of_content(message, sample, wording)
+                    faults += _faults_of_content(mail, sample, wording)
     return faults
 
 
 def _marked(sample: Sample) -> Sample:
-    return replace(sample, parameters=replace(sample.parameters, username=_MARKUP))
+    return replace(sample, recipient=replace(sample.recipient, username=_MARKUP))
 
 
-def _faults_of_content(message: EmailMessage, sample: Sample, wording: Wording) -> list[str]:
-    text, html = (_content(message, subtype) for subtype in ("plain", "html"))
-    language, template = wording.find(sample.kind, sample.parameters.locale)
+def _faults_of_content(mail: EmailMessage, sample: Sample, wording: Wording) -> list[str]:
+    text, html = (content_of(mail, subtype) for subtype in ("plain", "html"))
+    language, template = wording.find(sample.message.kind, sample.recipient.locale)
     name = str(template.name) if template.name in wording.own else f"{language}/{CODE_WORDS}"
-    secret = sample.parameters.code or sample.parameters.temporary_password
-    variable = "code" if sample.parameters.code else "temporary_password"
+    secret, variable = sample.message.highlight, sample.message.highlighted
     rules = (
-        (not message["Subject"], name, "has no subject, which is the first line"),
-        (bool(message["Subject"]) and not text.strip(), name, "has a subject and no text"),
+        (not mail["Subject"], name, "has no subject, which is the first line"),
+        (bool(mail["Subject"]) and not text.strip(), name, "has a subject and no text"),
         (bool(text.strip()) and secret not in text, name, f"does not show {{{{ {variable} }}}}"),
         (secret in text and secret not in html, LAYOUT, "does not show {{ highlight }}"),
         (_MARKUP in html, LAYOUT, "shows text without escaping it"),
     )
     return [f"{_path(wording, name)}: {fault}" for is_broken, name, fault in rules if is_broken]
-
-
-def _content(message: EmailMessage, subtype: str) -> str:
-    part: Any = message.get_body((subtype,))
-    return str(part.get_content())
 
 
 def _path(wording: Wording, name: str) -> Path | str:

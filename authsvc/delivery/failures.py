@@ -17,9 +17,7 @@ class TemporaryFailure(NotTaken):
     `retry_after` is what the other side asked to wait, if it did.
     """
 
-    def __init__(self, reason: str, *, retry_after: timedelta | None = None) -> None:
-        super().__init__(reason)
-        self.retry_after = retry_after
+    retry_after: timedelta | None = None
 
 
 class PermanentFailure(NotTaken):

@@ -19,12 +19,10 @@ import aiohttp
 
 from authsvc.clock import Clock
 from authsvc.config import SmsSettings
-from authsvc.core.messages.notices import MailKind, MailParameters
 from authsvc.crypto.webhook_signature import sign
-from authsvc.mail.carriers import Send
-from authsvc.mail.failures import PermanentFailure, TemporaryFailure
-from authsvc.mail.sms_messages import SmsMessages
-from authsvc.store.outbox import ClaimedMail
+from authsvc.delivery.carriers import Outgoing, Send
+from authsvc.delivery.failures import PermanentFailure, TemporaryFailure
+from authsvc.delivery.sms.rendering import SmsRenderer
 
 # Wrong key, wrong address, too slow, too early, too many: all can change without the message.
 MENDABLE = frozenset({401, 403, 404, 405, 407, 408, 421, 425, 429})
@@ -35,12 +33,12 @@ class SmsCarrier:
     """Bring messages by SMS, each with a POST over a connection of its own."""
 
     def __init__(
-        self, settings: SmsSettings, session: aiohttp.ClientSession, clock: Clock, default_locale: str
+        self, *, settings: SmsSettings, session: aiohttp.ClientSession, clock: Clock, default_locale: str
     ) -> None:
         self._settings = settings
         self._session = session
         self._clock = clock
-        self._messages = SmsMessages(settings, default_locale)
+        self._renderer = SmsRenderer(settings=settings, default_locale=default_locale)
         self._keys = settings.keys()
 
     @classmethod
@@ -61,26 +59,20 @@ class SmsCarrier:
             # Who calls limits the time in all.
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=None),
         ) as session:
-            yield cls(settings, session, clock, default_locale)
+            yield cls(settings=settings, session=session, clock=clock, default_locale=default_locale)
 
     @property
     def send_timeout(self) -> timedelta:
         """Return the longest time for one SMS in all."""
         return self._settings.webhook_timeout
 
-    def prepare(self, mail: ClaimedMail, parameters: MailParameters) -> Send:
+    def prepare(self, outgoing: Outgoing) -> Send:
         """Render an SMS, alike at every try, and return what hands it over.
 
         Raises:
-            ValueError: the kind is not known here, or is none for an SMS.
+            ValueError: the message is none for an SMS.
         """
-        body = self._messages.render(
-            MailKind(mail.kind),
-            parameters,
-            mail_id=mail.mail_id,
-            created_at=mail.created_at,
-            expires_at=mail.expires_at,
-        )
+        body = self._renderer.render(outgoing)
         return lambda: self._post(body)
 
     async def _post(self, body: bytes) -> None:
@@ -103,7 +95,9 @@ class SmsCarrier:
             return
         if 400 <= status < 500 and status not in MENDABLE:
             raise PermanentFailure(f"refused: {status}")
-        raise TemporaryFailure(f"not taken: {status}", retry_after=_wait(retry_after, self._clock.now()))
+        failure = TemporaryFailure(f"not taken: {status}")
+        failure.retry_after = _wait(retry_after, self._clock.now())
+        raise failure
 
 
 def _wait(retry_after: str, now: datetime) -> timedelta | None:

@@ -1,0 +1,1 @@
+"""Mails: what each says, in whose words, and their way to the SMTP server."""

@@ -1,0 +1,1 @@
+"""SMS: what each says, and their way to the operator's webhook."""
