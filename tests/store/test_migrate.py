@@ -4,15 +4,12 @@ import asyncio
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
-from uuid import uuid4
 
 import asyncpg
 import pytest
-from pydantic import SecretStr
 
 from authsvc.clock import SystemClock
 from authsvc.config import DatabaseSettings
-from authsvc.dev.postgres import EmbeddedPostgres
 from authsvc.errors import DatabaseUnavailable
 from authsvc.store.db import Database
 from authsvc.store.migrate import (
@@ -28,17 +25,6 @@ from tests.clock import FakeClock
 
 ONE = "create table one (id int);"
 TWO = "create table two (id int);"
-
-
-@pytest.fixture
-async def empty(postgres: EmbeddedPostgres) -> AsyncIterator[DatabaseSettings]:
-    """Make an empty database and return its settings."""
-    name = f"test_{uuid4().hex}"
-    admin = await asyncpg.connect(postgres.dsn())
-    await admin.execute(f"create database {name} template template0 strategy file_copy")
-    yield DatabaseSettings(url=SecretStr(postgres.dsn(name)))
-    await admin.execute(f"drop database {name} with (force)")
-    await admin.close()
 
 
 @pytest.fixture

@@ -1,225 +1,174 @@
-"""Every SQL statement of the store, prepared by Postgres and compared with the function that runs it."""
+"""Every SQL statement of the store, compared with the functions that run it."""
 
-import ast
 import inspect
+import re
 import types
-from collections.abc import Iterator
-from dataclasses import dataclass, fields
-from datetime import datetime, timedelta
-from enum import StrEnum
+from collections.abc import Awaitable, Callable
 from importlib import import_module
-from pkgutil import iter_modules
-from typing import Any, Union, get_args, get_origin, get_type_hints
-from uuid import UUID
+from pkgutil import walk_packages
+from typing import Any
 
-import asyncpg
 import pytest
 
 from authsvc import store
-from authsvc.store.db import Database
+from authsvc.domain import Group, UserId, UserStatus
+from authsvc.store.db import Database, Executor
+from tests.store.spying import Findings, spy_on
 
-# Constants that are not single statements: the name of a channel, and the script that makes the migrator's own tables.
-NOT_STATEMENTS = {("outbox", "CHANNEL"), ("migrate", "CREATE_TABLES")}
-RUNNERS = {"execute", "fetch", "fetchrow", "fetchval"}
-
-# What asyncpg takes and gives for a Postgres type.
-PYTHON_TYPES: dict[str, type] = {
-    "bool": bool,
-    "bytea": bytes,
-    "int2": int,
-    "int4": int,
-    "int8": int,
-    "interval": timedelta,
-    "jsonb": dict,
-    "text": str,
-    "timestamptz": datetime,
-    "uuid": UUID,
-    "varchar": str,
-}
-
-
-@dataclass(frozen=True)
-class Use:
-    """Hold one place where a function runs a statement.
-
-    `arguments` are the types of the values it passes, None where its annotations don't tell. `row` is the class that
-    the function makes of a row, if it does; `by_position` whether by the order of columns instead of their names.
-    """
-
-    where: str
-    statement: str
-    runner: str
-    arguments: list[Any]
-    row: Any
-    by_position: bool
-    columns_read: set[str]
+# What a statement begins with; what is put into statements begins otherwise.
+BEGIN = re.compile(r"\s*(select|with|insert|update|delete|lock|set|create)\b")
+WRITES_USERS = re.compile(r"\b(insert into|update|delete from) users\b")
 
 
 def modules() -> list[types.ModuleType]:
-    """Return the modules of the store."""
-    return [import_module(f"{store.__name__}.{found.name}") for found in iter_modules(store.__path__)]
+    """Return the modules of the store, those in packages too."""
+    found = walk_packages(store.__path__, f"{store.__name__}.")
+    return [import_module(module.name) for module in found if not module.ispkg]
 
 
-def statements() -> dict[tuple[str, str], str]:
-    """Return the SQL of every statement by the names of its module and its constant."""
-    return {
-        (short_name(module), name): value
+def statements(module: types.ModuleType) -> set[str]:
+    """Return the SQL of a module's constants, and of those that hold several."""
+    found = set()
+    for name, value in vars(module).items():
+        if name.isupper() and not name.startswith("_"):
+            several = value.values() if isinstance(value, dict) else value if isinstance(value, tuple) else [value]
+            found |= {each for each in several if isinstance(each, str) and BEGIN.match(each)}
+    return found
+
+
+def functions(module: types.ModuleType) -> list[Callable[..., Awaitable[Any]]]:
+    """Return the functions of a module that await something."""
+    return [
+        function
+        for function in vars(module).values()
+        if inspect.iscoroutinefunction(function) and function.__module__ == module.__name__
+    ]
+
+
+def test_the_statements_of_the_store_are_found() -> None:
+    """Constants that hold SQL are found in modules and packages."""
+    found = {module.__name__.removeprefix("authsvc.store."): len(statements(module)) for module in modules()}
+    assert found["users.writes"] > 10
+    assert found["users.lists"] > 8
+    assert found["factors.preferences"] > 4
+    assert sum(found.values()) > 120
+
+
+@pytest.mark.parametrize("module", [each for each in modules() if statements(each)], ids=lambda module: module.__name__)
+async def test_statements_take_and_give_what_their_functions_pass_and_read(
+    database: Database, module: types.ModuleType
+) -> None:
+    """Each constant is run by a function beside it, and nothing else is.
+
+    As many parameters as are passed, of their types; columns that make what the function's annotations promise, and no
+    others.
+    """
+    findings = Findings()
+    async with database.connection() as connection:
+        for function in functions(module):
+            await spy_on(function, connection, constants=statements(module), findings=findings)
+    assert findings.all_faults() == []
+    assert statements(module) - findings.run == set()
+
+
+def test_one_place_writes_accounts() -> None:
+    """Only what is under `store.users` inserts, changes and deletes accounts."""
+    writers = {
+        module.__name__: sum(bool(WRITES_USERS.search(statement)) for statement in statements(module))
         for module in modules()
-        for name, value in vars(module).items()
-        if name.isupper() and isinstance(value, str) and (short_name(module), name) not in NOT_STATEMENTS
     }
+    writing = {name for name, count in writers.items() if count}
+    assert writing == {f"authsvc.store.users.{name}" for name in ("addresses", "imported", "writes")}
 
 
-def uses(module: types.ModuleType) -> Iterator[Use]:
-    """Yield every place in a module where a statement is run."""
-    tree = ast.parse(inspect.getsource(module))
-    for function in ast.walk(tree):
-        if isinstance(function, ast.AsyncFunctionDef) and hasattr(module, function.name):
-            yield from uses_in(module, function)
+COUNT = "select count(*) from users where username_key = $1"
+TWO = "select user_id from users where username_key = $1 and created_at < $2"
+MANY = "select user_id from users where user_id = any($1)"
+GROUP = "select name, description, precedence from groups where name = $1"
+MORE = "select name, description, precedence, created_at, name as again from groups where name = $1"
+OTHER = "select name, name as description, precedence, description as created_at from groups where name = $1"
+STATUS = "select status from users where user_id = $1"
 
 
-def uses_in(module: types.ModuleType, function: ast.AsyncFunctionDef) -> Iterator[Use]:
-    """Yield every place in a function where a statement is run."""
-    hints = get_type_hints(getattr(module, function.name))
-    calls = [node for node in ast.walk(function) if isinstance(node, ast.Call)]
-    row, by_position = None, False
-    for call in calls:
-        if isinstance(call.func, ast.Name) and any(is_row(node) for node in unpacked(call)):
-            row = getattr(module, call.func.id)
-            by_position = not call.keywords
-    columns_read = {
-        str(node.slice.value)
-        for node in ast.walk(function)
-        if isinstance(node, ast.Subscript) and is_row(node.value) and isinstance(node.slice, ast.Constant)
-    }
-    for call in calls:
-        if isinstance(call.func, ast.Attribute) and call.func.attr in RUNNERS and isinstance(call.args[0], ast.Name):
-            yield Use(
-                where=f"{short_name(module)}.{function.name}",
-                statement=call.args[0].id,
-                runner=call.func.attr,
-                arguments=[each for argument in call.args[1:] for each in types_of(argument, hints)],
-                row=row,
-                by_position=by_position,
-                columns_read=columns_read,
-            )
+async def wrong_type(executor: Executor, *, number: int) -> int:
+    """Pass a number as a text."""
+    return int(await executor.fetchval(COUNT, number))
 
 
-def unpacked(call: ast.Call) -> list[ast.expr]:
-    """Return what a call unpacks into its arguments."""
-    starred = [argument.value for argument in call.args if isinstance(argument, ast.Starred)]
-    return starred + [keyword.value for keyword in call.keywords if keyword.arg is None]
+async def wrong_count(executor: Executor, *, name: str) -> int:
+    """Pass one value where two are taken."""
+    return int(await executor.fetchval(TWO, name))
 
 
-def is_row(node: ast.expr) -> bool:
-    """Tell whether an expression is a row, by the one name that rows have."""
-    return isinstance(node, ast.Name) and node.id == "row"
+async def wrong_element(executor: Executor, *, names: list[str]) -> None:
+    """Pass texts as ids."""
+    await executor.execute(MANY, names)
 
 
-def types_of(argument: ast.expr, hints: dict[str, Any]) -> list[Any]:
-    """Return the types of the values that one argument stands for."""
-    if isinstance(argument, ast.Starred) and isinstance(argument.value, ast.Name):
-        return list(get_args(hints[argument.value.id]))
-    if isinstance(argument, ast.Name):
-        return [hints.get(argument.id)]
-    if isinstance(argument, ast.Constant):
-        return [type(argument.value)]
-    return [None]
+async def made_by_itself(executor: Executor, *, name: str) -> int:
+    """Put a statement together."""
+    return int(await executor.fetchval(COUNT + " or true", name))
 
 
-def fits(postgres: asyncpg.Type, python: Any) -> bool:
-    """Tell whether values of a Python annotation are values of a Postgres type."""
-    if python is None:
-        return True
-    if get_origin(python) in (types.UnionType, Union):
-        return all(fits(postgres, each) for each in get_args(python) if each is not type(None))
-    if get_origin(python) is list:
-        (element,) = get_args(python)
-        element = getattr(element, "__supertype__", element)
-        return postgres.name.endswith("[]") and PYTHON_TYPES[postgres.name.removesuffix("[]")] is element
-    # A NewType is what it is made of.
-    python = getattr(python, "__supertype__", python)
-    bare = get_origin(python) or python
-    if issubclass(bare, StrEnum):
-        bare = str
-    return PYTHON_TYPES.get(postgres.name) is bare
+async def several_values(executor: Executor, *, name: str) -> object:
+    """Read one value of several."""
+    return await executor.fetchval(GROUP, name)
 
 
-def short_name(module: types.ModuleType) -> str:
-    """Return the last part of a module's name."""
-    return module.__name__.rpartition(".")[2]
+def group_of(row: Any) -> Group:
+    """Make a group of a row."""
+    return Group(**row)
 
 
-ALL_USES = [(short_name(module), use) for module in modules() for use in uses(module)]
+async def missing_column(executor: Executor, *, name: str) -> Group | None:
+    """Read a column that is not there, by a function and through a variable."""
+    statement = GROUP
+    row = await executor.fetchrow(statement, name)
+    return None if row is None else group_of(row)
 
 
-def test_every_statement_is_run_by_a_function_beside_it() -> None:
-    """Each constant of a store module that holds SQL is run by a function of that module, and nothing else is run."""
-    run = {(module, use.statement) for module, use in ALL_USES} - {(module, name) for module, name in NOT_STATEMENTS}
-    assert run == statements().keys()
-    assert len(run) > 50
+async def superfluous_column(executor: Executor, *, name: str) -> list[str]:
+    """Leave columns unread."""
+    return [row["name"] for row in await executor.fetch(MORE, name)]
 
 
-async def test_every_statement_takes_what_its_function_passes(database: Database) -> None:
-    """Postgres finds as many parameters in a statement as its function passes, of the types that it passes."""
-    faults = []
-    async with database.connection() as connection:
-        for module, use in ALL_USES:
-            if (module, use.statement) in NOT_STATEMENTS:
-                continue
-            prepared = await connection.prepare(statements()[module, use.statement])
-            wanted = prepared.get_parameters()
-            if len(wanted) != len(use.arguments):
-                faults.append(f"{use.where}: {use.statement} takes {len(wanted)}, is given {len(use.arguments)}")
-                continue
-            faults += [
-                f"{use.where}: {use.statement} ${number} is {postgres.name}, is given {python}"
-                for number, (postgres, python) in enumerate(zip(wanted, use.arguments, strict=True), start=1)
-                if not fits(postgres, python)
-            ]
-    assert not faults
+async def other_column(executor: Executor, *, name: str) -> list[Group]:
+    """Read a text as a time."""
+    return [group_of(row) for row in await executor.fetch(OTHER, name)]
 
 
-async def test_every_statement_gives_what_its_function_reads(database: Database) -> None:
-    """The columns of a statement are the fields of the class that its rows become, by name and type."""
-    faults = []
-    async with database.connection() as connection:
-        for module, use in ALL_USES:
-            if (module, use.statement) in NOT_STATEMENTS:
-                continue
-            prepared = await connection.prepare(statements()[module, use.statement])
-            columns = {attribute.name: attribute.type for attribute in prepared.get_attributes()}
-            faults += [f"{use.where}: {use.statement} {fault}" for fault in faults_of_columns(use, columns)]
-    assert not faults
+async def no_member(executor: Executor, *, user_id: UserId) -> UserStatus:
+    """Promise a member of a closed set, and return its text."""
+    status: UserStatus = await executor.fetchval(STATUS, user_id)
+    return status
 
 
-def faults_of_columns(use: Use, columns: dict[str, asyncpg.Type]) -> Iterator[str]:
-    """Yield how the columns that a statement gives differ from what its function reads."""
-    if use.runner == "execute":
-        return
-    if use.runner == "fetchval":
-        if len(columns) != 1:
-            yield f"gives {list(columns)} where one value is read"
-        return
-    if use.row is None:
-        if columns.keys() != use.columns_read:
-            yield f"gives {list(columns)}, of which {sorted(use.columns_read)} are read"
-        return
-    wanted = {field.name: hint for field, hint in zip(fields(use.row), get_type_hints(use.row).values(), strict=True)}
-    if columns.keys() != wanted.keys() or (use.by_position and list(columns) != list(wanted)):
-        yield f"gives {list(columns)}, {use.row.__name__} has {list(wanted)}"
-        return
-    for name, postgres in columns.items():
-        if not fits(postgres, wanted[name]):
-            yield f"gives {name} as {postgres.name}, {use.row.__name__} has {wanted[name]}"
+async def no_row(executor: Executor, *, name: str) -> str:
+    """Count on a row that may not be there."""
+    row: Any = await executor.fetchrow("select name from groups where name = $1", name)
+    return str(row["name"])
 
 
 @pytest.mark.parametrize(
-    ("sql", "python"),
-    [("select $1::text", datetime), ("select $1::bytea", list[bytes]), ("select $1::text[]", list[bytes])],
+    ("function", "fault"),
+    [
+        (wrong_type, r"\$1 is text, is given 1"),
+        (wrong_count, "takes 2, is given 1"),
+        (wrong_element, r"\$1 is uuid\[\], is given \['text'\]"),
+        (made_by_itself, "is no constant beside the function"),
+        (several_values, "where one value is read"),
+        (missing_column, "missing 1 required positional argument: 'created_at'"),
+        (superfluous_column, r"gives \['again', 'created_at', 'description', 'precedence'\] to nobody"),
+        (other_column, "which is no list"),
+        (no_member, "returns 'CONFIRMED', which is no"),
+        (no_row, "'NoneType' object is not subscriptable"),
+    ],
+    ids=lambda value: getattr(value, "__name__", ""),
 )
-async def test_the_audit_sees_a_wrong_type(database: Database, sql: str, python: Any) -> None:
-    """A parameter of another type than its function passes would be found."""
+async def test_the_audit_finds(database: Database, function: Callable[..., Awaitable[Any]], fault: str) -> None:
+    """A function that passes or reads other than its statement takes or gives is found."""
+    findings = Findings()
     async with database.connection() as connection:
-        (parameter,) = (await connection.prepare(sql)).get_parameters()
-    assert not fits(parameter, python)
+        constants = {COUNT, TWO, MANY, GROUP, MORE, OTHER, STATUS}
+        await spy_on(function, connection, constants=constants, findings=findings)
+    assert any(re.search(fault, found) for found in findings.all_faults()), findings.all_faults()

@@ -78,9 +78,9 @@ on conflict (user_id, kind) do update
 async def put(
     executor: Executor, *, user_id: UserId, choices: Mapping[FactorKind, bool], preferred: FactorKind | None
 ) -> None:
-    """Store what was chosen about some kinds, and which kind is preferred: one of `choices`, or None for none.
+    """Store what was chosen about some kinds, of the others what was chosen stays; and which kind is preferred, if any.
 
-    Of the others what was chosen stays. In a transaction that holds the user's row, as all of these.
+    That is one of `choices`, or was preferred before. In a transaction that holds the user's row, as all of these.
     """
     await executor.execute(UNPREFER, user_id, preferred)
     await executor.execute(PUT, user_id, list(choices), list(choices.values()), preferred)
