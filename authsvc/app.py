@@ -155,7 +155,7 @@ class App:
             recovery = Recovery(database, ring, throttle, bearers, notices, audit, clock)
             hook = None
             if settings.hooks.challenge_target:
-                hook = ChallengeHookClient(settings.hooks)
+                hook = ChallengeHookClient(settings=settings.hooks)
                 stack.push_async_callback(hook.close)
             sign_in = _sign_in(
                 database,
@@ -266,8 +266,8 @@ class App:
                 database=database,
                 server=Server(
                     settings=settings.server,
-                    auth=AuthServicer(flows),
-                    admin=AdminServicer(admin_flows),
+                    auth=AuthServicer(flows=flows),
+                    admin=AdminServicer(flows=admin_flows),
                     metrics=metrics,
                     hash_wait=hasher.expected_wait,
                 ),

@@ -32,7 +32,10 @@ from authsvc.store.db import Database
 from authsvc.store.migrate import migrate, read_migrations
 from tests.admin.operator import Operator
 from tests.clock import FakeClock
+from tests.hash_places import hash_places
 from tests.service import Service
+
+__all__ = ["hash_places"]
 
 TEMPLATE = "template_authsvc"
 # Linux's own file system in memory, and what has to be free there: each of four processes fills a fourth at most.

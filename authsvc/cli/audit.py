@@ -17,14 +17,13 @@ from authsvc.cli.failures import Failed, expected
 from authsvc.cli.settings import read_settings
 from authsvc.clock import SystemClock
 from authsvc.config import Settings
-from authsvc.core.accounts.lookup import UserRef
+from authsvc.core.accounts.lookup import NamedUser
 from authsvc.core.audit.events import AuditEvents
 from authsvc.core.audit.verify import FAULTS, ChainReport, Mark
 from authsvc.core.audit.verify import verify as verify_trail
-from authsvc.core.names import parse_username
 from authsvc.core.pages import LARGEST_PAGE, PageRequest
 from authsvc.crypto.sealing import KeyRing, parse_master_keys
-from authsvc.domain import Event, UserId
+from authsvc.domain import Event
 from authsvc.errors import DatabaseUnavailable, InvalidFields, UserNotFound
 from authsvc.store.db import Database
 
@@ -92,31 +91,28 @@ async def _verify(settings: Settings, former: Mapping[int, Mark]) -> list[ChainR
 
 
 async def _list(settings: Settings, who: str | None, limit: int) -> list[Event]:
-    ref = _ref(who) if who is not None else None
+    named = _named(who) if who is not None else None
     async with _opened(settings) as (database, ring):
         events = AuditEvents(database=database, ring=ring, clock=SystemClock())
         listed: list[Event] = []
         request = PageRequest(min(limit, LARGEST_PAGE))
         try:
             while True:
-                page = await events.list_matching(ref, request)
+                page = await events.list_matching(named, request)
                 listed += page.entries
                 if not page.next_page_token or len(listed) >= limit:
                     return listed[:limit]
                 request = PageRequest(request.size, page.next_page_token)
-        except UserNotFound as error:
+        except (UserNotFound, InvalidFields) as error:
             raise Failed(f"there is no user {who!r}") from error
 
 
-def _ref(who: str) -> UserRef:
+def _named(who: str) -> NamedUser:
     try:
-        return UserRef(user_id=UserId(UUID(who)))
+        UUID(who)
     except ValueError:
-        pass
-    try:
-        return UserRef(username_key=parse_username(who).key)
-    except InvalidFields:
-        return UserRef()
+        return NamedUser(username=who)
+    return NamedUser(user_id=who)
 
 
 @asynccontextmanager

@@ -6,6 +6,7 @@ it serves alone as well as here. Parsing comes after the call was counted.
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Callable
 from typing import Generic, ParamSpec, TypeVar
 from uuid import UUID
@@ -18,6 +19,7 @@ REQUIRED = ("REQUIRED", "must not be empty")
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
+_Choice = TypeVar("_Choice", bound=enum.StrEnum)
 
 
 class Field(Generic[_T]):
@@ -71,7 +73,8 @@ class Fields:
             InvalidPassword: nothing but a weak password.
         """
         if self._invalid:
-            raise InvalidFields(violations=(*self._invalid, *self._weak))
+            # Each once: of a list many entries may break one rule.
+            raise InvalidFields(violations=tuple(dict.fromkeys((*self._invalid, *self._weak))))
         if self._weak:
             raise InvalidPassword(violations=tuple(self._weak))
 
@@ -117,3 +120,17 @@ def parse_uuid(text: str, *, field: str) -> UUID:
         return UUID(text)
     except ValueError as error:
         raise refused(field, "UUID", "must be a UUID") from error
+
+
+def parse_choice(text: str, kind: type[_Choice], *, field: str) -> _Choice | None:
+    """Return the value of a closed set that a field names; None if it is empty.
+
+    Raises:
+        InvalidFields: the set has no such value.
+    """
+    if not text:
+        return None
+    try:
+        return kind(text)
+    except ValueError as error:
+        raise refused(field, "UNKNOWN", "must be a known value") from error

@@ -65,7 +65,7 @@ async def _reseal_chain(database: Database, ring: KeyRing, number: int) -> bool:
     chain = await audit.find_chain(database, chain=number)
     if chain is None or not is_sealed(ring, number, chain) or not is_pruning_sealed(ring, chain):
         return False
-    end = ring.digest(Purpose.AUDIT_HEAD, *head_parts(number, chain.sequence, chain.digest, chain.last_at))
+    end = ring.digest(Purpose.AUDIT_HEAD, *head_parts(number, chain.sequence, chain.digest, last_at=chain.last_at))
     begin = ring.digest(Purpose.AUDIT_PRUNED, *pruned_parts(number, chain.pruned_sequence, chain.pruned_digest))
     return await audit.replace_seals(
         database,

@@ -14,7 +14,7 @@ from authsvc.v1 import auth_service_pb2 as pb
 class AuthServicer(AccountServicer):
     """Serve the RPCs of `authsvc.v1.AuthService`; what each does stands in its proto."""
 
-    def __init__(self, flows: Flows) -> None:
+    def __init__(self, *, flows: Flows) -> None:
         self._flows = flows
 
     @waits_for_hash

@@ -64,7 +64,7 @@ def request_id_of(metadata: Mapping[str, str]) -> str:
 class Callers:
     """Decide whose word on the end user is believed."""
 
-    def __init__(self, trusted: TrustedCallers) -> None:
+    def __init__(self, *, trusted: TrustedCallers) -> None:
         self._networks = tuple(entry for entry in trusted if not isinstance(entry, str))
         self._identities = frozenset(entry for entry in trusted if isinstance(entry, str))
         self._address_of = lru_cache(maxsize=4096)(_address_of)

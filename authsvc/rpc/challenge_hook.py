@@ -37,7 +37,7 @@ _Response = TypeVar("_Response")
 class ChallengeHookClient:
     """Call the hook over one channel, which connects by itself; made within a running event loop."""
 
-    def __init__(self, settings: HooksSettings) -> None:
+    def __init__(self, *, settings: HooksSettings) -> None:
         self._timeout_seconds = settings.challenge_timeout.total_seconds()
         credentials = _credentials(settings)
         self._channel = (

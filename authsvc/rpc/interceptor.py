@@ -17,7 +17,8 @@ from google.protobuf.message import DecodeError
 
 from authsvc.clock import monotonic
 from authsvc.config import ServerSettings
-from authsvc.errors import DeadlineExceeded, DomainError, Internal, InvalidFields, Violation
+from authsvc.core.fields import refused
+from authsvc.errors import DeadlineExceeded, DomainError, Internal
 from authsvc.rpc.call import (
     Call,
     Callers,
@@ -66,7 +67,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         """
         self._max_bytes = settings.max_message_bytes
         self._longest_seconds = settings.request_timeout.total_seconds()
-        self._callers = Callers(settings.trusted_callers)
+        self._callers = Callers(trusted=settings.trusted_callers)
         self._metrics = metrics
         self._hash_wait = hash_wait
         self._guards = guards
@@ -147,7 +148,8 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             reason = "CANCELLED"
             failure: DomainError | None = None
             try:
-                async with _Time(self._longest_seconds, _seconds_left(context, time_needed())) as time:
+                left = _seconds_left(context, time_needed())
+                async with _Time(longest_seconds=self._longest_seconds, seconds_left=left) as time:
                     operator = await guard(context, metadata) if guard else ""
                     caller = self._callers.caller_of(context, metadata, request_id)
                     current_call.set(Call(request_id, access_token_of(metadata), caller, operator))
@@ -175,13 +177,12 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
 
     def _parse(self, message: bytes, parse: Parse) -> Any:
         if len(message) > self._max_bytes:
-            violation = Violation("", "MESSAGE_SIZE", f"the message must have at most {self._max_bytes} bytes")
-            raise InvalidFields(violations=(violation,))
+            raise refused("", "MESSAGE_SIZE", f"the message must have at most {self._max_bytes} bytes")
         try:
             return parse(message)
         except DecodeError as error:
-            violation = Violation("", "MESSAGE_FORMAT", "the message must be a valid protobuf message with UTF-8 text")
-            raise InvalidFields(violations=(violation,)) from error
+            description = "the message must be a valid protobuf message with UTF-8 text"
+            raise refused("", "MESSAGE_FORMAT", description) from error
 
 
 class _Time:
@@ -190,7 +191,7 @@ class _Time:
     A stream may be long; what must not be is a peer, or a database, that keeps it waiting.
     """
 
-    def __init__(self, longest_seconds: float, seconds_left: float | None) -> None:
+    def __init__(self, *, longest_seconds: float, seconds_left: float | None) -> None:
         now = asyncio.get_running_loop().time()
         self._longest_seconds = longest_seconds
         self._end = None if seconds_left is None else now + seconds_left

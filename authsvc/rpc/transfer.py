@@ -2,35 +2,28 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime
-from uuid import UUID
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from authsvc.core.accounts.attributes import has_control_characters
+from authsvc.core.fields import refused
 from authsvc.core.operators.exports import Exports
 from authsvc.core.operators.identity import Operator
-from authsvc.core.operators.imports import Batch, DryRun, ImportOptions, ImportReport, Imports, StoringImport
+from authsvc.core.operators.import_rows import Batch, Unreadable
+from authsvc.core.operators.imports import DryRun, ImportOptions, ImportReport, Imports, StoringImport
 from authsvc.core.operators.user_records import TotpRecord, UserRecord
 from authsvc.domain import FactorKind
-from authsvc.errors import InvalidFields, Violation
 from authsvc.rpc.convert import timestamp
-from authsvc.rpc.fields import Fields, uuid_of
 from authsvc.v1 import export_users_pb2, import_users_pb2, user_record_pb2
 from authsvc.v1.auth_service_pb2 import UserStatus
 from authsvc.v1.code_delivery_pb2 import DeliveryMedium
 from authsvc.v1.mfa_type_pb2 import MfaType
 
-BATCH_ROWS = 1_000
-SOURCE_CHARACTERS = 128
 # A client takes messages of 4 MiB unless it says otherwise.
 RESPONSE_BYTES = 1024 * 1024
-_IMPORT_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
-_UNREADABLE = {"field": 128, "rule": 64, "description": 256}
-_NO_CONTENT = Violation("", "REQUIRED", "must hold an account")
-_UNREADABLE_ROW = Violation("", "UNREADABLE", "must be readable")
+_NO_CONTENT = Unreadable("", "REQUIRED", "must hold an account")
+_UNKNOWN = Unreadable("", "UNKNOWN", "must have known values of enums, and times of the calendar")
 _STATUS, _MFA, _MEDIUM, _NONE = "USER_STATUS_", "MFA_TYPE_", "DELIVERY_MEDIUM_", "UNSPECIFIED"
 
 
@@ -48,13 +41,13 @@ async def import_users(
         part = request.WhichOneof("part")
         if (part == "options") != (running is None):
             description = "must be the options in the first message, and a batch in each other"
-            raise InvalidFields(violations=(Violation("part", "ORDER", description),))
+            raise refused("part", "ORDER", description)
         if running is None:
             running = await imports.begin(_options(request.options), operator)
         else:
-            await running.take(_batch(request.batch))
+            await running.take(Batch(request.batch.first_row, list(map(_row, request.batch.rows))))
     if running is None:
-        raise InvalidFields(violations=(Violation("options", "REQUIRED", "must be given"),))
+        raise refused("options", "REQUIRED", "must be given")
     return _report(await running.report())
 
 
@@ -66,10 +59,7 @@ async def export_users(
     Raises:
         InvalidFields: after_user_id is no UUID.
     """
-    fields = Fields()
-    after = fields.take(uuid_of(request.after_user_id, "after_user_id"), UUID(int=0)) if request.after_user_id else None
-    fields.check()
-    async for page in exports.pages(after, operator, include_secrets=request.include_secrets):
+    async for page in exports.pages(request.after_user_id, operator, include_secrets=request.include_secrets):
         response = export_users_pb2.ExportUsersResponse()
         size = 0
         for record in page:
@@ -83,75 +73,60 @@ async def export_users(
 
 
 def _options(options: import_users_pb2.ImportOptions) -> ImportOptions:
-    fields = Fields()
-    if not options.dry_run and not _IMPORT_ID.fullmatch(options.import_id):
-        fields.refuse("options.import_id", "IMPORT_ID", "must have 1 to 64 letters, digits, `.`, `_` or `-`")
-    if len(options.source) > SOURCE_CHARACTERS or has_control_characters(options.source):
-        description = f"must have at most {SOURCE_CHARACTERS} characters, none of them a control character"
-        fields.refuse("options.source", "SOURCE", description)
-    fields.check()
     return ImportOptions(options.import_id, options.source, options.dry_run, options.create_groups)
 
 
-def _batch(batch: import_users_pb2.ImportBatch) -> Batch:
-    fields = Fields()
-    if not 1 <= batch.first_row < 2**53:
-        fields.refuse("batch.first_row", "RANGE", "must be at least 1")
-    if not 1 <= len(batch.rows) <= BATCH_ROWS:
-        fields.refuse("batch.rows", "COUNT", f"must be 1 to {BATCH_ROWS}")
-    fields.check()
-    return Batch(batch.first_row, [_row(row) for row in batch.rows])
-
-
-def _row(row: import_users_pb2.ImportRow) -> UserRecord | Violation:
+def _row(row: import_users_pb2.ImportRow) -> UserRecord | Unreadable:
     match row.WhichOneof("content"):
         case "user":
-            return from_proto(row.user)
+            try:
+                return from_proto(row.user)
+            except ValueError:
+                return _UNKNOWN
         case "unreadable":
-            parts = {name: getattr(row.unreadable, name)[:length] for name, length in _UNREADABLE.items()}
-            return _UNREADABLE_ROW if any(map(has_control_characters, parts.values())) else Violation(**parts)
+            told = row.unreadable
+            return Unreadable(told.field, told.rule, told.description)
         case _:
             return _NO_CONTENT
 
 
-def from_proto(user: user_record_pb2.UserRecord) -> UserRecord | Violation:
-    """Return what a message tells of an account; a value that no enum and no calendar has breaks a rule."""
-    try:
-        return UserRecord(
-            username=user.username,
-            user_id=user.user_id,
-            status=UserStatus.Name(user.status).removeprefix(_STATUS) if user.status else "",
-            disabled=user.disabled,
-            attributes=dict(user.attributes),
-            email_verified=user.email_verified,
-            phone_number_verified=user.phone_number_verified,
-            created_at=_time(user.created_at) if user.HasField("created_at") else None,
-            updated_at=_time(user.updated_at) if user.HasField("updated_at") else None,
-            factors={
-                FactorKind.TOTP: user.totp_mfa or not user.HasField("totp_mfa"),
-                FactorKind.SMS: user.sms_mfa,
-                FactorKind.EMAIL: user.email_mfa,
-            },
-            preferred_mfa=MfaType.Name(user.preferred_mfa).removeprefix(_MFA) if user.preferred_mfa else "",
-            groups=tuple(user.groups),
-            password_hash=user.password_hash,
-            password_expires_at=_time(user.password_expires_at) if user.HasField("password_expires_at") else None,
-            password_recovered_by=(
-                DeliveryMedium.Name(user.password_recovered_by).removeprefix(_MEDIUM)
-                if user.password_recovered_by
-                else ""
-            ),
-            totp_devices=tuple(
-                TotpRecord(
-                    device.secret,
-                    device.friendly_name,
-                    _time(device.verified_at) if device.HasField("verified_at") else None,
-                )
-                for device in user.totp_devices
-            ),
-        )
-    except ValueError:
-        return Violation("", "UNKNOWN", "must have known values of enums, and times of the calendar")
+def from_proto(user: user_record_pb2.UserRecord) -> UserRecord:
+    """Return what a message tells of an account.
+
+    Raises:
+        ValueError: a value is one that no enum, or no calendar, has.
+    """
+    return UserRecord(
+        username=user.username,
+        user_id=user.user_id,
+        status=UserStatus.Name(user.status).removeprefix(_STATUS) if user.status else "",
+        disabled=user.disabled,
+        attributes=dict(user.attributes),
+        email_verified=user.email_verified,
+        phone_number_verified=user.phone_number_verified,
+        created_at=_time(user.created_at) if user.HasField("created_at") else None,
+        updated_at=_time(user.updated_at) if user.HasField("updated_at") else None,
+        factors={
+            FactorKind.TOTP: user.totp_mfa or not user.HasField("totp_mfa"),
+            FactorKind.SMS: user.sms_mfa,
+            FactorKind.EMAIL: user.email_mfa,
+        },
+        preferred_mfa=MfaType.Name(user.preferred_mfa).removeprefix(_MFA) if user.preferred_mfa else "",
+        groups=tuple(user.groups),
+        password_hash=user.password_hash,
+        password_expires_at=_time(user.password_expires_at) if user.HasField("password_expires_at") else None,
+        password_recovered_by=(
+            DeliveryMedium.Name(user.password_recovered_by).removeprefix(_MEDIUM) if user.password_recovered_by else ""
+        ),
+        totp_devices=tuple(
+            TotpRecord(
+                device.secret,
+                device.friendly_name,
+                _time(device.verified_at) if device.HasField("verified_at") else None,
+            )
+            for device in user.totp_devices
+        ),
+    )
 
 
 def to_proto(record: UserRecord) -> user_record_pb2.UserRecord:

@@ -40,7 +40,7 @@ def challenging(ring: KeyRing) -> Challenging:
     @asynccontextmanager
     async def asking(target: str, **changes: object) -> AsyncIterator[CustomChallenge]:
         values = {"challenge_target": target, "challenge_timeout": TIMEOUT, **changes}
-        client = ChallengeHookClient(HooksSettings.model_validate(values))
+        client = ChallengeHookClient(settings=HooksSettings.model_validate(values))
         try:
             yield CustomChallenge(client, ring, MOST_ROUNDS)
         finally:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from authsvc.core.fields import parse_uuid, refused
+from authsvc.core.names import parse_username
 from authsvc.domain import User, UserId, UsernameKey
 from authsvc.errors import UserNotFound
 from authsvc.store import users
@@ -16,6 +18,27 @@ class UserRef:
 
     username_key: UsernameKey | None = None
     user_id: UserId | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NamedUser:
+    """Hold whom a request names, as sent: by a username or by an id."""
+
+    username: str | None = None
+    user_id: str | None = None
+
+
+def parse_user(named: NamedUser) -> UserRef:
+    """Return which account is named.
+
+    Raises:
+        InvalidFields: none is, or what names it can be no name, or no id.
+    """
+    if named.username is not None:
+        return UserRef(username_key=parse_username(named.username).key)
+    if named.user_id is not None:
+        return UserRef(user_id=UserId(parse_uuid(named.user_id, field="user_id")))
+    raise refused("user", "REQUIRED", "must be given: a username or a user_id")
 
 
 async def find(executor: Executor, ref: UserRef) -> User:

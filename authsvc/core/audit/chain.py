@@ -45,7 +45,7 @@ def personal_digest(
     return ring.digest_under(key_id, Purpose.AUDIT_PERSONAL, username, client_ip, client_user_agent, salt)
 
 
-def head_parts(chain: int, sequence: int, digest: bytes, last_at: datetime) -> tuple[str, ...]:
+def head_parts(chain: int, sequence: int, digest: bytes, *, last_at: datetime) -> tuple[str, ...]:
     """Return what the seal of a chain's end is of."""
     return str(chain), str(sequence), digest.hex(), _time(last_at)
 
@@ -54,7 +54,9 @@ def is_sealed(ring: KeyRing, chain: int, end: Chain | Head) -> bool:
     """Tell whether a chain ends where recording left it, or has no events yet."""
     if (end.sequence, end.digest, end.seal) == (0, b"", None):
         return True
-    return end.seal in ring.digests(Purpose.AUDIT_HEAD, *head_parts(chain, end.sequence, end.digest, end.last_at))
+    return end.seal in ring.digests(
+        Purpose.AUDIT_HEAD, *head_parts(chain, end.sequence, end.digest, last_at=end.last_at)
+    )
 
 
 def pruned_parts(chain: int, sequence: int, digest: bytes) -> tuple[str, ...]:

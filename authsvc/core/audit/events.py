@@ -5,8 +5,9 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 from authsvc.clock import Clock
-from authsvc.core.accounts.lookup import UserRef
-from authsvc.core.pages import Page, Pager, PageRequest
+from authsvc.core.accounts.lookup import NamedUser, parse_user
+from authsvc.core.fields import Fields
+from authsvc.core.pages import Page, Pager, PageRequest, check_page
 from authsvc.crypto.sealing import KeyRing
 from authsvc.domain import Event, UserId
 from authsvc.errors import UserNotFound
@@ -37,15 +38,20 @@ class AuditEvents:
         """
         return await self._list_of_user(user_id, self._clock.now() - RECENT, request)
 
-    async def list_matching(self, ref: UserRef | None, request: PageRequest) -> Page[Event]:
+    async def list_matching(self, named: NamedUser | None, request: PageRequest) -> Page[Event]:
         """List all events of a user, who may be deleted where the id is given; or of everybody.
 
         Raises:
             UserNotFound: there is no user of that name.
-            InvalidFields: the request is out of bounds, or its token is not one of this list.
+            InvalidFields: every broken rule at once, or the token is not one of this list.
         """
-        if ref is None:
+        if named is None:
             return await self._list_all(request)
+        fields = Fields()
+        parsed = fields.take(parse_user, named)
+        fields.take(check_page, request)
+        fields.check()
+        ref = parsed.value
         user_id = ref.user_id
         if user_id is None and ref.username_key is not None:
             user_id = await users.find_id(self._database, username_key=ref.username_key)

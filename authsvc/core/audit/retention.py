@@ -53,7 +53,9 @@ class AuditRetention:
                 _log.error("audit_not_pruned", chains=broken, remedy="authsvc audit verify")
                 return 0
             for chain, end in zip(chains, ends, strict=True):
-                await self._note(transaction, chain.chain, chain.last_event or 0, end or b"")
+                last, digest = chain.last_event or 0, end or b""
+                seal = self._ring.digest(Purpose.AUDIT_PRUNED, *pruned_parts(chain.chain, last, digest))
+                await audit.note_pruned(transaction, chain=chain.chain, sequence=last, digest=digest, seal=seal)
             return await audit.drop_before(transaction, month=month)
 
     async def _end_of(self, executor: Executor, chain: Chain, last: int) -> bytes | None:
@@ -69,10 +71,6 @@ class AuditRetention:
             if before is not None and event_digest(self._ring, before, event) != event.digest:
                 return None
         return previous[last]
-
-    async def _note(self, executor: Executor, chain: int, last: int, digest: bytes) -> None:
-        seal = self._ring.digest(Purpose.AUDIT_PRUNED, *pruned_parts(chain, last, digest))
-        await audit.note_pruned(executor, chain=chain, sequence=last, digest=digest, seal=seal)
 
 
 def _month(moment: datetime, ahead: int = 0) -> datetime:

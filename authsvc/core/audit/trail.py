@@ -236,7 +236,9 @@ class Audit:
             previous = FORGED_END
         digest = event_digest(self._ring, previous, undigested)
         assert digest is not None  # noqa: S101  # the ring has its own first key
-        seal = self._ring.digest(Purpose.AUDIT_HEAD, *head_parts(chain, undigested.sequence, digest, created_at))
+        seal = self._ring.digest(
+            Purpose.AUDIT_HEAD, *head_parts(chain, undigested.sequence, digest, last_at=created_at)
+        )
         if not await audit.append(executor, event=replace(undigested, digest=digest), seal=seal):
             raise Conflict(retry_after=RETRY_CONFLICT)
 

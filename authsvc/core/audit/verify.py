@@ -100,7 +100,7 @@ async def verify(
             if chain is None:
                 yield ChainReport(number, 0, Mark(0, b""), (Fault(FaultKind.REMOVED, 1, 1),))
                 break
-            report = await _verify_chain(database, ring, chain, (checkpoint or {}).get(number))
+            report = await _verify_chain(database, ring, chain, mark=(checkpoint or {}).get(number))
             if report.faults:
                 # Pruned during the walk: what is missing may be what went honestly.
                 later = await audit.find_chain(database, chain=number)
@@ -110,7 +110,7 @@ async def verify(
             break
 
 
-async def _verify_chain(database: Database, ring: KeyRing, chain: Chain, mark: Mark | None) -> ChainReport:
+async def _verify_chain(database: Database, ring: KeyRing, chain: Chain, *, mark: Mark | None) -> ChainReport:
     walk = _Walk(chain, chain.pruned_sequence, chain.pruned_digest)
     if mark is not None and mark.sequence == chain.pruned_sequence:
         walk.mark_digest = chain.pruned_digest

@@ -8,6 +8,7 @@ from uuid import UUID
 
 from authsvc.core.audit.trail import AuditKind
 from authsvc.core.factors.totp import secret_binding
+from authsvc.core.fields import parse_uuid
 from authsvc.core.operators.changes import Changes
 from authsvc.core.operators.identity import Operator
 from authsvc.core.operators.user_records import TotpRecord, UserRecord
@@ -28,12 +29,16 @@ class Exports:
         self._changes = changes
 
     async def pages(
-        self, after: UUID | None, operator: Operator, *, include_secrets: bool
+        self, after_user_id: str, operator: Operator, *, include_secrets: bool
     ) -> AsyncIterator[list[UserRecord]]:
-        """Yield all accounts from behind `after` on; that it was asked for is recorded before anything is told.
+        """Yield all accounts from behind an id on; that it was asked for is recorded before anything is told.
 
         No connection is held between pages: a reader may be slow.
+
+        Raises:
+            InvalidFields: it is no id.
         """
+        after: UUID | None = parse_uuid(after_user_id, field="after_user_id") if after_user_id else None
         details = {"include_secrets": str(include_secrets).lower(), "after_user_id": str(after) if after else ""}
         async with self._changes.apart(operator, AuditKind.ADMIN_EXPORT_USERS, **details):
             pass

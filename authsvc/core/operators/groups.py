@@ -3,20 +3,32 @@
 from __future__ import annotations
 
 import unicodedata
+from dataclasses import dataclass
 
-from authsvc.core.accounts.lookup import UserRef, find
+from authsvc.core.accounts.attributes import has_control_characters
+from authsvc.core.accounts.lookup import NamedUser, UserRef, find, parse_user
 from authsvc.core.audit.trail import AuditKind
+from authsvc.core.fields import REQUIRED, Fields, refused
 from authsvc.core.operators.changes import Changes
 from authsvc.core.operators.identity import Operator
 from authsvc.core.pages import Page, Pager, PageRequest
 from authsvc.crypto.sealing import KeyRing
 from authsvc.domain import Group
-from authsvc.errors import GroupExists, GroupNotFound, Violation
+from authsvc.errors import GroupExists, GroupNotFound
 from authsvc.store import groups
 from authsvc.store.db import Database
 
 NAME_CHARACTERS = 128
 DESCRIPTION_CHARACTERS = 2048
+
+
+@dataclass(frozen=True, slots=True)
+class NewGroup:
+    """Hold what an operator says of a new group; as sent, not validated."""
+
+    name: str
+    description: str
+    precedence: int | None
 
 
 class Groups:
@@ -27,14 +39,26 @@ class Groups:
         self._ring = ring
         self._changes = changes
 
-    async def create(self, name: str, description: str, precedence: int | None, operator: Operator) -> Group:
+    async def create(self, new: NewGroup, operator: Operator) -> Group:
         """Make a group.
 
         Raises:
+            InvalidFields: every broken rule at once.
             GroupExists: there is one of this name.
         """
+        fields = Fields()
+        parsed = fields.take(parse_group, new.name, field="name")
+        fields.require(
+            len(new.description) <= DESCRIPTION_CHARACTERS and not has_control_characters(new.description),
+            "description",
+            "TEXT",
+            f"must have at most {DESCRIPTION_CHARACTERS} characters, none of them a control character",
+        )
+        fields.require((new.precedence or 0) >= 0, "precedence", "RANGE", "must not be negative")
+        fields.check()
+        name = parsed.value
         async with self._changes.apart(operator, AuditKind.ADMIN_CREATE_GROUP, group=name) as act:
-            group = Group(name, description, precedence, act.now)
+            group = Group(name, new.description, new.precedence, act.now)
             if not await groups.insert(act.executor, group=group):
                 raise GroupExists
         return group
@@ -43,9 +67,10 @@ class Groups:
         """Return one group.
 
         Raises:
+            InvalidFields: it can be no name.
             GroupNotFound: there is none of this name.
         """
-        found = await groups.find(self._database, name=name)
+        found = await groups.find(self._database, name=parse_group(name, field="name"))
         if found is None:
             raise GroupNotFound
         return found
@@ -65,52 +90,70 @@ class Groups:
         """Delete a group; its users stay.
 
         Raises:
+            InvalidFields: it can be no name.
             GroupNotFound: there is none of this name.
         """
+        name = parse_group(name, field="name")
         async with self._changes.apart(operator, AuditKind.ADMIN_DELETE_GROUP, group=name) as act:
             if not await groups.delete(act.executor, name=name):
                 raise GroupNotFound
 
-    async def add_user(self, ref: UserRef, group: str, operator: Operator) -> None:
+    async def add_user(self, named: NamedUser, group: str, operator: Operator) -> None:
         """Put a user into a group.
 
         Raises:
+            InvalidFields: every broken rule at once.
             UserNotFound, GroupNotFound: there is no such user, or no such group.
         """
+        ref, group = _parse_membership(named, group)
         async with self._changes.of(ref, operator, AuditKind.ADMIN_ADD_USER_TO_GROUP, group=group) as change:
             if not await groups.add_member(change.executor, group=group, user_id=change.user.user_id, now=change.now):
                 raise GroupNotFound
 
-    async def remove_user(self, ref: UserRef, group: str, operator: Operator) -> None:
+    async def remove_user(self, named: NamedUser, group: str, operator: Operator) -> None:
         """Take a user out of a group.
 
         Raises:
+            InvalidFields: every broken rule at once.
             UserNotFound, GroupNotFound: there is no such user, or no such group.
         """
+        ref, group = _parse_membership(named, group)
         async with self._changes.of(ref, operator, AuditKind.ADMIN_REMOVE_USER_FROM_GROUP, group=group) as change:
             if await groups.find(change.executor, name=group) is None:
                 raise GroupNotFound
             await groups.remove_member(change.executor, group=group, user_id=change.user.user_id)
 
-    async def list_of_user(self, ref: UserRef) -> list[Group]:
+    async def list_of_user(self, named: NamedUser) -> list[Group]:
         """List a user's groups in the order of tokens.
 
         Raises:
+            InvalidFields: nobody is named.
             UserNotFound: there is no such user.
         """
-        user = await find(self._database, ref)
+        user = await find(self._database, parse_user(named))
         return await groups.list_of_user(self._database, user_id=user.user_id)
 
 
-def parse_group(text: str, *, field: str) -> str | Violation:
-    """Return a group's name in the form it is compared in, or say which rule it breaks."""
+def parse_group(text: str, *, field: str) -> str:
+    """Return a group's name in the form it is compared in.
+
+    Raises:
+        InvalidFields: it can be no name.
+    """
     if not text:
-        return Violation(field, "REQUIRED", "must not be empty")
+        raise refused(field, *REQUIRED)
     # A longer one can't get short enough, and costs time to normalise.
     name = unicodedata.normalize("NFC", text[: NAME_CHARACTERS * 4 + 1])
     if len(name) > NAME_CHARACTERS:
-        return Violation(field, "LENGTH", f"must have at most {NAME_CHARACTERS} characters")
+        raise refused(field, "LENGTH", f"must have at most {NAME_CHARACTERS} characters")
     # Letters, marks, numbers, punctuation and symbols; no spaces, and nothing that can't be seen.
     if any(unicodedata.category(character)[0] not in "LMNPS" for character in name):
-        return Violation(field, "CHARACTERS", "must not contain spaces and characters that can't be seen")
+        raise refused(field, "CHARACTERS", "must not contain spaces and characters that can't be seen")
     return name
+
+
+def _parse_membership(named: NamedUser, group: str) -> tuple[UserRef, str]:
+    fields = Fields()
+    ref, name = fields.take(parse_user, named), fields.take(parse_group, group, field="group")
+    fields.check()
+    return ref.value, name.value

@@ -9,10 +9,10 @@ from datetime import datetime
 from authsvc.config import Settings
 from authsvc.core.access.throttle import Factor, Throttle
 from authsvc.core.accounts.attributes import AttributeRules, Attributes
-from authsvc.core.accounts.lookup import UserRef, find
+from authsvc.core.accounts.lookup import NamedUser, UserRef, find, parse_user
 from authsvc.core.accounts.password_policy import Password, PasswordPolicy, own_words
 from authsvc.core.audit.trail import AuditKind
-from authsvc.core.fields import Field, Fields
+from authsvc.core.fields import Fields, refused
 from authsvc.core.messages.codes import CodeDelivery
 from authsvc.core.messages.notices import Notices
 from authsvc.core.names import Username, mask_email, parse_username
@@ -21,7 +21,7 @@ from authsvc.core.operators.identity import Operator
 from authsvc.crypto.password_hash import PasswordHasher
 from authsvc.crypto.tokens import new_id
 from authsvc.domain import Medium, User, UserId, UsernameKey, UserStatus
-from authsvc.errors import EmailExists, InvalidFields, UsernameExists, UserNotFound, Violation
+from authsvc.errors import EmailExists, UsernameExists, UserNotFound
 from authsvc.store import challenges, passwords, users
 from authsvc.store.db import Database, Executor
 
@@ -42,6 +42,12 @@ class Invitation:
 
     def __repr__(self) -> str:
         return "Invitation(…)"
+
+    @property
+    def claims(self) -> list[str]:
+        """Return what is said to be verified, by the names of the fields."""
+        said = {"email_verified": self.email_verified, "phone_number_verified": self.phone_number_verified}
+        return [name for name, is_said in said.items() if is_said]
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,11 +95,7 @@ class Invitations:
         account = self._parse(invitation)
         async with self._hasher.place() as place:
             hash_ = await place.hash(account.password.normal)
-        claims = {
-            "email_verified": invitation.email_verified,
-            "phone_number_verified": invitation.phone_number_verified,
-        }
-        details = {mark: "true" for mark, said in claims.items() if said}
+        details = dict.fromkeys(invitation.claims, "true")
         async with self._changes.apart(operator, AuditKind.ADMIN_CREATE_USER, **details) as act:
             user = await self._insert(act.executor, account, invitation, now=act.now)
             act.user_id = user.user_id
@@ -114,15 +116,15 @@ class Invitations:
                 )
         return user.user_id
 
-    async def resend(self, ref: UserRef, operator: Operator) -> CodeDelivery:
+    async def resend(self, named: NamedUser, operator: Operator) -> CodeDelivery:
         """Replace the temporary password of a user who has not signed in yet, and mail it.
 
         Raises:
             UserNotFound: there is no such user.
-            InvalidFields: the user has set a password, has no address, or is disabled.
+            InvalidFields: nobody is named, or the user has set a password, has no address, or is disabled.
             Overloaded: too many hashes wait.
         """
-        user = await find(self._database, ref)
+        user = await find(self._database, parse_user(named))
         # Before the hash, which costs more; the transaction looks again.
         _invited(user)
         password = self._policy.make_temporary(own_words(user.username_key, user.email))
@@ -174,38 +176,29 @@ class Invitations:
         fields = Fields()
         name = fields.take(parse_username, invitation.username)
         words = own_words(name.valid.key if name.valid else UsernameKey(""), invitation.attributes.get("email"))
-        fields.refuse(*_unverifiable(invitation))
-        text = invitation.temporary_password
-        if text or not invitation.is_mailed:
-            fields.require(bool(text), "temporary_password", "REQUIRED", "must be given where no invitation tells it")
-            password = fields.take(self._policy.new, text, field="temporary_password", own_words=words)
-        else:
-            password = Field(self._policy.make_temporary(words))
+        for mark, attribute in (("email_verified", "email"), ("phone_number_verified", "phone_number")):
+            holds = mark not in invitation.claims or bool(invitation.attributes.get(attribute))
+            fields.require(holds, mark, "MISSING", f'needs attributes["{attribute}"]')
+        password = fields.take(self._password, invitation, words)
         required = ("email",) if invitation.is_mailed else ()
         attributes = fields.take(self._rules.parse, invitation.attributes, required=required, by_operator=True)
         fields.check()
         return _Account(name.value, attributes.value, password.value)
 
-
-def _unverifiable(invitation: Invitation) -> list[Violation]:
-    claims = (
-        (invitation.email_verified, "email_verified", "email"),
-        (invitation.phone_number_verified, "phone_number_verified", "phone_number"),
-    )
-    return [
-        Violation(field, "MISSING", f'needs attributes["{attribute}"]')
-        for is_claimed, field, attribute in claims
-        if is_claimed and not invitation.attributes.get(attribute)
-    ]
+    def _password(self, invitation: Invitation, words: frozenset[str]) -> Password:
+        if invitation.temporary_password:
+            return self._policy.new(invitation.temporary_password, field="temporary_password", own_words=words)
+        if not invitation.is_mailed:
+            raise refused("temporary_password", "REQUIRED", "must be given where no invitation tells it")
+        return self._policy.make_temporary(words)
 
 
 def _invited(user: User) -> str:
     """Return the address of a user who can be invited again."""
     if user.status is not UserStatus.FORCE_CHANGE_PASSWORD:
-        violation = Violation("user", "STATUS", "must have a temporary password and not have changed it yet")
-        raise InvalidFields(violations=(violation,))
+        raise refused("user", "STATUS", "must have a temporary password and not have changed it yet")
     if user.email is None:
-        raise InvalidFields(violations=(Violation("user", "NO_EMAIL", "must have an e-mail address"),))
+        raise refused("user", "NO_EMAIL", "must have an e-mail address")
     if user.disabled_at is not None:
-        raise InvalidFields(violations=(Violation("user", "DISABLED", "must be enabled: others are sent no mail"),))
+        raise refused("user", "DISABLED", "must be enabled: others are sent no mail")
     return user.email

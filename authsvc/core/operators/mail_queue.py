@@ -6,9 +6,10 @@ from datetime import datetime
 from uuid import UUID
 
 from authsvc.core.audit.trail import AuditKind
+from authsvc.core.fields import Fields, parse_choice, parse_uuid
 from authsvc.core.operators.changes import Changes
 from authsvc.core.operators.identity import Operator
-from authsvc.core.pages import Page, Pager, PageRequest
+from authsvc.core.pages import Page, Pager, PageRequest, check_page
 from authsvc.crypto.sealing import KeyRing
 from authsvc.domain import MailEntry, MailId, MailState
 from authsvc.errors import MailNotFound
@@ -24,24 +25,31 @@ class MailQueue:
         self._ring = ring
         self._changes = changes
 
-    async def list_latest(self, state: MailState | None, request: PageRequest) -> Page[MailEntry]:
-        """Return a page of the mails in a state, or of all, latest first.
+    async def list_latest(self, state: str, request: PageRequest) -> Page[MailEntry]:
+        """Return a page of the mails in a state, or of all if it is empty, latest first.
 
         Raises:
-            InvalidFields: the request is out of bounds, or its token is not one of this list.
+            InvalidFields: every broken rule at once, or the token is not one of this list.
         """
-        pager = Pager(ring=self._ring, request=request, of=f"mail {state}")
+        fields = Fields()
+        known = fields.take(parse_choice, state, MailState, field="state")
+        fields.take(check_page, request)
+        fields.check()
+        wanted = known.valid
+        pager = Pager(ring=self._ring, request=request, of=f"mail {wanted}")
         position = pager.position(2)
         before = (datetime.fromisoformat(position[0]), UUID(position[1])) if position else None
-        found = await mail_list.list_latest(self._database, state=state, before=before, limit=pager.limit)
+        found = await mail_list.list_latest(self._database, state=wanted, before=before, limit=pager.limit)
         return pager.page(found, lambda last: (last.created_at.isoformat(), last.mail_id))
 
-    async def retry(self, mail_id: MailId, operator: Operator) -> None:
+    async def retry(self, mail_id: str, operator: Operator) -> None:
         """Have a waiting mail tried at once.
 
         Raises:
+            InvalidFields: it is no id.
             MailNotFound: there is no such mail, it has its end, or its time has passed.
         """
-        async with self._changes.apart(operator, AuditKind.ADMIN_RETRY_MAIL, mail_id=str(mail_id)) as act:
-            if not await mail_list.hurry(act.executor, mail_id=mail_id, now=act.now):
+        parsed = MailId(parse_uuid(mail_id, field="mail_id"))
+        async with self._changes.apart(operator, AuditKind.ADMIN_RETRY_MAIL, mail_id=str(parsed)) as act:
+            if not await mail_list.hurry(act.executor, mail_id=parsed, now=act.now):
                 raise MailNotFound

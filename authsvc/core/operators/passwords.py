@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from authsvc.config import AccountsSettings
 from authsvc.core.access.throttle import Factor, Throttle
-from authsvc.core.accounts.lookup import UserRef, find
+from authsvc.core.accounts.lookup import NamedUser, UserRef, find, parse_user
 from authsvc.core.accounts.password_policy import PasswordPolicy, own_words
 from authsvc.core.audit.trail import AuditKind
+from authsvc.core.fields import Fields, parse_given
 from authsvc.core.messages.kinds import PasswordChanged
 from authsvc.core.messages.notices import Notices
 from authsvc.core.operators.changes import Changes
@@ -40,16 +41,21 @@ class PasswordAdmin:
         self._changes = changes
         self._settings = settings
 
-    async def set_password(self, ref: UserRef, password: str, operator: Operator, *, temporary: bool) -> None:
+    async def set_password(self, named: NamedUser, text: str, operator: Operator, *, temporary: bool) -> None:
         """Set a password and end everything that the former one began.
 
         Raises:
+            InvalidFields: nobody is named, or there is no password.
             UserNotFound: there is no such user.
             InvalidPassword: the password breaks the policy.
             Overloaded: too many hashes wait.
         """
-        user = await find(self._database, ref)
-        new = self._policy.new(password, field="password", own_words=own_words(user.username_key, user.email))
+        fields = Fields()
+        ref = fields.take(parse_user, named)
+        fields.take(parse_given, text, field="password")
+        fields.check()
+        user = await find(self._database, ref.value)
+        new = self._policy.new(text, field="password", own_words=own_words(user.username_key, user.email))
         async with self._hasher.place() as place:
             hash_ = await place.hash(new.normal)
         found = UserRef(user_id=user.user_id)

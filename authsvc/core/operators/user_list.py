@@ -4,20 +4,29 @@ from __future__ import annotations
 
 import enum
 import json
-from dataclasses import asdict, dataclass
-from datetime import datetime
+import unicodedata
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 from authsvc.config import MfaType
-from authsvc.core.accounts.lookup import UserRef
+from authsvc.core.accounts.attributes import has_control_characters
+from authsvc.core.accounts.lookup import NamedUser, parse_user
 from authsvc.core.factors.rules import kinds_of
-from authsvc.core.pages import Page, Pager, PageRequest
+from authsvc.core.fields import Fields, parse_choice, refused
+from authsvc.core.names import EMAIL_CHARACTERS, USERNAME_CHARACTERS, parse_email, username_prefix_key
+from authsvc.core.operators.groups import parse_group
+from authsvc.core.pages import Page, Pager, PageRequest, check_page
 from authsvc.crypto.sealing import KeyRing
-from authsvc.domain import User, UserFilter
+from authsvc.domain import User, UserFilter, UserStatus
 from authsvc.errors import GroupNotFound, UserNotFound
 from authsvc.store import groups, users
 from authsvc.store.db import Database, Executor
 from authsvc.store.users import UserEntry
+
+MOST_ATTRIBUTE_FILTERS = 10
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class UserOrder(enum.StrEnum):
@@ -38,6 +47,26 @@ class UserView:
     groups: list[str]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UserQuery:
+    """Hold what the accounts of a list are to have in common, and their order; as sent, not validated.
+
+    Empty and None: whatever it is. Times are seconds and nanoseconds since 1970.
+    """
+
+    username_prefix: str = ""
+    email: str = ""
+    email_prefix: str = ""
+    status: str = ""
+    enabled: bool | None = None
+    group: str = ""
+    created_from: tuple[int, int] | None = None
+    created_before: tuple[int, int] | None = None
+    attributes: Mapping[str, str] = field(default_factory=dict)
+    order: str = ""
+    descending: bool = False
+
+
 class UserList:
     """Find and list accounts."""
 
@@ -45,12 +74,14 @@ class UserList:
         self._database = database
         self._ring = ring
 
-    async def get(self, ref: UserRef) -> UserView:
+    async def get(self, named: NamedUser) -> UserView:
         """Return one account.
 
         Raises:
+            InvalidFields: nobody is named.
             UserNotFound: there is none.
         """
+        ref = parse_user(named)
         found = None
         if ref.user_id is not None:
             found = await users.find_entry_by_id(self._database, user_id=ref.user_id)
@@ -60,14 +91,14 @@ class UserList:
             raise UserNotFound
         return _view_of(found)
 
-    async def list_matching(
-        self, where: UserFilter, order: UserOrder, request: PageRequest, *, descending: bool
-    ) -> Page[UserView]:
+    async def list_matching(self, query: UserQuery, request: PageRequest) -> Page[UserView]:
         """Return a page of the accounts that match.
 
         Raises:
-            InvalidFields: the request is out of bounds, or its token is not one of this list.
+            InvalidFields: every broken rule at once, or the token is not one of this list.
         """
+        where, order = _parse(query, request)
+        descending = query.descending
         of = f"users {order} {descending} {json.dumps(asdict(where), sort_keys=True, default=str)}"
         pager = Pager(ring=self._ring, request=request, of=of)
         position = pager.position(2)
@@ -84,14 +115,19 @@ class UserList:
 
         Raises:
             GroupNotFound: there is no such group.
-            InvalidFields: the request is out of bounds, or its token is not one of this group's.
+            InvalidFields: every broken rule at once, or the token is not one of this group's.
         """
-        pager = Pager(ring=self._ring, request=request, of=f"members {group}")
+        fields = Fields()
+        parsed = fields.take(parse_group, group, field="group")
+        fields.take(check_page, request)
+        fields.check()
+        name = parsed.value
+        pager = Pager(ring=self._ring, request=request, of=f"members {name}")
         position = pager.position(1)
-        if await groups.find(self._database, name=group) is None:
+        if await groups.find(self._database, name=name) is None:
             raise GroupNotFound
         after = UUID(position[0]) if position else None
-        found = await users.list_of_group(self._database, group=group, after=after, limit=pager.limit)
+        found = await users.list_of_group(self._database, group=name, after=after, limit=pager.limit)
         return pager.page(list(map(_view_of, found)), lambda last: (last.user.user_id,))
 
 
@@ -130,3 +166,60 @@ def _view_of(entry: UserEntry) -> UserView:
     return UserView(
         entry.user, tuple(kind for kind in MfaType if kind in kinds.enrolled), kinds.preferred, entry.groups
     )
+
+
+def _parse(query: UserQuery, request: PageRequest) -> tuple[UserFilter, UserOrder]:
+    fields = Fields()
+    username_prefix = fields.take(_parse_prefix, query.username_prefix, USERNAME_CHARACTERS, field="username_prefix")
+    email = fields.take(parse_email, query.email, field="email") if query.email else None
+    group = fields.take(parse_group, query.group, field="group") if query.group else None
+    status = fields.take(parse_choice, query.status, UserStatus, field="status")
+    order = fields.take(parse_choice, query.order, UserOrder, field="order")
+    email_prefix = fields.take(_parse_prefix, query.email_prefix, EMAIL_CHARACTERS, field="email_prefix")
+    created_from = fields.take(_parse_moment, query.created_from, field="created_from")
+    created_before = fields.take(_parse_moment, query.created_before, field="created_before")
+    attributes = fields.take(_parse_attributes, query.attributes)
+    fields.take(check_page, request)
+    fields.check()
+    where = UserFilter(
+        username_prefix=username_prefix_key(username_prefix.value) if query.username_prefix else None,
+        email_key=email.value.key if email else None,
+        email_prefix=unicodedata.normalize("NFKC", email_prefix.value).casefold() if query.email_prefix else None,
+        status=status.valid,
+        enabled=query.enabled,
+        group=group.value if group else None,
+        created_from=created_from.valid,
+        created_before=created_before.valid,
+        attributes=attributes.value or None,
+    )
+    return where, order.valid or UserOrder.CREATED_AT
+
+
+def _parse_prefix(text: str, most: int, *, field: str) -> str:
+    if len(text) > most:
+        raise refused(field, "LENGTH", f"must have at most {most} characters")
+    if has_control_characters(text):
+        raise refused(field, "CHARACTERS", "must not contain control characters")
+    return text
+
+
+def _parse_moment(sent: tuple[int, int] | None, *, field: str) -> datetime | None:
+    if sent is None:
+        return None
+    seconds, nanoseconds = sent
+    try:
+        if 0 <= nanoseconds < 1_000_000_000:
+            return EPOCH + timedelta(seconds=seconds, microseconds=nanoseconds // 1000)
+    except OverflowError:
+        pass
+    raise refused(field, "RANGE", "must be a time from year 1 to 9999")
+
+
+def _parse_attributes(values: Mapping[str, str]) -> dict[str, str]:
+    if len(values) > MOST_ATTRIBUTE_FILTERS:
+        raise refused("attributes", "COUNT", f"must have at most {MOST_ATTRIBUTE_FILTERS} entries")
+    if "email" in values:
+        raise refused("attributes", "EMAIL", "must not have email, which has a filter of its own")
+    if any("\0" in text for entry in values.items() for text in entry):
+        raise refused("attributes", "CHARACTERS", "must not contain control characters")
+    return dict(values)

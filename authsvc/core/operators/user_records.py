@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import enum
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from uuid import UUID
+from typing import TypeVar
 
 from authsvc.config import AccountsSettings, CustomAttribute, MfaType
-from authsvc.core.accounts.attributes import AttributeRules, has_control_characters
-from authsvc.core.factors.rules import choices
+from authsvc.core.accounts.attributes import AttributeRules, Attributes, has_control_characters
+from authsvc.core.factors.rules import KIND_OF, choices
 from authsvc.core.factors.totp import DEFAULT_NAME, secret_binding
+from authsvc.core.fields import Field, Fields, parse_uuid, refused
 from authsvc.core.names import Username, parse_email, parse_username
 from authsvc.core.operators.groups import parse_group
 from authsvc.crypto.hash_fields import HashRefused
@@ -19,13 +21,14 @@ from authsvc.crypto.sealing import KeyRing, Purpose
 from authsvc.crypto.tokens import new_id
 from authsvc.crypto.totp import TotpSecret
 from authsvc.domain import DeviceId, FactorKind, Medium, User, UserId, UsernameKey, UserStatus
-from authsvc.errors import InvalidFields, Violation
 from authsvc.store.users import Device, Password, WholeUser
 
 FRIENDLY_NAME_CHARACTERS = 64
 GROUPS = 100
 # How far the clock of the system that rows come from may be ahead.
 CLOCKS_APART = timedelta(minutes=5)
+
+_Choice = TypeVar("_Choice", bound=enum.StrEnum)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,119 +79,122 @@ class RecordRules:
         self._settings = settings
         self._attributes = AttributeRules(custom=custom)
 
-    def parse(self, record: UserRecord, now: datetime) -> WholeUser | list[Violation]:
-        """Return the account of a row, or every rule that the row breaks."""
-        violations: list[Violation] = []
-        user_id = _user_id(record.user_id)
-        # As at a sign-up: whom an address names here is named by the id, and the address is one attribute.
-        by_email = self._settings.sign_in_by_email and "@" in record.username
-        username, attributes = Username("", UsernameKey("")), None
-        try:
-            named = Username(str(user_id), UsernameKey(str(user_id)))
-            username = named if by_email else parse_username(record.username)
-        except InvalidFields as error:
-            violations += error.violations
-        given = {"email": record.username, **record.attributes} if by_email else record.attributes
-        try:
-            attributes = self._attributes.parse(given, by_operator=True)
-        except InvalidFields as error:
-            violations += error.violations
-        if attributes is None:
-            pass
-        elif by_email and attributes.email != parse_email(record.username):
-            violations.append(Violation("username", "EMAIL", 'must be the same address as attributes["email"]'))
-        elif record.email_verified and attributes.email is None:
-            violations.append(Violation("email_verified", "ABSENT", "must be false without an e-mail address"))
-        if record.phone_number_verified and "phone_number" not in record.attributes:
-            violations.append(Violation("phone_number_verified", "ABSENT", "must be false without a phone number"))
-        hash_ = self._hash(record.password_hash)
-        groups = {parse_group(name, field="groups") for name in record.groups[: GROUPS + 1]}
-        found = (user_id, hash_, *groups, *self._others(record, now))
-        # Of one kind once: a row has many groups.
-        violations += dict.fromkeys(each for each in found if isinstance(each, Violation))
-        if violations or attributes is None or isinstance(user_id, Violation) or isinstance(hash_, Violation):
-            return violations
-        status = UserStatus(record.status or UserStatus.CONFIRMED) if hash_ else UserStatus.RESET_REQUIRED
+    def parse(self, record: UserRecord, now: datetime) -> WholeUser:
+        """Return the account of a row.
+
+        Raises:
+            InvalidFields: every rule that the row breaks.
+        """
+        fields = Fields()
+        username, attributes = self._parse_names(fields, record)
+        user_id = fields.take(_parse_user_id, record.user_id)
+        hash_ = fields.take(self._parse_hash, record.password_hash)
+        groups = [fields.take(parse_group, name, field="groups") for name in record.groups[: GROUPS + 1]]
+        status = fields.take(_parse_one_of, record.status, UserStatus, field="status")
+        preferred = fields.take(_parse_one_of, record.preferred_mfa, MfaType, field="preferred_mfa")
+        recovered_by = fields.take(_parse_one_of, record.password_recovered_by, Medium, field="password_recovered_by")
+        for moment, name in ((record.created_at, "created_at"), (record.updated_at, "updated_at")):
+            fields.take(_check_past, moment, now, field=name)
+        fields.require(len(record.groups) <= GROUPS, "groups", "LIMIT", f"must be at most {GROUPS}")
+        secrets = self._parse_devices(fields, record.totp_devices, now)
+        fields.check()
+        named = username.value if username else Username(str(user_id.value), UsernameKey(str(user_id.value)))
+        email = attributes.value.email
+        kept = (status.valid or UserStatus.CONFIRMED) if hash_.valid else UserStatus.RESET_REQUIRED
         user = User(
-            user_id=user_id,
-            username=username.display,
-            username_key=username.key,
-            status=status,
-            email=attributes.email.address if attributes.email else None,
-            email_key=attributes.email.key if attributes.email else None,
+            user_id=user_id.value,
+            username=named.display,
+            username_key=named.key,
+            status=kept,
+            email=email.address if email else None,
+            email_key=email.key if email else None,
             email_verified_at=now if record.email_verified else None,
-            attributes=attributes.others,
+            attributes=attributes.value.others,
             phone_verified_at=now if record.phone_number_verified else None,
             created_at=record.created_at or now,
             updated_at=record.updated_at,
             # As long as a sign-up that nobody confirms.
-            reserved_until=now + self._settings.unconfirmed_purge if status is UserStatus.UNCONFIRMED else None,
+            reserved_until=now + self._settings.unconfirmed_purge if kept is UserStatus.UNCONFIRMED else None,
             disabled_at=now if record.disabled else None,
         )
-        preferred = FactorKind(record.preferred_mfa) if record.preferred_mfa else None
+        kind = KIND_OF[preferred.valid] if preferred.valid else None
         return WholeUser(
             user=user,
-            factors=choices(record.factors, preferred),
-            preferred=preferred,
-            password=Password(
-                hash=hash_,
-                expires_at=record.password_expires_at,
-                recovered_by=Medium(record.password_recovered_by) if record.password_recovered_by else None,
+            factors=choices(record.factors, kind),
+            preferred=kind,
+            password=Password(hash_.valid, record.password_expires_at, recovered_by.valid),
+            devices=tuple(
+                self._device(device, secret.value, user.user_id, now=now)
+                for device, secret in zip(record.totp_devices, secrets, strict=True)
             ),
-            devices=tuple(self._devices(record.totp_devices, user_id, now)),
-            groups=tuple(sorted(group for group in groups if isinstance(group, str))),
+            groups=tuple(sorted({group.value for group in groups})),
         )
 
-    def _hash(self, text: str) -> str | Violation | None:
+    def _parse_names(self, fields: Fields, record: UserRecord) -> tuple[Field[Username] | None, Field[Attributes]]:
+        """Take the name, None where an address stands for it, and the attributes, with what is said of them."""
+        # As at a sign-up: whom an address names here is named by the id, and the address is one attribute.
+        by_email = self._settings.sign_in_by_email and "@" in record.username
+        username = None if by_email else fields.take(parse_username, record.username)
+        given = {"email": record.username, **record.attributes} if by_email else record.attributes
+        attributes = fields.take(self._attributes.parse, given, by_operator=True)
+        if attributes.valid is not None:
+            email = attributes.valid.email
+            # No address at all is another one.
+            is_same = not by_email or email == Fields().take(parse_email, record.username).valid
+            fields.require(is_same, "username", "EMAIL", 'must be the same address as attributes["email"]')
+            holds = not record.email_verified or email is not None or not is_same
+            fields.require(holds, "email_verified", "ABSENT", "must be false without an e-mail address")
+        holds = not record.phone_number_verified or "phone_number" in record.attributes
+        fields.require(holds, "phone_number_verified", "ABSENT", "must be false without a phone number")
+        return username, attributes
+
+    def _parse_hash(self, text: str) -> str | None:
         try:
             return self._hasher.stored_form(text) if text else None
-        except HashRefused as refused:
-            return Violation("password_hash", refused.rule, refused.description)
+        except HashRefused as error:
+            raise refused("password_hash", error.rule, error.description) from error
 
-    def _devices(self, devices: tuple[TotpRecord, ...], user_id: UserId, now: datetime) -> Iterator[Device]:
-        for device in devices:
-            device_id = DeviceId(new_id())
-            secret = TotpSecret.parse(device.secret)
-            if secret is not None:
-                binding = secret_binding(device_id, user_id)
-                sealed = self._ring.seal(Purpose.TOTP_SECRET, secret.base32.encode(), bound_to=binding)
-                yield Device(device_id, device.friendly_name or DEFAULT_NAME, sealed, device.verified_at or now)
-
-    def _others(self, record: UserRecord, now: datetime) -> Iterator[Violation]:
-        if record.status and record.status not in set(UserStatus):
-            yield Violation("status", "UNKNOWN", f"must be one of {', '.join(UserStatus)}")
-        if record.preferred_mfa and record.preferred_mfa not in set(MfaType):
-            yield Violation("preferred_mfa", "UNKNOWN", f"must be one of {', '.join(MfaType)}")
-        if record.password_recovered_by and record.password_recovered_by not in set(Medium):
-            yield Violation("password_recovered_by", "UNKNOWN", f"must be one of {', '.join(Medium)}")
-        for name in ("created_at", "updated_at"):
-            yield from _future(getattr(record, name), name, now)
-        if len(record.groups) > GROUPS:
-            yield Violation("groups", "LIMIT", f"must be at most {GROUPS}")
+    def _parse_devices(self, fields: Fields, devices: Sequence[TotpRecord], now: datetime) -> list[Field[TotpSecret]]:
         limit = self._settings.totp_device_limit
-        if len(record.totp_devices) > limit:
-            yield Violation("totp_devices", "LIMIT", f"must be at most {limit}")
-        for index, device in enumerate(record.totp_devices[:limit]):
+        fields.require(len(devices) <= limit, "totp_devices", "LIMIT", f"must be at most {limit}")
+        secrets = []
+        for index, device in enumerate(devices[:limit]):
             at = f"totp_devices[{index}]"
-            if TotpSecret.parse(device.secret) is None:
-                yield Violation(f"{at}.secret", "BASE32", "must be 80 to 512 bits in base32")
-            if len(device.friendly_name) > FRIENDLY_NAME_CHARACTERS or has_control_characters(device.friendly_name):
-                description = (
-                    f"must have at most {FRIENDLY_NAME_CHARACTERS} characters, none of them a control character"
-                )
-                yield Violation(f"{at}.friendly_name", "NAME", description)
-            yield from _future(device.verified_at, f"{at}.verified_at", now)
+            secrets.append(fields.take(_parse_secret, device.secret, field=f"{at}.secret"))
+            name = device.friendly_name
+            fields.require(
+                len(name) <= FRIENDLY_NAME_CHARACTERS and not has_control_characters(name),
+                f"{at}.friendly_name",
+                "NAME",
+                f"must have at most {FRIENDLY_NAME_CHARACTERS} characters, none of them a control character",
+            )
+            fields.take(_check_past, device.verified_at, now, field=f"{at}.verified_at")
+        return secrets
+
+    def _device(self, device: TotpRecord, secret: TotpSecret, user_id: UserId, *, now: datetime) -> Device:
+        device_id = DeviceId(new_id())
+        binding = secret_binding(device_id, user_id)
+        sealed = self._ring.seal(Purpose.TOTP_SECRET, secret.base32.encode(), bound_to=binding)
+        return Device(device_id, device.friendly_name or DEFAULT_NAME, sealed, device.verified_at or now)
 
 
-def _user_id(text: str) -> UserId | Violation:
-    if not text:
-        return UserId(new_id())
-    try:
-        return UserId(UUID(text))
-    except ValueError:
-        return Violation("user_id", "UUID", "must be a UUID")
+def _parse_user_id(text: str) -> UserId:
+    return UserId(parse_uuid(text, field="user_id") if text else new_id())
 
 
-def _future(time: datetime | None, name: str, now: datetime) -> Iterator[Violation]:
-    if time is not None and time > now + CLOCKS_APART:
-        yield Violation(name, "FUTURE", "must not be in the future")
+def _parse_one_of(text: str, kind: type[_Choice], *, field: str) -> _Choice | None:
+    if text and text not in set(kind):
+        raise refused(field, "UNKNOWN", f"must be one of {', '.join(kind)}")
+    return kind(text) if text else None
+
+
+def _parse_secret(text: str, *, field: str) -> TotpSecret:
+    secret = TotpSecret.parse(text)
+    if secret is None:
+        raise refused(field, "BASE32", "must be 80 to 512 bits in base32")
+    return secret
+
+
+def _check_past(moment: datetime | None, now: datetime, *, field: str) -> None:
+    if moment is not None and moment > now + CLOCKS_APART:
+        raise refused(field, "FUTURE", "must not be in the future")
