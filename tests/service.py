@@ -126,7 +126,7 @@ class Service:
         """Start everything, wait until it serves, stop everything; without a webhook for SMS if not `has_sms`."""
         stop = asyncio.Event()
         metrics = Metrics()
-        async with MailCatcher(folder, sms_keys=[SMS_KEY]) as catcher, asyncio.TaskGroup() as tasks:
+        async with MailCatcher(folder=folder, sms_keys=[SMS_KEY]) as catcher, asyncio.TaskGroup() as tasks:
             settings = settings.model_copy(
                 update={
                     "server": settings.server.model_copy(update={"port": 0}),

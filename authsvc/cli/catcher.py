@@ -9,6 +9,7 @@ import click
 from pydantic import SecretStr
 
 from authsvc.cli.failures import Failed
+from authsvc.cli.ports import port_option
 from authsvc.cli.signals import stop_by_signal
 from authsvc.config import SmsSettings
 from authsvc.dev.catcher import MailCatcher
@@ -16,22 +17,8 @@ from authsvc.dev.catcher import MailCatcher
 
 @click.command
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
-@click.option(
-    "--smtp-port",
-    type=click.IntRange(0, 65535),
-    metavar="PORT",
-    default=1025,
-    show_default=True,
-    help="0 takes a free one.",
-)
-@click.option(
-    "--http-port",
-    type=click.IntRange(0, 65535),
-    metavar="PORT",
-    default=8025,
-    show_default=True,
-    help="0 takes a free one.",
-)
+@port_option("--smtp-port", default=1025, help="0 takes a free one.")
+@port_option("--http-port", default=8025, help="0 takes a free one.")
 @click.option(
     "--folder",
     type=click.Path(path_type=Path, file_okay=False),
@@ -46,14 +33,17 @@ from authsvc.dev.catcher import MailCatcher
     default="",
     help="Key of the signature of SMS, as the server has it; rather in AUTHSVC_SMS_WEBHOOK_SECRET than here.",
 )
-def command(host: str, smtp_port: int, http_port: int, folder: Path, sms_secret: str) -> None:
+def command(*, host: str, smtp_port: int, http_port: int, folder: Path, sms_secret: str) -> None:
     """Accept all mail, deliver none, print a line for each with its code, and show them by HTTP. For trials only.
 
     SMS are accepted too, as the server's `sms.webhook_url` at /sms, if they are signed.
     GET /messages?to=ADDRESS&after=NUMBER answers with a JSON array of mails and SMS.
     """
     sms_keys = SmsSettings(webhook_secret=SecretStr(sms_secret)).keys()
-    asyncio.run(_run(MailCatcher(folder, host, smtp_port, click.echo, http_port=http_port, sms_keys=sms_keys)))
+    catcher = MailCatcher(
+        folder=folder, host=host, port=smtp_port, http_port=http_port, echo=click.echo, sms_keys=sms_keys
+    )
+    asyncio.run(_run(catcher))
 
 
 async def _run(catcher: MailCatcher) -> None:

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
-import json
 from datetime import timedelta
-from http.client import HTTPException
 from urllib.parse import urlencode
-from urllib.request import urlopen
+
+import aiohttp
 
 from authsvc.cli.failures import Failed
 from authsvc.clock import Clock
 
 INTERVAL = timedelta(milliseconds=200)
 TRIES = 150
-_SECONDS = 5
+_TIMEOUT = aiohttp.ClientTimeout(total=5)
 
 
 async def wait_for_code(mail_url: str, address: str, clock: Clock) -> tuple[str, str]:
@@ -23,19 +21,21 @@ async def wait_for_code(mail_url: str, address: str, clock: Clock) -> tuple[str,
     Raises:
         Failed: none comes, or there is no mail catcher.
     """
-    for _ in range(TRIES):
-        for mail in await asyncio.to_thread(_fetch, mail_url, address):
-            if code := mail["code"]:
-                return str(mail["subject"]), str(code)
-        await clock.sleep(INTERVAL)
+    url = f"{mail_url.rstrip('/')}/messages?{urlencode({'to': address})}"
+    # trust_env: by the proxy of the environment, if there is one.
+    async with aiohttp.ClientSession(timeout=_TIMEOUT, raise_for_status=True, trust_env=True) as session:
+        for _ in range(TRIES):
+            for mail in await _fetch(session, url):
+                if code := mail["code"]:
+                    return str(mail["subject"]), str(code)
+            await clock.sleep(INTERVAL)
     raise Failed(f"no mail with a code for {address} has arrived at {mail_url}")
 
 
-def _fetch(mail_url: str, address: str) -> list[dict[str, str | int | None]]:
-    url = f"{mail_url.rstrip('/')}/messages?{urlencode({'to': address})}"
+async def _fetch(session: aiohttp.ClientSession, url: str) -> list[dict[str, str | int | None]]:
     try:
-        with urlopen(url, timeout=_SECONDS) as answer:  # noqa: S310 - the command takes http and https only
-            mails: list[dict[str, str | int | None]] = json.load(answer)
+        async with session.get(url) as answer:
+            mails: list[dict[str, str | int | None]] = await answer.json()
             return mails
-    except (OSError, HTTPException, ValueError) as error:
-        raise Failed(f"cannot read mail from {url}: {error}") from error
+    except (aiohttp.ClientError, OSError, ValueError) as error:
+        raise Failed(f"cannot read mail from {url}: {str(error) or 'timed out'}") from error

@@ -8,7 +8,7 @@ import click
 import uvloop
 
 from authsvc.cli.development import Development, Ports, overridden, running
-from authsvc.cli.ports import PORT_SETTING
+from authsvc.cli.ports import PORT_SETTING, port_option
 from authsvc.cli.settings import environment
 from authsvc.cli.signals import stop_by_signal
 
@@ -48,32 +48,10 @@ FLOW = (
     show_default=True,
     help="Where accounts, keys and mails are kept. Remove it to start afresh.",
 )
-@click.option(
-    "--port",
-    type=click.IntRange(0, 65535),
-    metavar="PORT",
-    default=50051,
-    show_default=True,
-    envvar=PORT_SETTING,
-    help="Of the server.",
-)
-@click.option(
-    "--smtp-port",
-    type=click.IntRange(0, 65535),
-    metavar="PORT",
-    default=1025,
-    show_default=True,
-    help="Of the mail catcher.",
-)
-@click.option(
-    "--http-port",
-    type=click.IntRange(0, 65535),
-    metavar="PORT",
-    default=8025,
-    show_default=True,
-    help="To read the mails by HTTP.",
-)
-def command(folder: Path, port: int, smtp_port: int, http_port: int) -> None:
+@port_option("--port", default=50051, envvar=PORT_SETTING, help="Of the server.")
+@port_option("--smtp-port", default=1025, help="Of the mail catcher.")
+@port_option("--http-port", default=8025, help="To read the mails by HTTP.")
+def command(*, folder: Path, port: int, smtp_port: int, http_port: int) -> None:
     """Run Postgres, a mail catcher and the server, for development, until Ctrl-C.
 
     Needs nothing to be installed or running, and changes nothing outside its folder; the state is there again at the

@@ -86,9 +86,9 @@ async def running(
         Failed: something can't start; says what to do.
         WrongSettings: there are wrong settings in `environment`.
     """
-    port = require_free(environment.get("AUTHSVC_SERVER_HOST", HOST), ports.grpc, "--port")
-    require_free(HOST, ports.smtp, "--smtp-port")
-    require_free(HOST, ports.http, "--http-port")
+    port = require_free(environment.get("AUTHSVC_SERVER_HOST", HOST), ports.grpc, chosen_by="--port")
+    require_free(HOST, ports.smtp, chosen_by="--smtp-port")
+    require_free(HOST, ports.http, chosen_by="--http-port")
     keys = _own_keys(folder)
     postgres = EmbeddedPostgres(folder / "postgres")
     try:
@@ -96,7 +96,7 @@ async def running(
             await asyncio.to_thread(postgres.start)
         sms_key = new_handle()
         async with MailCatcher(
-            folder / "mail", HOST, ports.smtp, echo, http_port=ports.http, sms_keys=[sms_key]
+            folder=folder / "mail", host=HOST, port=ports.smtp, echo=echo, http_port=ports.http, sms_keys=[sms_key]
         ) as catcher:
             own = {
                 "AUTHSVC_DATABASE_URL": postgres.dsn(),

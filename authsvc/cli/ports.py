@@ -4,38 +4,62 @@ from __future__ import annotations
 
 import errno
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from typing import TypeVar
+
+import click
 
 from authsvc.cli.failures import Failed
 
 PORT_SETTING = "AUTHSVC_SERVER_PORT"
 
+_Decorated = TypeVar("_Decorated", bound=Callable[..., object])
 
-def require_free(host: str, port: int, chosen_by: str) -> int:
+
+def port_option(
+    flag: str,
+    *,
+    default: int,
+    help: str,  # noqa: A002  # as click.option calls it
+    envvar: str | None = None,
+) -> Callable[[_Decorated], _Decorated]:
+    """Return a click option for a port; 0 takes a free one."""
+    return click.option(
+        flag,
+        type=click.IntRange(0, 65535),
+        metavar="PORT",
+        default=default,
+        show_default=True,
+        envvar=envvar,
+        help=help,
+    )
+
+
+def require_free(host: str, port: int, *, chosen_by: str) -> int:
     """Return the port, a free one for 0, if nobody listens on it.
 
     Raises:
         Failed: somebody does, or the host is not an address of this machine; says how another port is chosen.
     """
     with ExitStack() as stack:
-        return _bind(stack, host, port, chosen_by, shared=False)
+        return _bind(stack, host, port, chosen_by=chosen_by, shared=False)
 
 
 @contextmanager
-def reserved(host: str, port: int, chosen_by: str) -> Iterator[int]:
+def reserved(host: str, port: int, *, chosen_by: str) -> Iterator[int]:
     """Hold a port that child processes are going to share by SO_REUSEPORT; give it, a free one for 0.
 
     Raises:
         Failed: see `require_free`. SO_REUSEPORT alone would silently share the port with another server of this user.
     """
-    port = require_free(host, port, chosen_by)
+    port = require_free(host, port, chosen_by=chosen_by)
     with ExitStack() as stack:
         # Bound but not listening: takes no connection, and keeps others away.
-        yield _bind(stack, host, port, chosen_by, shared=True)
+        yield _bind(stack, host, port, chosen_by=chosen_by, shared=True)
 
 
-def _bind(stack: ExitStack, host: str, port: int, chosen_by: str, *, shared: bool) -> int:
+def _bind(stack: ExitStack, host: str, port: int, *, chosen_by: str, shared: bool) -> int:
     reason = "no such address"
     bound = False
     for family, _, _, _, address in _addresses(host, port):

@@ -50,7 +50,7 @@ async def _serve(settings: Settings) -> None:
 
     stop = stop_by_signal()
     server = settings.server
-    require_free(server.host, server.port, PORT_SETTING)
+    require_free(server.host, server.port, chosen_by=PORT_SETTING)
     async with serving(settings) as port:
         _log.info("listening", host=server.host, port=port, tls=server.tls_certificate_file is not None)
         await stop.wait()

@@ -59,7 +59,7 @@ class Supervisor:
             Failed: the port is taken, or the workers don't start.
         """
         stop = stop_by_signal(before_death=self._kill_all)
-        with reserved(self._settings.host, self._settings.port, PORT_SETTING) as port, self._metrics():
+        with reserved(self._settings.host, self._settings.port, chosen_by=PORT_SETTING) as port, self._metrics():
             self._environment[PORT_SETTING] = str(port)
             try:
                 workers = [await self._start() for _ in range(self._settings.workers)]

@@ -17,7 +17,7 @@ def sign(keys: Sequence[str], timestamp: str, body: bytes) -> str:
     return ",".join(f"{SCHEME}={_digest(key, timestamp, body)}" for key in keys)
 
 
-def is_signed(keys: Sequence[str], timestamp: str, body: bytes, header: str) -> bool:
+def is_signed(keys: Sequence[str], timestamp: str, body: bytes, *, header: str) -> bool:
     """Tell whether a header has a signature under one of the keys."""
     given = [match[1] for part in header.split(",") if (match := _SIGNATURE.fullmatch(part.strip()))]
     return any(hmac.compare_digest(signature, _digest(key, timestamp, body)) for key in keys for signature in given)

@@ -16,9 +16,10 @@ from typing import Self
 
 from aiosmtpd.smtp import SMTP, Envelope, Session
 
-from authsvc.dev.mailbox import SMS, CaughtMail, Mailbox, code_in, header_in, legible, text_in
+from authsvc.dev.mailbox import CaughtMail, Mailbox, code_in, header_in, legible, text_in
 from authsvc.dev.mailbox_http import MailboxServer
-from authsvc.dev.sms import SmsRefused, read_sms
+from authsvc.dev.sms import PostedSms, SmsRefused, read_sms
+from authsvc.domain import Medium
 
 __all__ = ["MailCatcher", "code_in"]
 
@@ -38,18 +39,18 @@ class MailCatcher:
 
     def __init__(
         self,
+        *,
         folder: Path,
         host: str = "127.0.0.1",
         port: int = 0,
-        echo: Callable[[str], None] | None = None,
-        *,
         http_port: int = 0,
+        echo: Callable[[str], None] | None = None,
         sms_keys: Sequence[str] = (),
     ) -> None:
         self.host = host
         self.port = port
         self.http_port = http_port
-        self._mailbox = Mailbox(folder)
+        self._mailbox = Mailbox(folder=folder)
         self._sms_keys = sms_keys
         self._echo = echo
         self._arrival = asyncio.Condition()
@@ -80,16 +81,14 @@ class MailCatcher:
         self._mailbox.create()
         # aiosmtpd tells every command at INFO.
         logging.getLogger("mail.log").setLevel(logging.WARNING)
-        loop = asyncio.get_running_loop()
-        self._smtp = await loop.create_server(self._converse, self.host, self.port)
+        self._smtp = await asyncio.get_running_loop().create_server(self._converse, self.host, self.port)
         self.port = self._smtp.sockets[0].getsockname()[1]
+        self._http = MailboxServer(mailbox=self._mailbox, take_sms=self._take_sms)
         try:
-            self._http = MailboxServer(self._mailbox, self.host, self.http_port, self._take_sms_in(loop))
+            self.http_port = await self._http.start(self.host, self.http_port)
         except OSError:
             await self.stop()
             raise
-        self.http_port = self._http.port
-        self._http.start()
 
     async def stop(self) -> None:
         """Stop listening and drop open connections; the mails stay. Do nothing if stopped."""
@@ -101,7 +100,7 @@ class MailCatcher:
             await self._smtp.wait_closed()
             self._smtp = None
         if self._http is not None:
-            await asyncio.to_thread(self._http.stop)
+            await self._http.stop()
             self._http = None
 
     def messages(self) -> list[EmailMessage]:
@@ -127,25 +126,40 @@ class MailCatcher:
             raise TimeoutError(f"no mail to {recipient} within {timeout:g} s; there is mail to {others}") from None
         return mails[0].message
 
-    def _take_sms_in(self, loop: asyncio.AbstractEventLoop) -> Callable[[str, str, bytes], None]:
-        """Return what takes an SMS from a thread of the HTTP server: only the event loop writes to the mailbox."""
+    async def _take_sms(self, posted: PostedSms) -> None:
+        sms = read_sms(self._sms_keys, posted)
+        try:
+            caught = self._mailbox.keep(sms.to, sms.content, medium=Medium.SMS)
+        except OSError as error:
+            raise SmsRefused(f"cannot keep the SMS: {legible(str(error))}", status=503) from error
+        await self._announce([caught])
 
-        async def keep(timestamp: str, signature: str, body: bytes) -> None:
-            sms = read_sms(self._sms_keys, timestamp, signature, body)
-            try:
-                caught = self._mailbox.keep(sms.to, sms.content, medium=SMS)
-            except OSError as error:
-                raise SmsRefused(503, f"cannot keep the SMS: {legible(str(error))}") from error
-            if self._echo is not None:
-                self._echo(_summary(caught))
-            async with self._arrival:
-                self._arrival.notify_all()
+    async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:  # noqa: N802  # aiosmtpd's
+        """Keep the mail before saying to the sender that we have it."""
+        content = envelope.original_content or b""
+        try:
+            mails = [self._mailbox.keep(recipient, content) for recipient in envelope.rcpt_tos]
+        except OSError as error:
+            # 4xx: the sender keeps the mail and tries again.
+            reply = f"451 cannot keep the mail: {legible(str(error))}"
+            self._say(reply)
+            return reply
+        await self._announce(mails)
+        return "250 OK"
 
-        return lambda *posted: asyncio.run_coroutine_threadsafe(keep(*posted), loop).result()
+    async def _announce(self, mails: Sequence[CaughtMail]) -> None:
+        for mail in mails:
+            self._say(_summary(mail))
+        async with self._arrival:
+            self._arrival.notify_all()
+
+    def _say(self, line: str) -> None:
+        if self._echo is not None:
+            self._echo(line)
 
     def _converse(self) -> SMTP:
         conversation = SMTP(
-            _Handler(self._mailbox, self._arrival, self._echo),
+            self,  # which finds its hooks by their names
             data_size_limit=_SIZE_LIMIT,
             enable_SMTPUTF8=True,
             hostname="localhost",  # else looked up in the DNS, with every connection
@@ -156,38 +170,9 @@ class MailCatcher:
         return conversation
 
 
-class _Handler:
-    """Take mails from aiosmtpd, which finds its hooks by their names."""
-
-    def __init__(self, mailbox: Mailbox, arrival: asyncio.Condition, echo: Callable[[str], None] | None) -> None:
-        self._mailbox = mailbox
-        self._arrival = arrival
-        self._echo = echo
-
-    async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:  # noqa: N802  # aiosmtpd's
-        """Keep the mail before saying that we have it."""
-        content = envelope.original_content or b""
-        try:
-            mails = [self._mailbox.keep(recipient, content) for recipient in envelope.rcpt_tos]
-        except OSError as error:
-            # 4xx: the sender keeps the mail and tries again.
-            reply = f"451 cannot keep the mail: {legible(str(error))}"
-            self._say(reply)
-            return reply
-        for mail in mails:
-            self._say(_summary(mail))
-        async with self._arrival:
-            self._arrival.notify_all()
-        return "250 OK"
-
-    def _say(self, line: str) -> None:
-        if self._echo is not None:
-            self._echo(line)
-
-
 def _summary(mail: CaughtMail) -> str:
     code = code_in(mail.message)
-    is_sms = mail.medium == SMS
+    is_sms = mail.medium is Medium.SMS
     text = (text_in(mail.message) or "").strip() if is_sms else header_in(mail.message, "Subject")
     what = f"{'SMS' if is_sms else 'mail'} {mail.number:06d} to {mail.recipient}: {legible(text) or '(no subject)'}"
     return what + (f" [code {code}]" if code else "")

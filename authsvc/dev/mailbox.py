@@ -10,9 +10,10 @@ from email.parser import BytesParser
 from email.policy import default as modern_policy
 from pathlib import Path
 
+from authsvc.domain import Medium
+
 _NAME = re.compile(r"(?P<number>\d{6,})-(?P<address>[a-z0-9@+._-]*)\.(?P<medium>eml|sms)")
-EMAIL, SMS = "EMAIL", "SMS"
-_ENDINGS = {EMAIL: ".eml", SMS: ".sms"}
+_ENDINGS = {Medium.EMAIL: ".eml", Medium.SMS: ".sms"}
 _MEDIA = {ending: medium for medium, ending in _ENDINGS.items()}
 _UNSAFE_IN_NAME = re.compile(r"[^a-z0-9@+._-]")
 _ADDRESS_IN_NAME_LENGTH = 100
@@ -24,7 +25,7 @@ class CaughtMail:
     """One mail or SMS as one recipient got it; numbers rise in the order of arrival, over both."""
 
     number: int
-    medium: str
+    medium: Medium
     recipient: str
     received_at: datetime
     message: EmailMessage
@@ -38,7 +39,7 @@ class Mailbox:
     One process at a time may write; readers need no lock, since a file appears whole or not at all.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, *, folder: Path) -> None:
         self._folder = folder
         self._last_number: int | None = None
 
@@ -46,7 +47,7 @@ class Mailbox:
         """Create the folder, for its owner alone; do nothing if it is there."""
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
 
-    def keep(self, recipient: str, content: bytes, *, medium: str = EMAIL) -> CaughtMail:
+    def keep(self, recipient: str, content: bytes, *, medium: Medium = Medium.EMAIL) -> CaughtMail:
         """Store one message, naming its recipient in a leading Delivered-To (RFC 9228); return it as read back.
 
         Raises:
@@ -122,4 +123,10 @@ def _address_in_name(recipient: str) -> str:
 def _read(path: Path, number: int) -> CaughtMail:
     message = BytesParser(policy=modern_policy).parsebytes(path.read_bytes())
     received_at = datetime.fromtimestamp(path.stat().st_mtime, UTC)
-    return CaughtMail(number, _MEDIA[path.suffix], header_in(message, "Delivered-To"), received_at, message)
+    return CaughtMail(
+        number=number,
+        medium=_MEDIA[path.suffix],
+        recipient=header_in(message, "Delivered-To"),
+        received_at=received_at,
+        message=message,
+    )

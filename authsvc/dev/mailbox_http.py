@@ -2,108 +2,91 @@
 
 from __future__ import annotations
 
-import json
-import threading
-from collections.abc import Callable
-from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler
-from socket import AF_INET, AF_INET6
-from socketserver import ThreadingTCPServer
-from urllib.parse import parse_qs, urlsplit
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from aiohttp import web
 
 from authsvc.dev.mailbox import CaughtMail, Mailbox, code_in, header_in, text_in
-from authsvc.dev.sms import SmsRefused
+from authsvc.dev.sms import PostedSms, SmsRefused
 
 _CLIENT_SECONDS = 10.0
-_POLL_SECONDS = 0.05
+# For answers under way at the end. Not 0, which is without end to aiohttp.
+_STOP_SECONDS = 1.0
 _SMS_BYTES = 64 * 1024
 
-# Takes timestamp, signature and body of a POST to the webhook; raises SmsRefused.
-TakeSms = Callable[[str, str, bytes], None]
+# Keeps what was posted to the webhook; raises SmsRefused.
+TakeSms = Callable[[PostedSms], Awaitable[None]]
 
 
-class MailboxServer(ThreadingTCPServer):
-    """Answer `GET /messages?to=ADDRESS&after=NUMBER` from threads of its own; both parameters are optional.
+class MailboxServer:
+    """Answer `GET /messages?to=ADDRESS&after=NUMBER` in the running event loop; both parameters are optional.
 
     The answer is a JSON array, oldest first, of objects with number, medium (EMAIL or SMS), recipient, subject, text,
-    html, code, message_id and received_at (RFC 3339). What is posted to `/sms` goes to `take_sms`. Not an HTTPServer:
-    that looks up the host's name first, which takes long where there is no DNS.
+    html, code, message_id and received_at (RFC 3339). What is posted to `/sms` goes to `take_sms`.
     """
 
-    allow_reuse_address = True
-    daemon_threads = True
-
-    def __init__(self, mailbox: Mailbox, host: str, port: int, take_sms: TakeSms) -> None:
-        self.address_family = AF_INET6 if ":" in host else AF_INET
-        self.mailbox = mailbox
-        self.take_sms = take_sms
-        super().__init__((host, port), _Handler)
-        self._thread = threading.Thread(
-            target=self.serve_forever, args=(_POLL_SECONDS,), name="mailbox-http", daemon=True
+    def __init__(self, *, mailbox: Mailbox, take_sms: TakeSms) -> None:
+        self._mailbox = mailbox
+        self._take_sms = take_sms
+        application = web.Application(client_max_size=_SMS_BYTES)
+        application.add_routes(
+            [
+                web.get("/messages", self._tell, allow_head=False),
+                web.post("/sms", self._take),
+                web.route("*", "/{path:.*}", _refuse),
+            ]
+        )
+        self._runner = web.AppRunner(
+            application,
+            access_log=None,  # the console belongs to the mails
+            auto_decompress=False,  # signed is what was sent
+            keepalive_timeout=_CLIENT_SECONDS,
+            shutdown_timeout=_STOP_SECONDS,
         )
 
-    @property
-    def port(self) -> int:
-        """Return the port in use, chosen by the system if 0 was asked for."""
-        port: int = self.server_address[1]
-        return port
+    async def start(self, host: str, port: int) -> int:
+        """Start answering, and return the port in use, chosen by the system if 0 was asked for.
 
-    def start(self) -> None:
-        """Start answering."""
-        self._thread.start()
+        Raises:
+            OSError: the port is taken, or the host is not of this machine.
+        """
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, host, port)
+        await site.start()
+        return site.port
 
-    def stop(self) -> None:
-        """Stop answering and free the port; blocks for a moment."""
-        self.shutdown()
-        self._thread.join()
-        self.server_close()
+    async def stop(self) -> None:
+        """Stop answering, drop open connections and free the port."""
+        await self._runner.cleanup()
 
-
-class _Handler(BaseHTTPRequestHandler):
-    server: MailboxServer
-    timeout = _CLIENT_SECONDS
-
-    def do_GET(self) -> None:
+    async def _tell(self, request: web.Request) -> web.Response:
         """Answer the one question there is."""
-        url = urlsplit(self.path)
-        if url.path != "/messages":
-            self.send_error(HTTPStatus.NOT_FOUND)
-            return
-        query = parse_qs(url.query)
-        recipient = query.get("to", [None])[0]
         try:
-            after = int(query.get("after", ["0"])[0])
+            after = int(request.query.get("after") or "0")
         except ValueError:
-            self.send_error(HTTPStatus.BAD_REQUEST, "after is not a number")
-            return
-        mails = self.server.mailbox.read(recipient, after=after)
-        body = json.dumps([_as_json(mail) for mail in mails]).encode()
-        self.send_response(HTTPStatus.OK)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
+            return web.Response(status=400, text="after is not a number")
+        # In a thread: a full folder takes long to read, and the event loop may be that of the whole service.
+        mails = await asyncio.to_thread(self._mailbox.read, request.query.get("to") or None, after=after)
+        return web.json_response([_as_json(mail) for mail in mails])
 
-    def do_POST(self) -> None:
+    async def _take(self, request: web.Request) -> web.Response:
         """Take an SMS."""
-        if urlsplit(self.path).path != "/sms":
-            self.send_error(HTTPStatus.NOT_FOUND)
-            return
-        length = self.headers.get("Content-Length", "")
-        if not length.isdecimal() or int(length) > _SMS_BYTES:
-            self.send_error(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
-            return
-        timestamp, signature = (self.headers.get(f"authsvc-{name}", "") for name in ("timestamp", "signature"))
+        timestamp, signature = (request.headers.get(f"authsvc-{name}", "") for name in ("timestamp", "signature"))
         try:
-            self.server.take_sms(timestamp, signature, self.rfile.read(int(length)))
+            async with asyncio.timeout(_CLIENT_SECONDS):
+                body = await request.read()
+        except TimeoutError:
+            return web.Response(status=408)
+        try:
+            await self._take_sms(PostedSms(timestamp=timestamp, signature=signature, body=body))
         except SmsRefused as refused:
-            self.send_error(refused.status, str(refused))
-            return
-        self.send_response(HTTPStatus.NO_CONTENT)
-        self.end_headers()
+            return web.Response(status=refused.status, text=str(refused))
+        return web.Response(status=204)
 
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - http.server's name
-        """Keep quiet: the console belongs to the mails."""
+
+async def _refuse(request: web.Request) -> web.Response:
+    return web.Response(status=404 if request.method in ("GET", "POST") else 501)
 
 
 def _as_json(mail: CaughtMail) -> dict[str, str | int | None]:

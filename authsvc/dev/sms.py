@@ -17,9 +17,18 @@ from authsvc.crypto.webhook_signature import is_signed
 class SmsRefused(Exception):
     """Tell the sender why nothing was taken, with the HTTP status of it."""
 
-    def __init__(self, status: int, reason: str) -> None:
+    def __init__(self, reason: str, *, status: int) -> None:
         super().__init__(reason)
         self.status = status
+
+
+@dataclass(frozen=True, slots=True)
+class PostedSms:
+    """Hold what the webhook was posted: time and signature from the headers, and the body."""
+
+    timestamp: str
+    signature: str
+    body: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,23 +39,23 @@ class Sms:
     content: bytes
 
 
-def read_sms(keys: Sequence[str], timestamp: str, signature: str, body: bytes) -> Sms:
+def read_sms(keys: Sequence[str], posted: PostedSms) -> Sms:
     """Read what the webhook was posted.
 
     Raises:
         SmsRefused: not signed under one of the keys, or no SMS.
     """
     if not keys:
-        raise SmsRefused(503, "the catcher was given no key to check signatures with")
-    if not is_signed(keys, timestamp, body, signature):
-        raise SmsRefused(401, "not signed under the key of the catcher")
+        raise SmsRefused("the catcher was given no key to check signatures with", status=503)
+    if not is_signed(keys, posted.timestamp, posted.body, header=posted.signature):
+        raise SmsRefused("not signed under the key of the catcher", status=401)
     try:
-        posted = json.loads(body)
-        to, message_id, text = (str(posted[name]) for name in ("to", "id", "text"))
+        told = json.loads(posted.body)
+        to, message_id, text = (str(told[name]) for name in ("to", "id", "text"))
         message = EmailMessage(policy=modern_policy)
         message["To"] = to
         message["Message-ID"] = f"<{message_id}>"
         message.set_content(text)
         return Sms(to, message.as_bytes())
     except (ValueError, KeyError, TypeError) as error:
-        raise SmsRefused(400, "no SMS") from error
+        raise SmsRefused("no SMS", status=400) from error

@@ -35,7 +35,7 @@ class Sms:
     expires_at: float
 
 
-def is_signed(keys: list[str], timestamp: str, body: bytes, header: str) -> bool:
+def is_signed(keys: list[str], timestamp: str, body: bytes, *, header: str) -> bool:
     """Tell whether the header has a signature of time and body under one of our keys."""
     signed = timestamp.encode() + b"." + body
     good = [f"v1={hmac.new(key.encode(), signed, hashlib.sha256).hexdigest()}".encode() for key in keys]
@@ -116,7 +116,7 @@ class Receiver(BaseHTTPRequestHandler):
         timestamp, signature = self.headers.get("authsvc-timestamp", ""), self.headers.get("authsvc-signature", "")
         now = time.time()
         # Before anything is read out of the body.
-        if not is_signed(self.keys, timestamp, body, signature) or not is_fresh(timestamp, now):
+        if not is_signed(self.keys, timestamp, body, header=signature) or not is_fresh(timestamp, now):
             self._answer(401)
             return
         try:

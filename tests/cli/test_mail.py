@@ -135,7 +135,7 @@ def test_absent_folder_stops_the_start(tmp_path: Path) -> None:
 
 async def test_test_mail_arrives(tmp_path: Path) -> None:
     """A test mail goes out at once, in the kind and language asked for, and the server's answer is printed."""
-    async with MailCatcher(tmp_path) as catcher:
+    async with MailCatcher(folder=tmp_path) as catcher:
         done = await to_thread(authsvc, "mail", "send-test", "Ada@example.com", settings=smtp(catcher.port))
         assert done.stdout == f"127.0.0.1:{catcher.port} took the mail to Ada@example.com: OK\n"
         assert (done.returncode, done.stderr) == (0, "")

@@ -74,7 +74,7 @@ async def test_a_second_signal_ends_it_at_once(database_url: str, master_key: Ma
     settings = environment(database_url, master_key=master_key.line(), smtp_port=1, **DEAR_HASHES)
     server = ServerProcess(settings, tmp_path / "log")
     async with serving(server):
-        client = Client(server.stub, Mailbox(tmp_path))
+        client = Client(server.stub, Mailbox(folder=tmp_path))
         calls = [asyncio.ensure_future(client.sign_up(f"user-{number}")) for number in range(12)]
         await asyncio.wait(calls, return_when=asyncio.FIRST_COMPLETED)
         server.send(signal.SIGTERM)

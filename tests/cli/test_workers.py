@@ -35,7 +35,7 @@ CONNECTIONS = 40
 @pytest.fixture
 async def catcher(tmp_path: Path) -> AsyncIterator[MailCatcher]:
     """Run a mail server that takes everything."""
-    async with MailCatcher(tmp_path / "mail") as running:
+    async with MailCatcher(folder=tmp_path / "mail") as running:
         yield running
 
 
@@ -164,7 +164,7 @@ async def test_a_signal_ends_all_workers_once_their_calls_are_answered(
     A service manager may send the signal to every process: nothing is cut off then, either.
     """
     workers = workers_of(slow_server)
-    calls = await begin_sign_ups(slow_server, Mailbox(tmp_path / "mail"), 24)
+    calls = await begin_sign_ups(slow_server, Mailbox(folder=tmp_path / "mail"), 24)
     for process in [psutil.Process(slow_server.pid), *(workers if everyone else [])]:
         process.send_signal(signal.SIGTERM)
     answers = await asyncio.gather(*calls)
@@ -176,7 +176,7 @@ async def test_a_signal_ends_all_workers_once_their_calls_are_answered(
 async def test_a_second_signal_ends_all_workers_at_once(slow_server: ServerProcess, tmp_path: Path) -> None:
     """A second SIGTERM does not wait for the calls in flight."""
     workers = workers_of(slow_server)
-    calls = await begin_sign_ups(slow_server, Mailbox(tmp_path / "mail"), 24)
+    calls = await begin_sign_ups(slow_server, Mailbox(folder=tmp_path / "mail"), 24)
     slow_server.send(signal.SIGTERM)
     await slow_server.wait_for_event("draining")
     slow_server.send(signal.SIGTERM)
@@ -190,7 +190,7 @@ async def test_a_second_signal_ends_all_workers_at_once(slow_server: ServerProce
 async def test_workers_end_with_a_killed_supervisor(slow_server: ServerProcess, tmp_path: Path) -> None:
     """After SIGKILL of the supervisor the workers answer the calls in flight and end; the port is free again."""
     workers = workers_of(slow_server)
-    calls = await begin_sign_ups(slow_server, Mailbox(tmp_path / "mail"), 24)
+    calls = await begin_sign_ups(slow_server, Mailbox(folder=tmp_path / "mail"), 24)
     slow_server.send(signal.SIGKILL)
     answers = await asyncio.gather(*calls)
     assert all(answer.user_id for answer in answers)

@@ -23,5 +23,5 @@ def echoed() -> list[str]:
 @pytest.fixture
 async def catcher(tmp_path: Path, echoed: list[str]) -> AsyncIterator[MailCatcher]:
     """Yield a running catcher."""
-    async with MailCatcher(tmp_path / "mail", echo=echoed.append) as catcher:
+    async with MailCatcher(folder=tmp_path / "mail", echo=echoed.append) as catcher:
         yield catcher

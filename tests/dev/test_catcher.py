@@ -119,7 +119,7 @@ async def test_mail_that_cannot_be_kept_is_left_to_the_sender(
 
 async def test_numbering_and_addresses_survive_a_restart(tmp_path: Path) -> None:
     """After stop and start the ports are the same, old mails are there, and numbers go on."""
-    catcher = MailCatcher(tmp_path)
+    catcher = MailCatcher(folder=tmp_path)
     async with catcher:
         await send(catcher, mail())
         ports = (catcher.port, catcher.http_port)
@@ -129,7 +129,7 @@ async def test_numbering_and_addresses_survive_a_restart(tmp_path: Path) -> None
         assert (catcher.port, catcher.http_port) == ports
         await send(catcher, mail())
     (tmp_path / "000041-by@hand.example.eml").write_bytes(b"Subject: put here by hand\r\n\r\n")
-    async with MailCatcher(tmp_path) as another:
+    async with MailCatcher(folder=tmp_path) as another:
         assert another.last_number() == 41
         await send(another, mail())
         assert len(another.messages()) == 4
@@ -166,7 +166,7 @@ async def test_wait_for_gives_up_and_says_what_there_is(catcher: MailCatcher) ->
 
 async def test_stop_drops_open_connections(tmp_path: Path) -> None:
     """A client in the middle of a mail doesn't keep the catcher from stopping, and its half mail is not kept."""
-    catcher = MailCatcher(tmp_path)
+    catcher = MailCatcher(folder=tmp_path)
     await catcher.start()
     reader, writer = await asyncio.open_connection(catcher.host, catcher.port)
     writer.write(b"EHLO x\r\nMAIL FROM:<a@example.com>\r\nRCPT TO:<b@example.com>\r\nDATA\r\nhalf a ma")
@@ -180,21 +180,21 @@ async def test_stop_drops_open_connections(tmp_path: Path) -> None:
 
 async def test_taken_port_is_an_error_and_leaves_nothing_open(tmp_path: Path) -> None:
     """If either port is taken the start fails, and the other port is free again."""
-    async with MailCatcher(tmp_path / "first") as first:
-        second = MailCatcher(tmp_path / "second", http_port=first.http_port)
+    async with MailCatcher(folder=tmp_path / "first") as first:
+        second = MailCatcher(folder=tmp_path / "second", http_port=first.http_port)
         with pytest.raises(OSError, match="in use"):
             await second.start()
         with pytest.raises(OSError, match="Connect"):
             await asyncio.open_connection(second.host, second.port)
         with pytest.raises(OSError, match="in use"):
-            await MailCatcher(tmp_path / "second", port=first.port).start()
+            await MailCatcher(folder=tmp_path / "second", port=first.port).start()
 
 
 def test_works_on_uvloop(tmp_path: Path) -> None:
     """The catcher runs in the service's own event loop."""
 
     async def scenario() -> str | None:
-        async with MailCatcher(tmp_path) as catcher:
+        async with MailCatcher(folder=tmp_path) as catcher:
             await send(catcher, mail())
             return code_in(await catcher.wait_for("jane@example.com"))
 
@@ -205,7 +205,7 @@ def test_works_on_uvloop(tmp_path: Path) -> None:
 @pytest.mark.parametrize("host", [None, "0.0.0.0", "::1"], ids=["default", "container", "IPv6"])
 async def test_listens_where_it_is_told(tmp_path: Path, host: str | None) -> None:
     """Both ports are on loopback unless told otherwise."""
-    catcher = MailCatcher(tmp_path) if host is None else MailCatcher(tmp_path, host)
+    catcher = MailCatcher(folder=tmp_path) if host is None else MailCatcher(folder=tmp_path, host=host)
     try:
         await catcher.start()
     except OSError as error:

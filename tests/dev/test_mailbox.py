@@ -124,8 +124,8 @@ async def test_http_answers_one_question_only(catcher: MailCatcher, method: str,
 async def test_readers_need_no_catcher(catcher: MailCatcher, tmp_path: Path) -> None:
     """Another process that sees the folder reads it alone, and an absent folder is an empty one."""
     await send(catcher, mail())
-    (found,) = Mailbox(tmp_path / "mail").read("jane@example.com")
+    (found,) = Mailbox(folder=tmp_path / "mail").read("jane@example.com")
     assert (found.number, code_in(found.message)) == (1, "123456")
-    assert Mailbox(tmp_path / "absent").read() == []
-    assert Mailbox(tmp_path / "absent").last_number() == 0
+    assert Mailbox(folder=tmp_path / "absent").read() == []
+    assert Mailbox(folder=tmp_path / "absent").last_number() == 0
     assert not (tmp_path / "absent").exists()

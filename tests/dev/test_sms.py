@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from authsvc.crypto.webhook_signature import sign
+from authsvc.dev import mailbox_http
 from authsvc.dev.catcher import MailCatcher, code_in
 from tests.dev.mails import mail, send
 
@@ -23,7 +24,7 @@ BODY = json.dumps(
 @pytest.fixture
 async def catcher(tmp_path: Path, echoed: list[str]) -> AsyncIterator[MailCatcher]:
     """Yield a running catcher that knows keys."""
-    async with MailCatcher(tmp_path / "mail", echo=echoed.append, sms_keys=KEYS) as catcher:
+    async with MailCatcher(folder=tmp_path / "mail", echo=echoed.append, sms_keys=KEYS) as catcher:
         yield catcher
 
 
@@ -34,6 +35,14 @@ async def post(catcher: MailCatcher, body: bytes = BODY, *, key: str = KEYS[0], 
         "authsvc-signature": sign([key], "1894708807", body if signed is None else signed),
     }
     return await asyncio.to_thread(_post, catcher, body, headers)
+
+
+async def post_half(catcher: MailCatcher) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """Begin to post an SMS, and leave off."""
+    reader, writer = await asyncio.open_connection(catcher.host, catcher.http_port)
+    writer.write(b"POST /sms HTTP/1.1\r\nHost: catcher\r\nContent-Length: 100\r\n\r\nhalf")
+    await writer.drain()
+    return reader, writer
 
 
 def _post(catcher: MailCatcher, body: bytes, headers: dict[str, str]) -> int:
@@ -115,6 +124,32 @@ async def test_signed_nonsense_is_refused(catcher: MailCatcher, body: bytes) -> 
 
 async def test_catcher_without_a_key_takes_no_sms(tmp_path: Path) -> None:
     """A catcher that was given no key can't tell whose SMS it gets, and says so."""
-    async with MailCatcher(tmp_path / "mail") as catcher:
+    async with MailCatcher(folder=tmp_path / "mail") as catcher:
         assert await post(catcher) == 503
         assert catcher.messages() == []
+
+
+async def test_too_large_sms_is_refused(catcher: MailCatcher) -> None:
+    """The limit is 64 KiB: what is as long is read, and is no SMS here; what is longer is not."""
+    assert await post(catcher, b" " * 65_536) == 400
+    assert await post(catcher, b" " * 65_537) == 413
+
+
+async def test_sms_that_comes_too_slowly_is_given_up(catcher: MailCatcher, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who begins to post and leaves off is answered, and let go."""
+    monkeypatch.setattr(mailbox_http, "_CLIENT_SECONDS", 0.05)
+    reader, writer = await post_half(catcher)
+    assert (await asyncio.wait_for(reader.readline(), 5)).startswith(b"HTTP/1.1 408 ")
+    writer.close()
+
+
+async def test_stop_drops_open_connections(catcher: MailCatcher) -> None:
+    """Neither who has posted half an SMS nor who keeps a connection open keeps the catcher from stopping."""
+    idle, idle_writer = await asyncio.open_connection(catcher.host, catcher.http_port)
+    half, half_writer = await post_half(catcher)
+    await asyncio.wait_for(catcher.stop(), 5)
+    assert await asyncio.wait_for(idle.read(), 5) == b""
+    await asyncio.wait_for(half.read(), 5)
+    idle_writer.close()
+    half_writer.close()
+    assert catcher.messages() == []

@@ -40,7 +40,7 @@ def run(block: str, folder: Path, port: int) -> str:
 
 async def test_commands_do_what_is_said(tmp_path: Path) -> None:
     """Each block of commands works where the ones before it have left the folder, and does what the text says of it."""
-    async with MailCatcher(tmp_path / "caught") as catcher:
+    async with MailCatcher(folder=tmp_path / "caught") as catcher:
         told = [await asyncio.to_thread(run, block, tmp_path, catcher.port) for block in BLOCKS]
         (sent,) = catcher.messages()
     every, one, test, own, checked = told

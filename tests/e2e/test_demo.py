@@ -124,7 +124,7 @@ async def test_demo_against_a_running_server(database_url: str, master_key: Mast
             assert in_clear.returncode == 1
             assert in_clear.stderr.startswith("Error: SignUp: UNAVAILABLE: ")
     assert process.returncode == 0
-    assert len(Mailbox(tmp_path / "mail").read()) >= 2
+    assert len(Mailbox(folder=tmp_path / "mail").read()) >= 2
 
 
 async def test_demo_fails_where_the_flow_is_another(database_url: str, master_key: MasterKey, tmp_path: Path) -> None:

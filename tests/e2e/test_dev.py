@@ -104,7 +104,7 @@ def sign_up(dev: Dev, folder: Path, username: str) -> None:
 def code_of(folder: Path, email: str) -> str:
     """Wait for a mail and return the code in it."""
     deadline = time.monotonic() + PATIENCE
-    while not (mails := Mailbox(folder / "mail").read(email)):
+    while not (mails := Mailbox(folder=folder / "mail").read(email)):
         assert time.monotonic() < deadline
         time.sleep(POLL_SECONDS)
     code = code_in(mails[0].message)

@@ -37,14 +37,14 @@ def mortal(postgres_folder: Path) -> Iterator[EmbeddedPostgres]:
 @pytest.fixture
 async def catcher(tmp_path: Path) -> AsyncIterator[MailCatcher]:
     """Run a mail server that takes everything."""
-    async with MailCatcher(tmp_path / "mail") as running:
+    async with MailCatcher(folder=tmp_path / "mail") as running:
         yield running
 
 
 @pytest.fixture
 def mailbox(tmp_path: Path) -> Mailbox:
     """Return where the catcher keeps its mail."""
-    return Mailbox(tmp_path / "mail")
+    return Mailbox(folder=tmp_path / "mail")
 
 
 @pytest.fixture

@@ -125,7 +125,7 @@ async def test_replies(database_url: str, master_key: MasterKey, tmp_path: Path)
         with webhook(port, folder, "well"):
 
             async def all_came() -> bool:
-                caught = await asyncio.to_thread(Mailbox(folder).read)
+                caught = await asyncio.to_thread(Mailbox(folder=folder).read)
                 return {mail.recipient for mail in caught} == {number_of(index) for index in range(count)}
 
             await until(all_came, patience=40)

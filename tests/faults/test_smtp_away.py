@@ -88,6 +88,6 @@ async def test_replies(database_url: str, master_key: MasterKey, tmp_path: Path)
         with smtp_server(port, folder, "well"):
 
             async def all_came() -> bool:
-                return addresses <= {mail.recipient for mail in Mailbox(folder).read()}
+                return addresses <= {mail.recipient for mail in Mailbox(folder=folder).read()}
 
             await until(all_came, patience=40)

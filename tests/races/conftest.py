@@ -91,12 +91,12 @@ class Arena:
 @asynccontextmanager
 async def open_arena(dsn: str, folder: Path, **settings: str) -> AsyncIterator[Arena]:
     """Run two servers with the same settings on one database, and catch their mail."""
-    async with MailCatcher(folder / "mail") as catcher:
+    async with MailCatcher(folder=folder / "mail") as catcher:
         master_key = MasterKey.generate().line()
         env = environment(dsn, master_key=master_key, smtp_port=catcher.port, **settings)
         first, second = (ServerProcess(env, folder / f"server{number}.log") for number in (1, 2))
         async with serving(first, second):
-            yield Arena(dsn, master_key, Mailbox(folder / "mail"), (first, second))
+            yield Arena(dsn, master_key, Mailbox(folder=folder / "mail"), (first, second))
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")

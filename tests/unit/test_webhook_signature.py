@@ -22,8 +22,8 @@ def test_signature_is_the_documented_one() -> None:
 def test_one_signature_is_enough(header: str) -> None:
     """Among signatures of other schemes and keys, the right one is found."""
     signatures = sign(KEYS, "1", BODY).split(",")
-    assert is_signed(KEYS[:1], "1", BODY, header.format(*signatures)) == ("{0}" in header)
-    assert is_signed(KEYS, "1", BODY, header.format(*signatures))
+    assert is_signed(KEYS[:1], "1", BODY, header=header.format(*signatures)) == ("{0}" in header)
+    assert is_signed(KEYS, "1", BODY, header=header.format(*signatures))
 
 
 @pytest.mark.parametrize(
@@ -38,9 +38,9 @@ def test_one_signature_is_enough(header: str) -> None:
 )
 def test_what_was_changed_is_not_signed(timestamp: str, body: bytes, header: str | None) -> None:
     """Another time, another body or another signature is told from the signed one."""
-    assert not is_signed(KEYS, timestamp, body, sign(KEYS, "1", BODY) if header is None else header)
+    assert not is_signed(KEYS, timestamp, body, header=sign(KEYS, "1", BODY) if header is None else header)
 
 
 def test_nothing_is_signed_under_no_key() -> None:
     """Without a key nothing passes."""
-    assert not is_signed([], "1", BODY, sign(KEYS, "1", BODY))
+    assert not is_signed([], "1", BODY, header=sign(KEYS, "1", BODY))
