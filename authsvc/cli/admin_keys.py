@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -12,17 +11,15 @@ from typing import TypeVar
 import click
 
 from authsvc.cli import whole_file
-from authsvc.cli.failures import Failed, expected
+from authsvc.cli.database import opened
+from authsvc.cli.failures import Failed
 from authsvc.cli.settings import read_settings
-from authsvc.cli.tables import print_table
+from authsvc.cli.tables import print_list, whole_seconds
 from authsvc.clock import SystemClock
 from authsvc.config import Settings
 from authsvc.core.audit.trail import Audit
 from authsvc.core.operators.identity import NAME, AdminKeys
-from authsvc.crypto.sealing import KeyRing, parse_master_keys
-from authsvc.errors import DatabaseUnavailable
 from authsvc.store.admin_keys import AdminKey
-from authsvc.store.db import Database
 
 LONGEST_DAYS = 3650
 
@@ -91,18 +88,13 @@ def list_(as_json: bool) -> None:
         {
             "name": key.name,
             "state": _state(key, now),
-            "created": _time(key.created_at),
-            "expires": _time(key.expires_at),
-            "last_used": _time(key.last_used_at),
+            "created": whole_seconds(key.created_at),
+            "expires": whole_seconds(key.expires_at),
+            "last_used": whole_seconds(key.last_used_at),
         }
         for key in _run(settings, AdminKeys.list_all)
     ]
-    if as_json:
-        click.echo(json.dumps(rows, indent=2))
-    elif rows:
-        print_table(rows)
-    else:
-        click.echo("no keys yet: `authsvc admin-keys create` makes one", err=True)
+    print_list(rows, as_json=as_json, none="no keys yet: `authsvc admin-keys create` makes one")
 
 
 @command.command
@@ -116,27 +108,15 @@ def revoke(name: str) -> None:
 
 def _run(settings: Settings, act: Callable[[AdminKeys], Awaitable[_T]]) -> _T:
     async def run() -> _T:
-        ring = KeyRing(parse_master_keys(settings.keys.master.get_secret_value()))
-        database = await Database.open(settings.database, size=1)
-        clock = SystemClock()
-        try:
-            return await act(
-                AdminKeys(
-                    database=database, ring=ring, audit=Audit(database=database, ring=ring, clock=clock), clock=clock
-                )
-            )
-        finally:
-            await database.close()
+        async with opened(settings) as state:
+            database, ring, clock = state.database, state.key_ring(), state.clock
+            audit = Audit(database=database, ring=ring, clock=clock)
+            return await act(AdminKeys(database=database, ring=ring, audit=audit, clock=clock))
 
-    with expected(DatabaseUnavailable):
-        return asyncio.run(run())
+    return asyncio.run(run())
 
 
 def _state(key: AdminKey, now: datetime) -> str:
     if key.revoked_at is not None:
         return "revoked"
     return "live" if key.expires_at > now else "expired"
-
-
-def _time(moment: datetime | None) -> str | None:
-    return moment.isoformat(timespec="seconds") if moment else None

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from uuid import UUID
 
@@ -13,19 +12,17 @@ import click
 
 from authsvc.cli import checkpoint_file
 from authsvc.cli.checkpoint_file import CheckpointError
+from authsvc.cli.database import opened
 from authsvc.cli.failures import Failed, expected
 from authsvc.cli.settings import read_settings
-from authsvc.clock import SystemClock
 from authsvc.config import Settings
 from authsvc.core.accounts.lookup import NamedUser
 from authsvc.core.audit.events import AuditEvents
 from authsvc.core.audit.verify import FAULTS, ChainReport, Mark
 from authsvc.core.audit.verify import verify as verify_trail
 from authsvc.core.pages import LARGEST_PAGE, PageRequest
-from authsvc.crypto.sealing import KeyRing, parse_master_keys
 from authsvc.domain import Event
-from authsvc.errors import DatabaseUnavailable, InvalidFields, UserNotFound
-from authsvc.store.db import Database
+from authsvc.errors import InvalidFields, UserNotFound
 
 MOST_LISTED = 1_000
 
@@ -51,8 +48,7 @@ def verify(checkpoint: Path | None) -> None:
     settings = read_settings("database", "keys")
     with expected(CheckpointError):
         former = checkpoint_file.read(checkpoint) if checkpoint else {}
-    with expected(DatabaseUnavailable):
-        reports = asyncio.run(_verify(settings, former))
+    reports = asyncio.run(_verify(settings, former))
     faults = sum(len(report.faults) for report in reports)
     events = sum(report.events for report in reports)
     if faults:
@@ -72,9 +68,7 @@ def verify(checkpoint: Path | None) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print an object on each line.")
 def list_(who: str | None, limit: int, as_json: bool) -> None:
     """List the latest events of the audit trail."""
-    settings = read_settings("database", "keys")
-    with expected(DatabaseUnavailable):
-        events = asyncio.run(_list(settings, who, limit))
+    events = asyncio.run(_list(read_settings("database", "keys"), who, limit))
     for event in events:
         click.echo(json.dumps(_fields(event)) if as_json else _line(event))
     if not events:
@@ -83,8 +77,9 @@ def list_(who: str | None, limit: int, as_json: bool) -> None:
 
 async def _verify(settings: Settings, former: Mapping[int, Mark]) -> list[ChainReport]:
     reports = []
-    async with _opened(settings) as (database, ring):
-        async for report in verify_trail(database, ring, former):
+    # A chain's last event is looked for in every month: that may take longer than a server's statements.
+    async with opened(settings, hurried=False) as state:
+        async for report in verify_trail(state.database, state.key_ring(), former):
             _tell(report)
             reports.append(report)
     return reports
@@ -92,8 +87,9 @@ async def _verify(settings: Settings, former: Mapping[int, Mark]) -> list[ChainR
 
 async def _list(settings: Settings, who: str | None, limit: int) -> list[Event]:
     named = _named(who) if who is not None else None
-    async with _opened(settings) as (database, ring):
-        events = AuditEvents(database=database, ring=ring, clock=SystemClock())
+    # As above.
+    async with opened(settings, hurried=False) as state:
+        events = AuditEvents(database=state.database, ring=state.key_ring(), clock=state.clock)
         listed: list[Event] = []
         request = PageRequest(min(limit, LARGEST_PAGE))
         try:
@@ -113,17 +109,6 @@ def _named(who: str) -> NamedUser:
     except ValueError:
         return NamedUser(username=who)
     return NamedUser(user_id=who)
-
-
-@asynccontextmanager
-async def _opened(settings: Settings) -> AsyncIterator[tuple[Database, KeyRing]]:
-    ring = KeyRing(parse_master_keys(settings.keys.master.get_secret_value()))
-    # A chain's last event is looked for in every month: that may take longer than a server's statements.
-    database = await Database.open(settings.database, size=1, hurried=False)
-    try:
-        yield database, ring
-    finally:
-        await database.close()
 
 
 def _tell(report: ChainReport) -> None:

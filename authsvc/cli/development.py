@@ -11,6 +11,7 @@ from pathlib import Path
 
 from authsvc.cli import key_file
 from authsvc.cli.client import address_of, health_of
+from authsvc.cli.database import opened
 from authsvc.cli.failures import Failed, WrongSettings, expected
 from authsvc.cli.ports import require_free
 from authsvc.cli.process import serving
@@ -21,8 +22,6 @@ from authsvc.crypto.sealing import DEV_KEY_PREFIX, MasterKey, MasterKeyError, pa
 from authsvc.crypto.tokens import new_handle
 from authsvc.dev.catcher import MailCatcher
 from authsvc.dev.postgres import EmbeddedPostgres, EmbeddedPostgresError
-from authsvc.errors import DatabaseUnavailable
-from authsvc.store.db import Database
 from authsvc.store.migrate import MigrationError, migrate, read_migrations
 from authsvc.telemetry.logs import set_up_logs
 
@@ -159,12 +158,9 @@ def _settings(environment: Mapping[str, str], own: Mapping[str, str]) -> Setting
 
 
 async def _migrate(settings: Settings) -> None:
-    database = await Database.open(settings.database, size=1, hurried=False)
-    try:
-        with expected(MigrationError, DatabaseUnavailable):
-            await migrate(database, read_migrations(), SystemClock())
-    finally:
-        await database.close()
+    async with opened(settings, hurried=False) as state:
+        with expected(MigrationError):
+            await migrate(state.database, read_migrations(), state.clock)
 
 
 async def _wait_until_serving(address: str, settings: Settings) -> None:

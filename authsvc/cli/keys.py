@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from datetime import datetime
 from pathlib import Path
 
 import click
 
 from authsvc.cli import key_file
-from authsvc.cli.failures import Failed, expected
+from authsvc.cli.database import opened
+from authsvc.cli.failures import Failed
 from authsvc.cli.settings import read_settings
-from authsvc.cli.tables import print_table
+from authsvc.cli.tables import print_list, whole_seconds
 from authsvc.clock import SystemClock
-from authsvc.config import DatabaseSettings, Settings
+from authsvc.config import Settings
 from authsvc.core.audit.trail import Audit
 from authsvc.core.reseal import Resealed, reseal
 from authsvc.core.sessions.signing_keys import SigningKeys
-from authsvc.crypto.sealing import KeyRing, MasterKey, MasterKeyError, parse_master_keys
-from authsvc.errors import DatabaseUnavailable
+from authsvc.crypto.sealing import MasterKey, MasterKeyError
 from authsvc.store import signing_keys
-from authsvc.store.db import Database
 from authsvc.store.signing_keys import SigningKeyRow
 
 
@@ -76,9 +74,8 @@ def rotate(now: bool) -> None:
     the new key refuse new tokens for a while.
     """
     settings = read_settings("database", "keys")
-    with expected(DatabaseUnavailable):
-        row = asyncio.run(_rotate(settings, immediately=now))
-    click.echo(f"{row.kid}: {row.algorithm}, used from {_time(row.active_from)}")
+    row = asyncio.run(_rotate(settings, immediately=now))
+    click.echo(f"{row.kid}: {row.algorithm}, used from {whole_seconds(row.active_from)}")
 
 
 @command.command("list")
@@ -89,27 +86,20 @@ def list_(as_json: bool) -> None:
     The state of a key is `next` (published, not used yet), `current` (signs new tokens) or `retiring` (verifies those
     that it signed).
     """
-    settings = read_settings("database")
     now = SystemClock().now()
-    with expected(DatabaseUnavailable):
-        rows = asyncio.run(_list(settings.database, now))
+    rows = asyncio.run(_list(read_settings("database"), now))
     keys = [
         {
             "kid": row.kid,
             "algorithm": row.algorithm,
             "state": _state(row, rows, now),
-            "created": _time(row.created_at),
-            "active_from": _time(row.active_from),
-            "expires": _time(row.expires_at) if row.expires_at else None,
+            "created": whole_seconds(row.created_at),
+            "active_from": whole_seconds(row.active_from),
+            "expires": whole_seconds(row.expires_at),
         }
         for row in rows
     ]
-    if as_json:
-        click.echo(json.dumps(keys, indent=2))
-    elif keys:
-        print_table(keys)
-    else:
-        click.echo("no keys yet: the first server that starts makes one", err=True)
+    print_list(keys, as_json=as_json, none="no keys yet: the first server that starts makes one")
 
 
 @command.command("reseal")
@@ -123,9 +113,7 @@ def reseal_() -> None:
     Recovery codes, admin keys and refresh tokens are keyed digests, which can't be made anew: those from before the
     first key came first end with the key that they were made with.
     """
-    settings = read_settings("database", "keys")
-    with expected(DatabaseUnavailable):
-        done = asyncio.run(_reseal(settings))
+    done = asyncio.run(_reseal(read_settings("database", "keys")))
     click.echo(
         f"sealed anew: {done.secrets} TOTP secrets, {done.signing_keys} signing keys, {done.audit_chains} audit chains"
     )
@@ -138,33 +126,22 @@ def reseal_() -> None:
 
 
 async def _reseal(settings: Settings) -> Resealed:
-    ring = KeyRing(parse_master_keys(settings.keys.master.get_secret_value()))
     # Counting may take long where the audit trail is.
-    database = await Database.open(settings.database, size=1, hurried=False)
-    try:
-        return await reseal(database, ring)
-    finally:
-        await database.close()
+    async with opened(settings, hurried=False) as state:
+        return await reseal(state.database, state.key_ring())
 
 
 async def _rotate(settings: Settings, *, immediately: bool) -> SigningKeyRow:
-    ring = KeyRing(parse_master_keys(settings.keys.master.get_secret_value()))
-    database = await Database.open(settings.database, size=1)
-    try:
-        clock = SystemClock()
+    async with opened(settings) as state:
+        database, ring, clock = state.database, state.key_ring(), state.clock
         audit = Audit(database=database, ring=ring, clock=clock)
         keys = SigningKeys(database=database, ring=ring, audit=audit, settings=settings.tokens, clock=clock)
         return await keys.rotate(immediately=immediately)
-    finally:
-        await database.close()
 
 
-async def _list(settings: DatabaseSettings, now: datetime) -> list[SigningKeyRow]:
-    database = await Database.open(settings, size=1)
-    try:
-        return await signing_keys.list_published(database, now=now)
-    finally:
-        await database.close()
+async def _list(settings: Settings, now: datetime) -> list[SigningKeyRow]:
+    async with opened(settings) as state:
+        return await signing_keys.list_published(state.database, now=now)
 
 
 def _state(row: SigningKeyRow, rows: list[SigningKeyRow], now: datetime) -> str:
@@ -172,7 +149,3 @@ def _state(row: SigningKeyRow, rows: list[SigningKeyRow], now: datetime) -> str:
         return "next"
     newest_active = next(each for each in rows if each.active_from <= now)
     return "current" if row is newest_active else "retiring"
-
-
-def _time(time: datetime) -> str:
-    return time.isoformat(timespec="seconds")

@@ -7,12 +7,11 @@ from datetime import timedelta
 
 import click
 
+from authsvc.cli.database import opened
 from authsvc.cli.failures import expected, told
 from authsvc.cli.settings import read_settings
-from authsvc.clock import Clock, SystemClock
-from authsvc.config import DatabaseSettings
+from authsvc.config import Settings
 from authsvc.errors import DatabaseUnavailable
-from authsvc.store.db import Database
 from authsvc.store.migrate import Migration, MigrationError, migrate, read_migrations
 
 RETRY_INTERVAL = timedelta(milliseconds=500)
@@ -33,30 +32,26 @@ def command(wait: float) -> None:
     Needs the database's settings only. May run any number of times, and several times at once: one works, the others
     wait for it. Servers of the former version keep running meanwhile.
     """
-    settings = read_settings("database")
-    with expected(MigrationError, DatabaseUnavailable):
-        applied = asyncio.run(_migrate(settings.database, SystemClock(), timedelta(seconds=wait)))
+    with expected(MigrationError):
+        applied = asyncio.run(_migrate(read_settings("database"), timedelta(seconds=wait)))
     for migration in applied:
         click.echo(f"applied {migration.name}")
     if not applied:
         click.echo("nothing to apply: the schema is up to date")
 
 
-async def _migrate(settings: DatabaseSettings, clock: Clock, wait: timedelta) -> list[Migration]:
+async def _migrate(settings: Settings, wait: timedelta) -> list[Migration]:
     migrations = read_migrations()
-    deadline = clock.now() + wait
     last_told = ""
-    database = await Database.open(settings, size=1, hurried=False)
-    try:
+    async with opened(settings, hurried=False) as state:
+        deadline = state.clock.now() + wait
         while True:
             try:
-                return await migrate(database, migrations, clock)
+                return await migrate(state.database, migrations, state.clock)
             except DatabaseUnavailable as error:
-                if clock.now() >= deadline:
+                if state.clock.now() >= deadline:
                     raise
                 if (why := told(error)) != last_told:
                     click.echo(f"waiting: {why}", err=True)
                     last_told = why
-            await clock.sleep(RETRY_INTERVAL)
-    finally:
-        await database.close()
+            await state.clock.sleep(RETRY_INTERVAL)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 
 import click
 
@@ -22,11 +24,26 @@ def print_table(rows: Sequence[Row]) -> None:
         _print_plain([heading, *cells])
 
 
+def print_list(rows: Sequence[Row], *, as_json: bool, none: str) -> None:
+    """Print rows as a JSON array or as a table; instead of an empty table say `none`."""
+    if as_json:
+        click.echo(json.dumps(rows, indent=2))
+    elif rows:
+        print_table(rows)
+    else:
+        click.echo(none, err=True)
+
+
 def print_fields(row: Row) -> None:
     """Print one row, a line for each of its fields."""
     width = max(map(len, row))
     for name, value in row.items():
         click.echo(f"{name.ljust(width)}  {value or NOTHING}")
+
+
+def whole_seconds(moment: datetime | None) -> str | None:
+    """Return a time as it is shown."""
+    return moment.isoformat(timespec="seconds") if moment else None
 
 
 def _print_plain(rows: list[list[str]]) -> None:
