@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import Literal
 
 from pydantic import Field, SecretStr
@@ -22,6 +23,8 @@ from authsvc.config.types import (
     minutes,
     seconds,
 )
+
+WEBHOOK_SECRET_CHARACTERS = 32
 
 
 class DatabaseSettings(Section):
@@ -97,6 +100,13 @@ class ServerSettings(Section):
     metrics_port: int = Field(
         0, ge=0, le=65535, description="Port of the Prometheus endpoint `/metrics`; 0 turns it off."
     )
+
+    def broken_rules(self) -> Iterator[str]:
+        """Yield what is wrong with the files of TLS."""
+        if (self.tls_certificate_file is None) != (self.tls_key_file is None):
+            yield "server.tls_certificate_file and server.tls_key_file must be given together"
+        if self.tls_client_ca_file is not None and self.tls_certificate_file is None:
+            yield "server.tls_client_ca_file needs server.tls_certificate_file"
 
 
 class KeysSettings(Section):
@@ -180,6 +190,15 @@ class MailSettings(Section):
         "language.",
     )
 
+    def broken_rules(self) -> Iterator[str]:
+        """Yield what is wrong with the words, and with the times."""
+        if "{####}" not in self.code_message:
+            yield "mail.code_message must contain {####}"
+        if not self.code_subject.strip():
+            yield "mail.code_subject must not be blank"
+        if self.lease < self.send_timeout * 2:
+            yield "mail.lease must be at least twice mail.send_timeout, or mails are sent twice"
+
 
 class SmsSettings(Section):
     """Outgoing SMS, handed to a webhook of yours as signed JSON: see docs/hooks.md."""
@@ -208,6 +227,13 @@ class SmsSettings(Section):
         """Return the keys of the signature."""
         return tuple(key for key in re.split(r"[\s,]+", self.webhook_secret.get_secret_value()) if key)
 
+    def broken_rules(self) -> Iterator[str]:
+        """Yield what is wrong with the webhook's keys, and with the words."""
+        if self.webhook_url and min(map(len, self.keys()), default=0) < WEBHOOK_SECRET_CHARACTERS:
+            yield f"sms.webhook_secret must have at least {WEBHOOK_SECRET_CHARACTERS} characters in each key"
+        if "{####}" not in self.code_message:
+            yield "sms.code_message must contain {####}"
+
 
 class HooksSettings(Section):
     """Services of yours that authsvc calls: see docs/hooks.md."""
@@ -228,6 +254,13 @@ class HooksSettings(Section):
         None, description="PEM chain shown to it (mTLS), with the key."
     )
     challenge_tls_key_file: OptionalPath = Field(None, description="PEM private key of that.")
+
+    def broken_rules(self) -> Iterator[str]:
+        """Yield what is wrong with the files of TLS."""
+        if (self.challenge_tls_certificate_file is None) != (self.challenge_tls_key_file is None):
+            yield "hooks.challenge_tls_certificate_file and hooks.challenge_tls_key_file must be given together"
+        if self.challenge_tls_certificate_file is not None and self.challenge_tls_ca_file is None:
+            yield "hooks.challenge_tls_certificate_file needs hooks.challenge_tls_ca_file"
 
 
 class AdminSettings(Section):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
 from typing import Literal
 
 from pydantic import Field
@@ -20,6 +22,8 @@ from authsvc.config.types import (
     minutes,
     seconds,
 )
+
+_CUSTOM_NAME = re.compile(r"custom:[A-Za-z0-9_.-]{1,64}")
 
 
 class AccountsSettings(Section):
@@ -59,6 +63,19 @@ class AccountsSettings(Section):
     )
     totp_device_limit: int = Field(5, ge=1, le=20, description="Most active authenticators of one account.")
 
+    def broken_rules(self) -> Iterator[str]:
+        """Yield by what nobody could sign in, or could who should not."""
+        if self.mfa is MfaMode.REQUIRED and set(self.mfa_types) == {MfaType.EMAIL}:
+            yield (
+                "accounts.mfa_types has EMAIL alone: where MFA is REQUIRED there must be another, since passwords are "
+                "recovered by e-mail too"
+            )
+        if self.sign_in_by_email and not self.confirm_sign_up:
+            yield (
+                "accounts.sign_in_by_email needs accounts.confirm_sign_up: an address that was never verified signs "
+                "nobody in"
+            )
+
 
 class PasswordsSettings(Section):
     """Password policy (NIST SP 800-63B §3.1.1) and hashing (OWASP Password Storage)."""
@@ -83,6 +100,11 @@ class PasswordsSettings(Section):
         64, ge=1, le=10_000, description="Hashes that may wait in one worker process; one more is OVERLOADED."
     )
 
+    def broken_rules(self) -> Iterator[str]:
+        """Yield what is wrong with the lengths."""
+        if self.max_length < max(self.min_length, self.min_length_with_mfa):
+            yield "passwords.max_length must not be below passwords.min_length and passwords.min_length_with_mfa"
+
 
 class AttributesSettings(Section):
     """Attributes beside the standard ones of OpenID Connect."""
@@ -92,6 +114,11 @@ class AttributesSettings(Section):
         description="Custom attributes by name, `custom:` included, each with `type` (`STRING`, `NUMBER`, `BOOLEAN` or "
         "`DATETIME`), `min` and `max` (characters, or the number) and `user_may_write`; JSON in the environment.",
     )
+
+    def broken_rules(self) -> Iterator[str]:
+        """Yield what is wrong with the names."""
+        if not all(_CUSTOM_NAME.fullmatch(name) for name in self.custom):
+            yield "attributes.custom: names are `custom:` and 1 to 64 letters, digits, `_`, `.` or `-`"
 
 
 class CodesSettings(Section):

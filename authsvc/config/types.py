@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 import json
+from collections.abc import Iterator
 from datetime import timedelta
 from email.errors import HeaderParseError
 from email.headerregistry import Address
@@ -133,6 +134,10 @@ class Section(BaseModel):
     """Hold the settings of one section; frozen, and without room for unknown names."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    def broken_rules(self) -> Iterator[str]:
+        """Yield what contradicts itself, in words; bounds of one setting stand at its field instead."""
+        yield from ()
 
 
 class CustomAttribute(Section):
