@@ -46,22 +46,21 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
         SettingsError: a name is unknown, a value out of its range, or a file can't be read; all faults at once.
     """
     environ = os.environ if environ is None else environ
-    names = setting_names()
-    values: dict[str, dict[str, object]] = {}
-    faults: list[str] = []
+    reading = _Reading()
     if path := environ.get(SETTINGS_FILE):
-        _read_settings_file(Path(path), names, values, faults)
+        reading.read_file(Path(path))
     for name, value in environ.items():
         if not name.startswith(PREFIX) or name == SETTINGS_FILE:
             continue
-        if environ.get(name.removesuffix("_FILE"), value) != value and name.removesuffix("_FILE") in names:
-            faults.append(f"{name}: give either this or {name.removesuffix('_FILE')}, not both")
-        _read_variable(name, value, names, values, faults)
+        if environ.get(name.removesuffix("_FILE"), value) != value and name.removesuffix("_FILE") in reading.names:
+            reading.faults.append(f"{name}: give either this or {name.removesuffix('_FILE')}, not both")
+        reading.read_variable(name, value)
+    faults = reading.faults
     try:
-        settings = Settings.model_validate(values)
+        settings = Settings.model_validate(reading.values)
     except ValidationError as error:
         faults += [
-            _fault(names, fault["loc"], line)
+            _fault(reading.names, fault["loc"], line)
             for fault in error.errors(include_url=False, include_input=False)
             for line in fault["msg"].removeprefix("Value error, ").splitlines()
         ]
@@ -70,61 +69,62 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
     return settings
 
 
-def _read_settings_file(
-    path: Path, names: dict[str, tuple[str, str]], values: dict[str, dict[str, object]], faults: list[str]
-) -> None:
-    try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        faults.append(f"{SETTINGS_FILE}: {path}: {error}")
-        return
-    for section, fields in content.items():
-        if not isinstance(fields, dict):
-            faults.append(f"{path}: {section!r} must be a section")
-            continue
-        for key, value in fields.items():
-            target, from_file = _find(f"{PREFIX}{section}_{key}".upper(), names)
-            if target is None:
-                faults.append(f"{path}: unknown setting {key!r} in [{section}]")
-            elif from_file and key.removesuffix("_file") in fields:
-                faults.append(f"{path}: give either {key} or {key.removesuffix('_file')} in [{section}], not both")
-            elif from_file:
-                _read_secret(f"{path}: {key} in [{section}]", value, target, values, faults)
-            else:
-                values.setdefault(target[0], {})[target[1]] = value
+class _Reading:
+    """Collect what the settings are, by section and field, and what is wrong with how they are given."""
 
+    def __init__(self) -> None:
+        self.names = setting_names()
+        self.values: dict[str, dict[str, object]] = {}
+        self.faults: list[str] = []
 
-def _read_variable(
-    name: str, value: str, names: dict[str, tuple[str, str]], values: dict[str, dict[str, object]], faults: list[str]
-) -> None:
-    target, from_file = _find(name, names)
-    if target is None:
-        faults.append(f"{name}: unknown setting")
-    elif from_file:
-        _read_secret(name, value, target, values, faults)
-    else:
-        values.setdefault(target[0], {})[target[1]] = value
+    def read_file(self, path: Path) -> None:
+        try:
+            content = tomllib.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            self.faults.append(f"{SETTINGS_FILE}: {path}: {error}")
+            return
+        for section, fields in content.items():
+            if not isinstance(fields, dict):
+                self.faults.append(f"{path}: {section!r} must be a section")
+                continue
+            for key, value in fields.items():
+                target, from_file = self._find(f"{PREFIX}{section}_{key}".upper())
+                if target is None:
+                    self.faults.append(f"{path}: unknown setting {key!r} in [{section}]")
+                elif from_file and (plain := key.removesuffix("_file")) in fields:
+                    self.faults.append(f"{path}: give either {key} or {plain} in [{section}], not both")
+                elif from_file:
+                    self._take_secret(target, value, named=f"{path}: {key} in [{section}]")
+                else:
+                    self._take(target, value)
 
+    def read_variable(self, name: str, value: str) -> None:
+        target, from_file = self._find(name)
+        if target is None:
+            self.faults.append(f"{name}: unknown setting")
+        elif from_file:
+            self._take_secret(target, value, named=name)
+        else:
+            self._take(target, value)
 
-def _find(name: str, names: dict[str, tuple[str, str]]) -> tuple[tuple[str, str] | None, bool]:
-    """Return the setting that a name stands for, and whether the value is the path of a file with the secret."""
-    if (target := names.get(name)) is not None:
-        return target, False
-    target = names.get(name.removesuffix("_FILE")) if name.endswith("_FILE") else None
-    return (target, True) if target is not None and is_secret(*target) else (None, False)
+    def _find(self, name: str) -> tuple[tuple[str, str] | None, bool]:
+        """Return the setting that a name stands for, and whether the value is the path of a file with the secret."""
+        if (target := self.names.get(name)) is not None:
+            return target, False
+        target = self.names.get(name.removesuffix("_FILE")) if name.endswith("_FILE") else None
+        return (target, True) if target is not None and is_secret(*target) else (None, False)
 
+    def _take(self, target: tuple[str, str], value: object) -> None:
+        section, field = target
+        self.values.setdefault(section, {})[field] = value
 
-def _read_secret(
-    name: str, path: object, target: tuple[str, str], values: dict[str, dict[str, object]], faults: list[str]
-) -> None:
-    try:
-        secret = Path(str(path)).read_text(encoding="utf-8").rstrip("\n")
-    except OSError as error:
-        faults.append(f"{name}: {path}: cannot be read: {error.strerror}")
-    except ValueError:
-        faults.append(f"{name}: {path}: is not UTF-8 text")
-    else:
-        values.setdefault(target[0], {})[target[1]] = secret
+    def _take_secret(self, target: tuple[str, str], path: object, *, named: str) -> None:
+        try:
+            self._take(target, Path(str(path)).read_text(encoding="utf-8").rstrip("\n"))
+        except OSError as error:
+            self.faults.append(f"{named}: {path}: cannot be read: {error.strerror}")
+        except ValueError:
+            self.faults.append(f"{named}: {path}: is not UTF-8 text")
 
 
 def _fault(names: dict[str, tuple[str, str]], location: tuple[int | str, ...], message: str) -> str:
