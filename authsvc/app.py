@@ -115,7 +115,7 @@ class App:
         Raises:
             MasterKeyError: the setting keys.master holds no keys.
         """
-        ring = KeyRing(parse_master_keys(settings.keys.master.get_secret_value()))
+        ring = KeyRing(keys=parse_master_keys(settings.keys.master.get_secret_value()))
         async with AsyncExitStack() as stack:
             database = await Database.open(settings.database, size=settings.database.pool_size)
             stack.push_async_callback(database.close)
@@ -123,7 +123,7 @@ class App:
             counters = await Database.open(settings.database, size=settings.database.throttle_pool_size, durable=False)
             stack.push_async_callback(counters.close)
             hasher = PasswordHasher(
-                HashParameters(
+                parameters=HashParameters(
                     settings.passwords.argon2_time_cost,
                     settings.passwords.argon2_memory_kib,
                     settings.passwords.argon2_parallelism,

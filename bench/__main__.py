@@ -31,7 +31,7 @@ async def _measure() -> Report:
         _say("memory with sign-ins waiting")
         async with stack.server(AUTHSVC_PASSWORDS_HASH_QUEUE=LONG_QUEUE) as server:
             peak = await measure_peak(server)
-        return judge(fetch, sign_ins, latency, peak, stack.settings.passwords)
+        return judge(fetch=fetch, sign_ins=sign_ins, latency=latency, peak=peak, settings=stack.settings.passwords)
 
 
 def _say(what: str) -> None:

@@ -123,7 +123,7 @@ async def measure_latency(server: Running) -> Latency:
 
 async def measure_peak(server: Running) -> Peak:
     """Have many sign-ins wait at once in a server that has signed nobody in yet."""
-    memory = Memory(server.pid)
+    memory = Memory(pid=server.pid)
     await server.stub.GetSigningKeys(pb.GetSigningKeysRequest())
     idle = memory.resident_mib()
     memory.forget_peak()

@@ -55,7 +55,7 @@ class Report:
         return all(verdict.is_met for verdict in self.verdicts)
 
 
-def judge(fetch: Fetch, sign_ins: SignIns, latency: Latency, peak: Peak, settings: PasswordsSettings) -> Report:
+def judge(*, fetch: Fetch, sign_ins: SignIns, latency: Latency, peak: Peak, settings: PasswordsSettings) -> Report:
     """Reduce the measurements to the numbers that were asked for."""
     costs = [
         _cost("empty RPC", fetch.empty),

@@ -48,7 +48,7 @@ class Running:
 class Stack:
     """Hold the database and the settings that the servers share."""
 
-    def __init__(self, environment: dict[str, str]) -> None:
+    def __init__(self, *, environment: dict[str, str]) -> None:
         self._environment = environment
         self.settings: Settings = load(environment)
 
@@ -57,10 +57,10 @@ class Stack:
     async def open(cls, accounts: int = ACCOUNTS) -> AsyncIterator[Stack]:
         """Start Postgres in a folder that is removed afterwards, and put the accounts in."""
         with tempfile.TemporaryDirectory(prefix="authsvc-bench-") as folder:
-            postgres = EmbeddedPostgres(Path(folder) / "postgres", durable=True)
+            postgres = EmbeddedPostgres(folder=Path(folder) / "postgres", durable=True)
             await asyncio.to_thread(postgres.start)
             try:
-                stack = cls(_environment(postgres.dsn()))
+                stack = cls(environment=_environment(postgres.dsn()))
                 await stack._fill(accounts)
                 yield stack
             finally:

@@ -64,7 +64,7 @@ def accounts(count: int) -> Iterator[dict[str, object]]:
 class Operator:
     """Run commands against a server."""
 
-    def __init__(self, running: Running, key: str) -> None:
+    def __init__(self, *, running: Running, key: str) -> None:
         self._address = f"127.0.0.1:{running.port}"
         self.key = key
 
@@ -87,7 +87,7 @@ class Operator:
 async def make_key(stack: Stack) -> str:
     """Make an admin key."""
     database = await Database.open(stack.settings.database, size=1)
-    ring = KeyRing(parse_master_keys(stack.settings.keys.master.get_secret_value()))
+    ring = KeyRing(keys=parse_master_keys(stack.settings.keys.master.get_secret_value()))
     clock = SystemClock()
     made = await AdminKeys(
         database=database, ring=ring, audit=Audit(database=database, ring=ring, clock=clock), clock=clock
@@ -130,7 +130,7 @@ async def _measure(count: int) -> dict[str, float]:
             file.writelines(json.dumps(account) + "\n" for account in accounts(count))
         figures["file, MB"] = source.stat().st_size / 1e6
         async with Stack.open(accounts=0) as stack, stack.server() as server:
-            operator = Operator(server, await make_key(stack))
+            operator = Operator(running=server, key=await make_key(stack))
             figures["dry run, rows/s"] = count / await operator.run(
                 "import", str(source), "--dry-run", "--create-groups"
             )
@@ -140,7 +140,7 @@ async def _measure(count: int) -> dict[str, float]:
             listed = await list_users(server, operator.key)
             figures |= {f"ListUsers {what}, ms": median for what, median in listed.items()}
         async with Stack.open(accounts=0) as stack, stack.server() as server:
-            operator = Operator(server, await make_key(stack))
+            operator = Operator(running=server, key=await make_key(stack))
             figures["import of the export, rows/s"] = count / await operator.run(
                 "import", str(first), "--create-groups"
             )

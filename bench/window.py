@@ -62,7 +62,7 @@ def nicer_cpu_seconds(pid: int) -> float:
 class Memory:
     """Watch the resident memory of a process."""
 
-    def __init__(self, pid: int) -> None:
+    def __init__(self, *, pid: int) -> None:
         self._folder = Path(f"/proc/{pid}")
 
     def forget_peak(self) -> None:

@@ -51,7 +51,7 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostg
             folder = Path(stack.enter_context(TemporaryDirectory(prefix="authsvc-tests-", dir=MEMORY)))
         else:
             folder = tmp_path_factory.mktemp("pg")
-        server = stack.enter_context(EmbeddedPostgres(folder / "pg", durable=False))
+        server = stack.enter_context(EmbeddedPostgres(folder=folder / "pg", durable=False))
         asyncio.run(_make_template(server))
         yield server
 
@@ -78,7 +78,7 @@ def master_key() -> MasterKey:
 @pytest.fixture
 def ring(master_key: MasterKey) -> KeyRing:
     """Make the key ring of the settings."""
-    return KeyRing(parse_master_keys(master_key.line()))
+    return KeyRing(keys=parse_master_keys(master_key.line()))
 
 
 @pytest.fixture

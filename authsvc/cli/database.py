@@ -24,7 +24,7 @@ class Opened:
 
     def key_ring(self) -> KeyRing:
         """Derive the keys; only for a command that has read its settings with `keys`."""
-        return KeyRing(parse_master_keys(self.settings.keys.master.get_secret_value()))
+        return KeyRing(keys=parse_master_keys(self.settings.keys.master.get_secret_value()))
 
 
 @asynccontextmanager

@@ -89,7 +89,7 @@ async def running(
     require_free(HOST, ports.smtp, chosen_by="--smtp-port")
     require_free(HOST, ports.http, chosen_by="--http-port")
     keys = _own_keys(folder)
-    postgres = EmbeddedPostgres(folder / "postgres")
+    postgres = EmbeddedPostgres(folder=folder / "postgres")
     try:
         with expected(EmbeddedPostgresError):
             await asyncio.to_thread(postgres.start)

@@ -21,6 +21,7 @@ from cryptography.hazmat.primitives.ciphers.algorithms import AES256
 from cryptography.hazmat.primitives.ciphers.modes import CTR
 
 from authsvc.crypto.hash_fields import (
+    Bounds,
     HashParameters,
     HashRefused,
     base64_text,
@@ -81,7 +82,7 @@ class Argon2Hash:
         if kind not in cls._TYPES or len(rest) != 3:
             raise malformed(cls.FORM)
         memory, passes, lanes = (
-            number(value, name, 1, 2**22)
+            number(value, name, (1, 2**22))
             for name, value in zip(("m", "t", "p"), parameters(rest[0], ("m", "t", "p"), cls.FORM), strict=True)
         )
         is_usual = most and passes <= most.time_cost and memory <= most.memory_kib and lanes <= most.parallelism
@@ -92,8 +93,8 @@ class Argon2Hash:
             require(passes * lanes <= MOST_ARGON2_STARTS, f"must have t·p of at most {MOST_ARGON2_STARTS}")
         # RFC 9106 §3.1: the reference code refuses less.
         require(memory >= 8 * lanes, "must have m of at least 8·p")
-        raw_bytes(rest[1], "salt", 8, 64)
-        raw_bytes(rest[2], "hash", 12, 64)
+        raw_bytes(rest[1], "salt", (8, 64))
+        raw_bytes(rest[2], "hash", (12, 64))
         if "=" in rest[1] + rest[2]:
             raise malformed(cls.FORM)
         return cls(text, cls._TYPES[kind])
@@ -142,15 +143,44 @@ class BcryptHash:
         return bcrypt.checkpw(password[: self.SEEN_BYTES], self.text.encode())
 
 
+@dataclass(frozen=True, slots=True)
+class ScryptCost:
+    """Fix the cost of scrypt (RFC 7914): the binary logarithm of N, r and p."""
+
+    log_n: int
+    r: int
+    p: int
+
+    @classmethod
+    def parse(cls, log_n: str, r: str, p: str) -> Self:
+        """Read the three.
+
+        Raises:
+            HashRefused: malformed or out of bounds.
+        """
+        cost = cls(number(log_n, "log2 N", (1, 20)), number(r, "r", (1, 32)), number(p, "p", (1, MOST_LANES)))
+        n = 2**cost.log_n
+        # RFC 7914 §2: no scrypt computes more.
+        require(cost.log_n < 16 * cost.r, "must have log2 N below 16·r")
+        require(n * cost.r // 8 <= MOST_MEMORY_KIB, f"must need at most {MOST_MEMORY_KIB} KiB")
+        require(n * cost.r * cost.p <= MOST_SCRYPT_WORK, f"must have N·r·p of at most {MOST_SCRYPT_WORK}")
+        return cost
+
+    def derive(self, password: bytes, salt: bytes, *, length: int) -> bytes:
+        """Derive a key; takes its time."""
+        n, r, p = 2**self.log_n, self.r, self.p
+        # What OpenSSL needs: N blocks, and some for each lane.
+        memory = 128 * r * (n + p + 2)
+        return hashlib.scrypt(password, salt=salt, n=n, r=r, p=p, maxmem=memory, dklen=length)
+
+
 @dataclass(frozen=True, slots=True, repr=False)
 class ScryptHash:
     """Hold an scrypt hash (RFC 7914) as a PHC string."""
 
     FORM: ClassVar[str] = "$scrypt$ln=…,r=…,p=…$salt$hash"
 
-    log_n: int
-    r: int
-    p: int
+    cost: ScryptCost
     salt: bytes
     hash: bytes
 
@@ -161,21 +191,22 @@ class ScryptHash:
         Raises:
             HashRefused: malformed or out of bounds.
         """
-        parts = text.split("$")[2:]
-        if len(parts) != 3:
-            raise malformed(cls.FORM)
-        log_n, r, p = scrypt_cost(*parameters(parts[0], ("ln", "r", "p"), cls.FORM))
-        return cls(log_n, r, p, raw_bytes(parts[1], "salt", 1, 64), raw_bytes(parts[2], "hash", 16, 64))
+        cost, salt, hash_ = _three_parts(text, cls.FORM)
+        return cls(
+            ScryptCost.parse(*parameters(cost, ("ln", "r", "p"), cls.FORM)),
+            salt=raw_bytes(salt, "salt", (1, 64)),
+            hash=raw_bytes(hash_, "hash", (16, 64)),
+        )
 
     @property
     def text(self) -> str:
         """Return the PHC string."""
-        return f"$scrypt$ln={self.log_n},r={self.r},p={self.p}${base64_text(self.salt)}${base64_text(self.hash)}"
+        cost = self.cost
+        return f"$scrypt$ln={cost.log_n},r={cost.r},p={cost.p}${base64_text(self.salt)}${base64_text(self.hash)}"
 
     def verify(self, password: bytes) -> bool:
         """Tell whether the password has this hash."""
-        made = scrypt(password, self.salt, self.log_n, self.r, self.p, len(self.hash))
-        return hmac.compare_digest(made, self.hash)
+        return hmac.compare_digest(self.cost.derive(password, self.salt, length=len(self.hash)), self.hash)
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -188,9 +219,7 @@ class FirebaseHash:
 
     FORM: ClassVar[str] = "$fbscrypt$v=1,n=…,r=…,p=1,ss=…,sk=…$salt$hash"
 
-    log_n: int
-    r: int
-    p: int
+    cost: ScryptCost
     salt_separator: bytes
     signer_key: bytes
     salt: bytes
@@ -203,33 +232,32 @@ class FirebaseHash:
         Raises:
             HashRefused: malformed or out of bounds.
         """
-        parts = text.replace("-", "+").replace("_", "/").split("$")[2:]
-        if len(parts) != 3:
-            raise malformed(cls.FORM)
-        version, log_n, r, p, separator, key = parameters(parts[0], ("v", "n", "r", "p", "ss", "sk"), cls.FORM)
+        costs, salt, hash_ = _three_parts(text.replace("-", "+").replace("_", "/"), cls.FORM)
+        version, *cost, separator, key = parameters(costs, ("v", "n", "r", "p", "ss", "sk"), cls.FORM)
         if version != "1":
             raise malformed(cls.FORM)
-        signer_key = raw_bytes(key, "signer key", 16, 128)
+        signer_key = raw_bytes(key, "signer key", (16, 128))
         made = cls(
-            *scrypt_cost(log_n, r, p),
-            raw_bytes(separator, "salt separator", 0, 16),
-            signer_key,
-            raw_bytes(parts[1], "salt", 1, 64),
-            raw_bytes(parts[2], "hash", 16, 128),
+            ScryptCost.parse(*cost),
+            salt_separator=raw_bytes(separator, "salt separator", (0, 16)),
+            signer_key=signer_key,
+            salt=raw_bytes(salt, "salt", (1, 64)),
+            hash=raw_bytes(hash_, "hash", (16, 128)),
         )
         if len(made.hash) != len(signer_key):
-            raise HashRefused("LENGTH", "must have a hash as long as the signer key")
+            raise HashRefused("must have a hash as long as the signer key", rule="LENGTH")
         return made
 
     @property
     def text(self) -> str:
         """Return the form with all parameters."""
         separator, key, salt, hash_ = map(base64_text, (self.salt_separator, self.signer_key, self.salt, self.hash))
-        return f"$fbscrypt$v=1,n={self.log_n},r={self.r},p={self.p},ss={separator},sk={key}${salt}${hash_}"
+        cost = self.cost
+        return f"$fbscrypt$v=1,n={cost.log_n},r={cost.r},p={cost.p},ss={separator},sk={key}${salt}${hash_}"
 
     def verify(self, password: bytes) -> bool:
         """Tell whether the password has this hash."""
-        key = scrypt(password, self.salt + self.salt_separator, self.log_n, self.r, self.p, 32)
+        key = self.cost.derive(password, self.salt + self.salt_separator, length=32)
         encryptor = Cipher(AES256(key), CTR(bytes(16))).encryptor()
         return hmac.compare_digest(encryptor.update(self.signer_key) + encryptor.finalize(), self.hash)
 
@@ -240,7 +268,7 @@ class Pbkdf2Hash:
 
     FORM: ClassVar[str] = "$pbkdf2-sha256$i=…$salt$hash"
     _DIGESTS: ClassVar[dict[str, int]] = {"sha1": 20, "sha256": 32, "sha512": 64}
-    _SALT_BYTES: ClassVar[tuple[int, int]] = (1, 64)
+    _SALT_BYTES: ClassVar[Bounds] = (1, 64)
     _DJANGO: ClassVar[re.Pattern[str]] = re.compile(r"pbkdf2_(sha1|sha256)\$([0-9]+)\$([!-#%-~]+)\$([^$]+)")
 
     digest: str
@@ -257,8 +285,8 @@ class Pbkdf2Hash:
         """
         if django := cls._DJANGO.fullmatch(text):
             digest, iterations, salt, hash_ = django.groups()
-            require_length(salt.encode(), "salt", *cls._SALT_BYTES)
-            return cls._bounded(digest, iterations, salt.encode(), hash_)
+            require_length(salt.encode(), "salt", cls._SALT_BYTES)
+            return cls._bounded(digest, iterations=iterations, salt=salt.encode(), hash_=hash_)
         kind, *rest = text.split("$")[1:]
         # passlib leaves the name of SHA-1 out.
         digest = "sha1" if kind == "pbkdf2" else kind.removeprefix("pbkdf2-")
@@ -271,13 +299,15 @@ class Pbkdf2Hash:
         else:
             names = ("i", "l") if ",l=" in cost else ("i",)
             cost, *length = parameters(cost, names, cls.FORM)
-            if length and length != [str(len(raw_bytes(hash_, "hash", 16, 64)))]:
+            if length and length != [str(len(raw_bytes(hash_, "hash", (16, 64))))]:
                 raise malformed(cls.FORM)
-        return cls._bounded(digest, cost, raw_bytes(salt, "salt", *cls._SALT_BYTES), hash_)
+        return cls._bounded(digest, iterations=cost, salt=raw_bytes(salt, "salt", cls._SALT_BYTES), hash_=hash_)
 
     @classmethod
-    def _bounded(cls, digest: str, iterations: str, salt: bytes, hash_: str) -> Self:
-        made = cls(digest, number(iterations, "iterations", 1, MOST_ITERATIONS), salt, raw_bytes(hash_, "hash", 16, 64))
+    def _bounded(cls, digest: str, *, iterations: str, salt: bytes, hash_: str) -> Self:
+        made = cls(
+            digest, number(iterations, "iterations", (1, MOST_ITERATIONS)), salt, raw_bytes(hash_, "hash", (16, 64))
+        )
         # Each block as long as the digest costs all iterations again.
         blocks = -(-len(made.hash) // cls._DIGESTS[digest])
         require(made.iterations * blocks <= MOST_ITERATIONS, f"must have at most {MOST_ITERATIONS} iterations in all")
@@ -301,7 +331,7 @@ def parse_hash(text: str, most: HashParameters | None = None) -> StoredHash:
         HashRefused: it is none of the kinds, malformed, or out of bounds.
     """
     if len(text) > TEXT_CHARACTERS:
-        raise HashRefused("LENGTH", f"must have at most {TEXT_CHARACTERS} characters")
+        raise HashRefused(f"must have at most {TEXT_CHARACTERS} characters", rule="LENGTH")
     if text.startswith("$argon2"):
         return Argon2Hash.parse(text, most)
     if text.startswith("$2"):
@@ -312,25 +342,12 @@ def parse_hash(text: str, most: HashParameters | None = None) -> StoredHash:
         return FirebaseHash.parse(text)
     if text.startswith(("$pbkdf2", "pbkdf2_")):
         return Pbkdf2Hash.parse(text)
-    raise HashRefused("UNKNOWN", "must be a hash of argon2, bcrypt, scrypt, Firebase's scrypt or PBKDF2")
+    raise HashRefused("must be a hash of argon2, bcrypt, scrypt, Firebase's scrypt or PBKDF2", rule="UNKNOWN")
 
 
-def scrypt_cost(log_n: str, r: str, p: str) -> tuple[int, int, int]:
-    """Read the cost of scrypt: the binary logarithm of N, r and p.
-
-    Raises:
-        HashRefused: malformed or out of bounds.
-    """
-    cost = number(log_n, "log2 N", 1, 20), number(r, "r", 1, 32), number(p, "p", 1, MOST_LANES)
-    # RFC 7914 §2: no scrypt computes more.
-    require(cost[0] < 16 * cost[1], "must have log2 N below 16·r")
-    require(2 ** cost[0] * cost[1] // 8 <= MOST_MEMORY_KIB, f"must need at most {MOST_MEMORY_KIB} KiB")
-    require(2 ** cost[0] * cost[1] * cost[2] <= MOST_SCRYPT_WORK, f"must have N·r·p of at most {MOST_SCRYPT_WORK}")
-    return cost
-
-
-def scrypt(password: bytes, salt: bytes, log_n: int, r: int, p: int, length: int) -> bytes:
-    """Derive a key (RFC 7914)."""
-    # What OpenSSL needs: N blocks, and some for each lane.
-    memory = 128 * r * (2**log_n + p + 2)
-    return hashlib.scrypt(password, salt=salt, n=2**log_n, r=r, p=p, maxmem=memory, dklen=length)
+def _three_parts(text: str, form: str) -> list[str]:
+    """Return what stands behind the name of a PHC string: parameters, salt and hash."""
+    parts = text.split("$")[2:]
+    if len(parts) != 3:
+        raise malformed(form)
+    return parts

@@ -9,6 +9,9 @@ from dataclasses import dataclass
 
 _NUMBER = re.compile(r"0|[1-9][0-9]{0,9}")
 
+# The least and the most.
+Bounds = tuple[int, int]
+
 
 @dataclass(frozen=True, slots=True)
 class HashParameters:
@@ -22,7 +25,7 @@ class HashParameters:
 class HashRefused(ValueError):
     """Say which rule the text of a hash breaks, without repeating it."""
 
-    def __init__(self, rule: str, description: str) -> None:
+    def __init__(self, description: str, *, rule: str) -> None:
         super().__init__(description)
         self.rule = rule
         self.description = description
@@ -30,18 +33,19 @@ class HashRefused(ValueError):
 
 def malformed(form: str) -> HashRefused:
     """Make the refusal of a text that is not of the form it begins as."""
-    return HashRefused("MALFORMED", f"must be a hash of the form {form}")
+    return HashRefused(f"must be a hash of the form {form}", rule="MALFORMED")
 
 
-def number(text: str, name: str, lowest: int, highest: int) -> int:
+def number(text: str, name: str, bounds: Bounds) -> int:
     """Read a decimal number without sign and leading zeros.
 
     Raises:
         HashRefused: it is none, or out of bounds.
     """
     if not _NUMBER.fullmatch(text):
-        raise HashRefused("MALFORMED", f"must have a decimal number as {name}")
-    require(lowest <= int(text) <= highest, f"must have {name} from {lowest} to {highest}")
+        raise HashRefused(f"must have a decimal number as {name}", rule="MALFORMED")
+    least, most = bounds
+    require(least <= int(text) <= most, f"must have {name} from {least} to {most}")
     return int(text)
 
 
@@ -52,10 +56,10 @@ def require(holds: bool, description: str) -> None:
         HashRefused: the bound doesn't hold.
     """
     if not holds:
-        raise HashRefused("COST", description)
+        raise HashRefused(description, rule="COST")
 
 
-def raw_bytes(text: str, name: str, lowest: int, highest: int) -> bytes:
+def raw_bytes(text: str, name: str, bounds: Bounds) -> bytes:
     """Read standard base64, with or without padding.
 
     Raises:
@@ -68,19 +72,20 @@ def raw_bytes(text: str, name: str, lowest: int, highest: int) -> bytes:
         value = b""
     # Bits that no byte has could tell two texts of one hash apart.
     if base64_text(value) != bare or len(text) - len(bare) > 2:
-        raise HashRefused("MALFORMED", f"must have base64 as {name}")
-    require_length(value, name, lowest, highest)
+        raise HashRefused(f"must have base64 as {name}", rule="MALFORMED")
+    require_length(value, name, bounds)
     return value
 
 
-def require_length(value: bytes, name: str, lowest: int, highest: int) -> None:
+def require_length(value: bytes, name: str, bounds: Bounds) -> None:
     """Refuse too few or too many bytes.
 
     Raises:
         HashRefused: they are.
     """
-    if not lowest <= len(value) <= highest:
-        raise HashRefused("LENGTH", f"must have {name} of {lowest} to {highest} bytes")
+    least, most = bounds
+    if not least <= len(value) <= most:
+        raise HashRefused(f"must have {name} of {least} to {most} bytes", rule="LENGTH")
 
 
 def base64_text(value: bytes) -> str:

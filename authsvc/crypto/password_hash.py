@@ -38,7 +38,7 @@ _SMOOTHING = 0.1
 class PasswordHasher:
     """Hash and verify passwords, at most `threads` at once and `queue` waiting."""
 
-    def __init__(self, parameters: HashParameters, *, threads: int, queue: int) -> None:
+    def __init__(self, *, parameters: HashParameters, threads: int, queue: int) -> None:
         self._parameters = parameters
         self._argon2 = Argon2(
             time_cost=parameters.time_cost, memory_cost=parameters.memory_kib, parallelism=parameters.parallelism
@@ -65,7 +65,7 @@ class PasswordHasher:
         """
         if self._taken >= self._capacity:
             raise Overloaded(retry_after=self.expected_wait())
-        place = HashPlace(self)
+        place = HashPlace(hasher=self)
         self._taken += 1
         try:
             yield place
@@ -125,7 +125,7 @@ class HashPlace:
 
     __slots__ = ("_hasher", "_loop", "job")
 
-    def __init__(self, hasher: PasswordHasher) -> None:
+    def __init__(self, *, hasher: PasswordHasher) -> None:
         self._hasher = hasher
         self._loop = asyncio.get_running_loop()
         self.job: Future[Any] | None = None

@@ -110,7 +110,7 @@ class KeyRing:
 
     __slots__ = ("_derived", "keys")
 
-    def __init__(self, keys: tuple[MasterKey, ...]) -> None:
+    def __init__(self, *, keys: tuple[MasterKey, ...]) -> None:
         self.keys = keys
         self._derived = {
             (key.key_id, purpose): HKDF(SHA256(), KEY_BYTES, salt=None, info=f"authsvc/1/{purpose}".encode()).derive(

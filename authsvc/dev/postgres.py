@@ -68,7 +68,7 @@ class EmbeddedPostgres:
     `durable=False` trades every promise about crashes of the machine for speed: for tests.
     """
 
-    def __init__(self, folder: Path, *, durable: bool = True) -> None:
+    def __init__(self, *, folder: Path, durable: bool = True) -> None:
         self._folder = folder.absolute()
         self._durable = durable
         self._cluster = self._folder / "data"

@@ -12,7 +12,7 @@ SECONDS_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0,
 class Metrics:
     """Hold the metrics of one process; labels are closed sets, never what a caller sends."""
 
-    def __init__(self, registry: CollectorRegistry | None = None) -> None:
+    def __init__(self, *, registry: CollectorRegistry | None = None) -> None:
         self.registry = registry or CollectorRegistry()
         self._rpcs = Counter(
             "authsvc_rpcs",

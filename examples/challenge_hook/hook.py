@@ -29,7 +29,7 @@ WORDS = ("lantern", "harbour", "thistle", "compass", "marble", "saffron")
 class Puzzles(ChallengeHookServiceServicer):
     """Ask a sum, then a word backwards."""
 
-    def __init__(self, office: IPv4Network | IPv6Network | None) -> None:
+    def __init__(self, *, office: IPv4Network | IPv6Network | None) -> None:
         self._office = office
 
     async def CreateChallenge(
@@ -80,7 +80,7 @@ async def serve(host: str, port: int, office: IPv4Network | IPv6Network | None) 
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     server = grpc.aio.server()
-    add_ChallengeHookServiceServicer_to_server(Puzzles(office), server)
+    add_ChallengeHookServiceServicer_to_server(Puzzles(office=office), server)
     # For a hook on another machine add_secure_port: what it is told and asked should be read by nobody on the way.
     bound = server.add_insecure_port(f"{host}:{port}")
     await server.start()

@@ -74,7 +74,7 @@ class Operator:
 
 async def new_key(settings: Settings, clock: Clock, name: str, life: timedelta) -> str:
     """Make an admin key for a service with these settings, as the command line does."""
-    ring = KeyRing(parse_master_keys(settings.keys.master.get_secret_value()))
+    ring = KeyRing(keys=parse_master_keys(settings.keys.master.get_secret_value()))
     database = await Database.open(settings.database, size=2)
     try:
         made = await AdminKeys(

@@ -105,7 +105,7 @@ async def elsewhere(
         }
     )
     database = await Database.open(others.database, size=1)
-    ring = KeyRing((key,))
+    ring = KeyRing(keys=(key,))
     made = await AdminKeys(
         database=database, ring=ring, audit=Audit(database=database, ring=ring, clock=clock), clock=clock
     ).create("ops", timedelta(days=1))
@@ -197,7 +197,7 @@ async def test_secret_of_another_master_key_ends_the_export(
 ) -> None:
     """An authenticator that can't be opened is a fault, not an account without it."""
     await import_rows(operator, whole(password_hash=HASHES[0]), create_groups=True)
-    foreign = KeyRing((MasterKey.generate(),)).seal(Purpose.TOTP_SECRET, b"x", bound_to="x")
+    foreign = KeyRing(keys=(MasterKey.generate(),)).seal(Purpose.TOTP_SECRET, b"x", bound_to="x")
     await database.execute("update totp_devices set sealed_secret = $1", foreign)
     async with fails("INTERNAL"):
         await export(operator)

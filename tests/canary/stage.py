@@ -126,7 +126,7 @@ async def set_up(folder: Path, master_key: MasterKey) -> AsyncIterator[Stage]:
     secrets.add("database password", DATABASE_PASSWORD)
     secrets.add("webhook key", KEY)
     tls, ca_file = make_tls(folder)
-    with EmbeddedPostgres(folder / "pg") as postgres:
+    with EmbeddedPostgres(folder=folder / "pg") as postgres:
         dsn = await _as_a_role_with_password(postgres)
         async with GossipingSmtpServer(tls=tls, login=SMTP_LOGIN) as smtp, Webhook() as webhook:
             env = environment(

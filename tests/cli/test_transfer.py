@@ -73,7 +73,7 @@ class Shell:
 @pytest.fixture
 async def shell(database_url: str, database: Database, master_key: MasterKey, tmp_path: Path) -> AsyncIterator[Shell]:
     """Run a server, with a key for its operator."""
-    ring, clock = KeyRing((master_key,)), SystemClock()
+    ring, clock = KeyRing(keys=(master_key,)), SystemClock()
     made = await AdminKeys(
         database=database, ring=ring, audit=Audit(database=database, ring=ring, clock=clock), clock=clock
     ).create("ops", timedelta(days=1))

@@ -233,18 +233,18 @@ async def test_deleted_user_leaves_a_trail_that_verifies(trail: Trail) -> None:
 async def test_trail_verifies_after_the_master_key_is_rotated(trail: Trail, master_key: MasterKey) -> None:
     """Events of a former master key verify while that key is among the keys, and go on under the new one."""
     new = MasterKey.generate()
-    trail.ring = KeyRing((new, master_key))
+    trail.ring = KeyRing(keys=(new, master_key))
     assert await trail.faults() == []
     await trail.record(AuditKind.SIGN_OUT)
     assert await trail.faults() == []
-    trail.ring = KeyRing((new,))
+    trail.ring = KeyRing(keys=(new,))
     assert await trail.faults() == [f"KEY_MISSING {number}-{number}" for number in range(1, 6)]
 
 
 async def test_forger_with_another_key_is_found(trail: Trail) -> None:
     """Who records events with a key of their own, under the id of ours, is found at each of them."""
     forged = MasterKey(trail.ring.keys[0].key_id, bytes(32))
-    forger = Trail(trail.database, KeyRing((forged,)), trail.clock, trail.user_id)
+    forger = Trail(trail.database, KeyRing(keys=(forged,)), trail.clock, trail.user_id)
     await forger.record(AuditKind.SIGN_IN)
     assert await trail.faults() == ["END_FORGED 6-6", "ALTERED 6-6"]
 

@@ -112,7 +112,7 @@ async def test_codes_outlive_a_change_of_the_master_key(
 ) -> None:
     """A code made under the former master key is accepted once a new one stands before it."""
     code, *_ = await recovery_codes(service, ada.tokens)
-    recovery, _ = made(database, KeyRing((MasterKey.generate(), master_key)), settings, clock)
+    recovery, _ = made(database, KeyRing(keys=(MasterKey.generate(), master_key)), settings, clock)
     assert await accept(recovery, database, ada, code, clock) == 9
 
 

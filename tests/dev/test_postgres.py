@@ -19,7 +19,7 @@ USE_IT = """
 import subprocess, sys
 from pathlib import Path
 from authsvc.dev.postgres import EmbeddedPostgres, _find_programs
-with EmbeddedPostgres(Path(sys.argv[1]), durable=False) as server:
+with EmbeddedPostgres(folder=Path(sys.argv[1]), durable=False) as server:
     answer = subprocess.run([_find_programs() / "psql", "-XAtc", "select 6 * 7", server.dsn()], stdout=subprocess.PIPE)
 print(answer.stdout.decode().strip())
 """
@@ -38,20 +38,20 @@ async def run(server: EmbeddedPostgres, *statements: str, database: str = "postg
 
 async def test_rows_survive_a_restart(folder: Path) -> None:
     """What was committed is there after stop and start, also by another object, at the same address."""
-    with EmbeddedPostgres(folder) as server:
+    with EmbeddedPostgres(folder=folder) as server:
         address = server.dsn()
         await run(server, "create table t (x int)", "insert into t values (1)")
         server.stop()
         server.start()
         assert await run(server, "insert into t values (2) returning x") == 2
-    with EmbeddedPostgres(folder) as server:
+    with EmbeddedPostgres(folder=folder) as server:
         assert server.dsn() == address
         assert await run(server, "select count(*) from t") == 2
 
 
 async def test_start_and_stop_may_be_repeated(folder: Path) -> None:
     """A second start leaves the running server alone, a second stop does nothing."""
-    server = EmbeddedPostgres(folder, durable=False)
+    server = EmbeddedPostgres(folder=folder, durable=False)
     server.stop()
     with server:
         started = await run(server, "select pg_postmaster_start_time()")
@@ -80,12 +80,12 @@ async def test_settings_are_those_of_a_small_server_for_development(
         "dynamic_shared_memory_type": "mmap",
         "lc_messages": "C",
     }
-    with EmbeddedPostgres(folder) as server:
+    with EmbeddedPostgres(folder=folder) as server:
         for name, value in (expected | {"fsync": "on", "synchronous_commit": "on"}).items():
             assert await run(server, f"show {name}") == value
         assert await run(server, "select upper('straße ü' collate \"default\")") == "STRASSE Ü".replace("SS", "ß")
         assert await run(server, "select datlocale from pg_database where datname = 'postgres'") == "C.UTF-8"
-    with EmbeddedPostgres(folder, durable=False) as server:
+    with EmbeddedPostgres(folder=folder, durable=False) as server:
         assert await run(server, "show fsync") == "off"
         assert await run(server, "show full_page_writes") == "off"
 
@@ -93,7 +93,7 @@ async def test_settings_are_those_of_a_small_server_for_development(
 async def test_environment_of_the_caller_is_not_handed_on(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Who can run SQL as superuser cannot read the secrets of the process that started the server."""
     monkeypatch.setenv("AUTHSVC_SECRET", "a secret")
-    with EmbeddedPostgres(folder, durable=False) as server:
+    with EmbeddedPostgres(folder=folder, durable=False) as server:
         everything = ["create temp table environment (line text)", "copy environment from program 'env'"]
         names = await run(server, *everything, "select array_agg(split_part(line, '=', 1)) from environment")
     assert "PATH" in names
@@ -103,7 +103,7 @@ async def test_environment_of_the_caller_is_not_handed_on(folder: Path, monkeypa
 
 async def test_names_of_databases_are_quoted_in_the_address(folder: Path) -> None:
     """A database may be called anything: the address still leads to it."""
-    with EmbeddedPostgres(folder, durable=False) as server:
+    with EmbeddedPostgres(folder=folder, durable=False) as server:
         await run(server, 'create database "ä/b?c=d&e"', "select 1")
         assert await run(server, "select current_database()", database="ä/b?c=d&e") == "ä/b?c=d&e"
 
@@ -111,7 +111,7 @@ async def test_names_of_databases_are_quoted_in_the_address(folder: Path) -> Non
 @pytest.mark.parametrize("name", ["a" * 120, "a,b"], ids=["too long for a socket", "a comma splits hosts"])
 async def test_falls_back_to_a_port_with_a_password(folder: Path, name: str) -> None:
     """Where no socket can be named, the server listens on loopback alone, and asks for the password it made."""
-    with EmbeddedPostgres(folder / name, durable=False) as server:
+    with EmbeddedPostgres(folder=folder / name, durable=False) as server:
         address = server.dsn()
         assert await run(server, "show listen_addresses") == "127.0.0.1"
         assert await run(server, "show unix_socket_directories") == ""
@@ -127,23 +127,23 @@ async def test_falls_back_to_a_port_with_a_password(folder: Path, name: str) -> 
 def test_address_on_a_port_is_unknown_before_the_first_start(folder: Path) -> None:
     """The port is chosen by the first start, and there is no guess before."""
     with pytest.raises(EmbeddedPostgresError, match="first start"):
-        EmbeddedPostgres(folder / ("a" * 120)).dsn()
+        EmbeddedPostgres(folder=folder / ("a" * 120)).dsn()
 
 
 async def test_odd_characters_in_the_path_are_no_matter(folder: Path) -> None:
     """Blanks, quotes and percent signs in the folder's name reach PostgreSQL as they are."""
-    with EmbeddedPostgres(folder / 'it\'s "50%" ü', durable=False) as server:
+    with EmbeddedPostgres(folder=folder / 'it\'s "50%" ü', durable=False) as server:
         assert "host=" in server.dsn()
         assert await run(server, "select 1") == 1
 
 
 async def test_folder_has_one_owner_at_a_time(folder: Path) -> None:
     """A second start on the folder is refused with what to do about it, and the first server is unharmed."""
-    with EmbeddedPostgres(folder, durable=False) as first:
+    with EmbeddedPostgres(folder=folder, durable=False) as first:
         with pytest.raises(EmbeddedPostgresError, match=r"another process .* choose another folder"):
-            EmbeddedPostgres(folder, durable=False).start()
+            EmbeddedPostgres(folder=folder, durable=False).start()
         assert await run(first, "select 1") == 1
-    with EmbeddedPostgres(folder, durable=False) as second:
+    with EmbeddedPostgres(folder=folder, durable=False) as second:
         assert await run(second, "select 1") == 1
 
 
@@ -151,14 +151,14 @@ async def test_interrupted_creation_is_begun_anew(folder: Path) -> None:
     """Half a cluster, left by a process killed during initdb, is replaced by a whole one."""
     (folder / "data.new" / "base").mkdir(parents=True)
     (folder / "data.new" / "PG_VERSION").write_text("18\n")
-    with EmbeddedPostgres(folder, durable=False) as server:
+    with EmbeddedPostgres(folder=folder, durable=False) as server:
         assert await run(server, "select 1") == 1
     assert not (folder / "data.new").exists()
 
 
 async def test_failed_start_tells_the_end_of_the_log(folder: Path) -> None:
     """When PostgreSQL refuses, its own words are in the error, nothing keeps running, and a later start works."""
-    server = EmbeddedPostgres(folder, durable=False)
+    server = EmbeddedPostgres(folder=folder, durable=False)
     with server:
         pass
     extra = folder / "data" / "postgresql.auto.conf"
@@ -229,7 +229,7 @@ def test_root_is_told_when_its_rights_are_missed(folder: Path) -> None:
     folder.mkdir(mode=0o700)
     os.chown(folder, 65534, 65534)
     with pytest.raises(EmbeddedPostgresError, match=r"Permission denied(.|\n)*without root's rights"):
-        EmbeddedPostgres(folder / "below", durable=False).start()
+        EmbeddedPostgres(folder=folder / "below", durable=False).start()
 
 
 def test_says_what_to_do_where_user_namespaces_are_refused(folder: Path) -> None:

@@ -18,7 +18,7 @@ OWNER = """
 import sys, threading, time
 from pathlib import Path
 from authsvc.dev.postgres import EmbeddedPostgres
-server = EmbeddedPostgres(Path(sys.argv[1]))
+server = EmbeddedPostgres(folder=Path(sys.argv[1]))
 thread = threading.Thread(target=server.start)
 thread.start()
 thread.join()
@@ -68,7 +68,7 @@ async def test_killed_owner_takes_the_server_along(folder: Path) -> None:
         assert outlive(processes, seconds=10) == []
         with pytest.raises((asyncpg.PostgresError, asyncpg.InterfaceError, OSError)):
             await sleeping
-    with EmbeddedPostgres(folder) as server:
+    with EmbeddedPostgres(folder=folder) as server:
         connection = await asyncpg.connect(server.dsn())
         assert await connection.fetchval("select count(*) from t") == 1
         await connection.close()
@@ -87,7 +87,7 @@ async def test_start_waits_for_the_server_of_a_killed_owner(folder: Path, launch
         if launcher_too:
             launcher.kill()
         process.wait()
-        server = EmbeddedPostgres(folder)
+        server = EmbeddedPostgres(folder=folder)
         starting = asyncio.ensure_future(asyncio.to_thread(server.start))
         done, _ = await asyncio.wait([starting], timeout=1)
         assert not done
@@ -100,7 +100,7 @@ async def test_start_waits_for_the_server_of_a_killed_owner(folder: Path, launch
 
 def test_killed_launcher_takes_the_server_along(folder: Path) -> None:
     """After SIGKILL of the process between owner and server, the kernel ends the server; the owner can start anew."""
-    server = EmbeddedPostgres(folder)
+    server = EmbeddedPostgres(folder=folder)
     with server:
         launcher = launcher_on(folder)
         processes = launcher.children(recursive=True)
@@ -133,7 +133,7 @@ def test_owner_that_just_exits_takes_the_server_along(folder: Path) -> None:
 
 async def test_crashed_server_recovers(folder: Path) -> None:
     """After `kill` no process is left; the next start recovers what was committed, and only that."""
-    server = EmbeddedPostgres(folder)
+    server = EmbeddedPostgres(folder=folder)
     with server:
         connection = await asyncpg.connect(server.dsn())
         await connection.execute("create table t (x int)")
@@ -155,7 +155,7 @@ async def test_crashed_server_recovers(folder: Path) -> None:
 
 async def test_stale_pid_file_with_a_living_pid_is_no_obstacle(folder: Path) -> None:
     """What a crash left is known to be stale even if the pid in it is in use again, as it soon is in a container."""
-    with EmbeddedPostgres(folder) as server:
+    with EmbeddedPostgres(folder=folder) as server:
         server.kill()
         for path in (folder / "data" / "postmaster.pid", folder / "run" / ".s.PGSQL.5432.lock"):
             lines = path.read_text().splitlines(keepends=True)
@@ -168,7 +168,7 @@ async def test_stale_pid_file_with_a_living_pid_is_no_obstacle(folder: Path) -> 
 
 def test_interrupt_from_the_terminal_leaves_the_server_to_its_owner(folder: Path) -> None:
     """Ctrl-C signals the owner's process group, of which no process of the server is a member."""
-    with EmbeddedPostgres(folder, durable=False):
+    with EmbeddedPostgres(folder=folder, durable=False):
         launcher = launcher_on(folder)
         groups = {os.getpgid(process.pid) for process in (launcher, *launcher.children(recursive=True))}
         assert os.getpgrp() not in groups
@@ -176,7 +176,7 @@ def test_interrupt_from_the_terminal_leaves_the_server_to_its_owner(folder: Path
 
 async def test_stop_does_not_wait_for_clients(folder: Path) -> None:
     """A connected, busy client is cut off: stop returns within seconds."""
-    with EmbeddedPostgres(folder, durable=False) as server:
+    with EmbeddedPostgres(folder=folder, durable=False) as server:
         connection = await asyncpg.connect(server.dsn())
         sleeping = asyncio.ensure_future(connection.execute("select pg_sleep(600)"))
         await asyncio.sleep(0.1)

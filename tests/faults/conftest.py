@@ -24,7 +24,7 @@ def postgres_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def mortal(postgres_folder: Path) -> Iterator[EmbeddedPostgres]:
     """Run a Postgres of the test's own, which keeps what it committed, with the schema."""
-    with EmbeddedPostgres(postgres_folder) as server:
+    with EmbeddedPostgres(folder=postgres_folder) as server:
         subprocess.run(
             [*COMMAND, "migrate"],
             env=environment(server.dsn(), master_key="", smtp_port=1),

@@ -195,7 +195,7 @@ async def test_mail_that_cannot_be_opened_waits_for_who_can(
     """A mail sealed under a key that this replica lacks goes out once a replica that has it comes by."""
     await office.owe("ada@example.com")
     ring = office.ring
-    office.ring = KeyRing((MasterKey.generate(),))
+    office.ring = KeyRing(keys=(MasterKey.generate(),))
     await office.worker().run_once()
     row = await office.row()
     assert (row.state, row.is_wiped, row.last_error) == ("QUEUED", False, "cannot be rendered: UnsealError")

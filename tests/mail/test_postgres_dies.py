@@ -21,7 +21,7 @@ pytestmark = pytest.mark.serial
 @pytest.fixture
 def mortal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostgres]:
     """Run a Postgres of the test's own, which keeps what it committed."""
-    with EmbeddedPostgres(tmp_path_factory.mktemp("pg")) as server:
+    with EmbeddedPostgres(folder=tmp_path_factory.mktemp("pg")) as server:
         yield server
 
 

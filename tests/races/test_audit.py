@@ -35,7 +35,7 @@ async def test_chains_of_two_servers(arena: Arena, name: str) -> None:
     assert recorded == len(evaluated) > 10
     database = await Database.open(DatabaseSettings(url=SecretStr(arena.dsn)), size=1)
     try:
-        reports = [report async for report in verify(database, KeyRing(parse_master_keys(arena.master_key)))]
+        reports = [report async for report in verify(database, KeyRing(keys=parse_master_keys(arena.master_key)))]
     finally:
         await database.close()
     assert [fault for report in reports for fault in report.faults] == []

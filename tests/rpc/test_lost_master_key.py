@@ -64,7 +64,7 @@ async def health(settings: Settings, clock: FakeClock) -> AsyncIterator[Any]:
 
 async def rotate(database: Database, settings: Settings, key: MasterKey, clock: FakeClock) -> None:
     """Do what `authsvc keys rotate --now` does."""
-    await signing_keys_of(database, KeyRing((key,)), settings.tokens, clock).rotate(immediately=True)
+    await signing_keys_of(database, KeyRing(keys=(key,)), settings.tokens, clock).rotate(immediately=True)
 
 
 @pytest.mark.usefixtures("account")

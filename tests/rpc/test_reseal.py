@@ -38,7 +38,7 @@ class Rotation:
     @property
     def both(self) -> KeyRing:
         """Return the keys of a server during the rotation."""
-        return KeyRing((self.new, self.old))
+        return KeyRing(keys=(self.new, self.old))
 
 
 @pytest.fixture
@@ -121,7 +121,7 @@ async def test_chain_without_events_goes_on_after_the_old_key_is_dropped(
     done = await reseal(database, rotation.both)
     assert done.audit_chains == 1
     assert not done.left
-    later = replace(trail, ring=KeyRing((rotation.new,)))
+    later = replace(trail, ring=KeyRing(keys=(rotation.new,)))
     assert await later.faults() == []
     await later.record(AuditKind.SIGN_IN)
     assert await later.faults() == []

@@ -20,7 +20,7 @@ def test_state_is_read_as_it_was_written() -> None:
 
 def test_state_opens_for_its_own_session_alone() -> None:
     """A sealed state that is moved to another challenge session does not open there."""
-    ring = KeyRing((MasterKey.generate(),))
+    ring = KeyRing(keys=(MasterKey.generate(),))
     sealed = ring.seal(Purpose.CHALLENGE_STATE, STATE.to_bytes(), bound_to=b"mine".hex())
     assert ring.open(Purpose.CHALLENGE_STATE, sealed, bound_to=b"mine".hex()) == STATE.to_bytes()
     with pytest.raises(UnsealError):

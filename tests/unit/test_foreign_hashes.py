@@ -263,7 +263,7 @@ def test_own_settings_raise_the_bounds_of_argon2() -> None:
 
 async def test_foreign_hash_is_verified_until_it_is_made_anew() -> None:
     """A hash of another system is verified where passwords are, and asks to be rehashed."""
-    hasher = PasswordHasher(HashParameters(1, 8, 1), threads=1, queue=1)
+    hasher = PasswordHasher(parameters=HashParameters(1, 8, 1), threads=1, queue=1)
     foreign = bcrypt.hashpw(b"right", bcrypt.gensalt(4)).decode()
     async with hasher.place() as place:
         assert await place.verify(foreign, "right")
@@ -277,7 +277,7 @@ async def test_foreign_hash_is_verified_until_it_is_made_anew() -> None:
 
 async def test_foreign_hash_may_be_of_the_password_as_it_was_typed() -> None:
     """Other systems don't normalise: the password as typed counts for their hashes, and for ours it doesn't."""
-    hasher = PasswordHasher(HashParameters(1, 8, 1), threads=1, queue=1)
+    hasher = PasswordHasher(parameters=HashParameters(1, 8, 1), threads=1, queue=1)
     typed, normal = "cafe\u0301", "caf\u00e9"
     foreign = bcrypt.hashpw(typed.encode(), bcrypt.gensalt(4)).decode()
     async with hasher.place() as place:

@@ -14,7 +14,7 @@ from authsvc.crypto.hash_fields import HashParameters
 from authsvc.crypto.password_hash import PasswordHasher
 
 async def main():
-    hasher = PasswordHasher(HashParameters(1, 8, 1), threads=1, queue=1)
+    hasher = PasswordHasher(parameters=HashParameters(1, 8, 1), threads=1, queue=1)
     async with hasher.place() as place:
         await place.hash("a password")
     (thread,) = (each for each in threading.enumerate() if each.name.startswith("password-hash"))

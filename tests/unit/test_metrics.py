@@ -50,7 +50,7 @@ def test_gauges_show_the_last_value() -> None:
 def test_two_sets_of_metrics_are_apart() -> None:
     """Each has a registry of its own, unless it is given one; all its metrics bear the service's name."""
     registry = CollectorRegistry()
-    one, other = Metrics(registry), Metrics()
+    one, other = Metrics(registry=registry), Metrics()
     one.set_hashes(1)
     other.set_hashes(2)
     assert one.registry is registry

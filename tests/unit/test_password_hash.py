@@ -21,7 +21,7 @@ THREADS, QUEUE = 1, 2
 @pytest.fixture
 async def hasher() -> AsyncIterator[PasswordHasher]:
     """Make a hasher with one thread and room for two more."""
-    made = PasswordHasher(CHEAPEST, threads=THREADS, queue=QUEUE)
+    made = PasswordHasher(parameters=CHEAPEST, threads=THREADS, queue=QUEUE)
     yield made
     made.close()
 
@@ -63,7 +63,7 @@ async def test_password_is_verified_against_its_hash(hasher: PasswordHasher) -> 
 
 async def test_hash_is_argon2id_with_the_parameters_of_the_settings() -> None:
     """The stored hash tells the algorithm and the cost that the settings ask for."""
-    hasher = PasswordHasher(HashParameters(time_cost=3, memory_kib=64, parallelism=2), threads=1, queue=1)
+    hasher = PasswordHasher(parameters=HashParameters(time_cost=3, memory_kib=64, parallelism=2), threads=1, queue=1)
     made = extract_parameters(await hash_one(hasher))
     hasher.close()
     assert (made.type, made.version) == (Type.ID, 19)
@@ -91,7 +91,7 @@ async def test_damaged_hash_is_a_fault_and_no_wrong_password(hasher: PasswordHas
 async def test_hash_of_other_parameters_needs_a_rehash(hasher: PasswordHasher) -> None:
     """A hash of today's cost stays; one of another cost, or of another algorithm, is made anew."""
     hash_ = await hash_one(hasher)
-    dearer = PasswordHasher(HashParameters(2, 8, 1), threads=1, queue=1)
+    dearer = PasswordHasher(parameters=HashParameters(2, 8, 1), threads=1, queue=1)
     assert not hasher.needs_rehash(hash_)
     assert dearer.needs_rehash(hash_)
     assert hasher.needs_rehash(await hash_one(dearer))
@@ -170,7 +170,9 @@ async def test_cancelled_caller_whose_hash_runs_keeps_the_place_until_it_ends(ha
 
 async def test_event_loop_runs_while_a_password_is_hashed() -> None:
     """A hash is computed beside the loop, which goes on meanwhile."""
-    hasher = PasswordHasher(HashParameters(time_cost=2, memory_kib=64 * 1024, parallelism=1), threads=1, queue=1)
+    hasher = PasswordHasher(
+        parameters=HashParameters(time_cost=2, memory_kib=64 * 1024, parallelism=1), threads=1, queue=1
+    )
     hashing = asyncio.ensure_future(hash_one(hasher))
     turns = 0
     while not hashing.done():
@@ -182,7 +184,7 @@ async def test_event_loop_runs_while_a_password_is_hashed() -> None:
 
 async def test_closing_drops_what_waits() -> None:
     """After the end nothing is computed any more for those who waited."""
-    hasher = PasswordHasher(CHEAPEST, threads=1, queue=2)
+    hasher = PasswordHasher(parameters=CHEAPEST, threads=1, queue=2)
     with busy(hasher):
         waiting = asyncio.ensure_future(hash_one(hasher))
         await until_waiting(hasher, 1)

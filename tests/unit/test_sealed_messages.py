@@ -105,7 +105,7 @@ def test_what_cannot_be_a_message_is_none() -> None:
 
 def test_a_message_is_sealed_to_its_row() -> None:
     """A message comes back as it went, and from no other row."""
-    ring = KeyRing((MasterKey.generate(),))
+    ring = KeyRing(keys=(MasterKey.generate(),))
     row, other = MailId(UUID(int=1)), MailId(UUID(int=2))
     sealed = seal(ring, Invitation("violet-otter-42"), ADA, message_id=row)
     assert unseal(ring, sealed, kind="INVITATION", message_id=row) == (Invitation("violet-otter-42"), ADA)

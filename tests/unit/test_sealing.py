@@ -12,7 +12,7 @@ SEALED_ROW = "row 1"
 @pytest.fixture
 def keys() -> KeyRing:
     """Return a ring of one key."""
-    return KeyRing((OLD,))
+    return KeyRing(keys=(OLD,))
 
 
 def test_sealed_bytes_open_for_the_same_purpose_and_row(keys: KeyRing) -> None:
@@ -51,7 +51,7 @@ def test_any_changed_or_missing_byte_is_noticed(keys: KeyRing) -> None:
 
 def test_former_master_key_still_opens_and_the_first_one_seals() -> None:
     """After a rotation old values open and new ones are under the new key; without the old key old ones do not open."""
-    before, rotated, after = KeyRing((OLD,)), KeyRing((NEW, OLD)), KeyRing((NEW,))
+    before, rotated, after = KeyRing(keys=(OLD,)), KeyRing(keys=(NEW, OLD)), KeyRing(keys=(NEW,))
     old = before.seal(Purpose.MAIL, b"old", bound_to=SEALED_ROW)
     new = rotated.seal(Purpose.MAIL, b"new", bound_to=SEALED_ROW)
     assert rotated.open(Purpose.MAIL, old, bound_to=SEALED_ROW) == b"old"
@@ -63,14 +63,14 @@ def test_former_master_key_still_opens_and_the_first_one_seals() -> None:
 
 def test_key_of_the_same_id_and_other_material_opens_nothing() -> None:
     """The id of a key only finds it."""
-    sealed = KeyRing((OLD,)).seal(Purpose.MAIL, b"secret", bound_to=SEALED_ROW)
+    sealed = KeyRing(keys=(OLD,)).seal(Purpose.MAIL, b"secret", bound_to=SEALED_ROW)
     with pytest.raises(UnsealError):
-        KeyRing((MasterKey(OLD.key_id, NEW.material),)).open(Purpose.MAIL, sealed, bound_to=SEALED_ROW)
+        KeyRing(keys=(MasterKey(OLD.key_id, NEW.material),)).open(Purpose.MAIL, sealed, bound_to=SEALED_ROW)
 
 
 def test_digest_of_a_former_master_key_still_matches() -> None:
     """After a rotation the stored digest is among those looked for, and a new digest is the first of them."""
-    before, rotated = KeyRing((OLD,)), KeyRing((NEW, OLD))
+    before, rotated = KeyRing(keys=(OLD,)), KeyRing(keys=(NEW, OLD))
     stored = before.digest(Purpose.CODE, "ada", "123456")
     looked_for = rotated.digests(Purpose.CODE, "ada", "123456")
     assert stored in looked_for
