@@ -37,7 +37,7 @@ _Step = TypeVar("_Step")
 class _Refused(Exception):
     """Carry the reason of an error that the service answered with."""
 
-    def __init__(self, method: str, reason: str) -> None:
+    def __init__(self, *, method: str, reason: str) -> None:
         super().__init__(f"{method} was refused with {reason}")
         self.reason = reason
 
@@ -45,7 +45,7 @@ class _Refused(Exception):
 class Walk:
     """Walk one new user through sign-up, sign-in, sign-out and the next sign-in."""
 
-    def __init__(self, channel: grpc.aio.Channel, mail_url: str, view: View, clock: Clock) -> None:
+    def __init__(self, *, channel: grpc.aio.Channel, mail_url: str, view: View, clock: Clock) -> None:
         self._stub = AuthServiceStub(channel)
         self._mail_url = mail_url
         self._view = view
@@ -168,7 +168,7 @@ class Walk:
             if reason is None:
                 raise Failed(f"{name}: {error.code().name}: {error.details()}") from error
             self._view.failure(error.code().name, reason, error.details() or "")
-            raise _Refused(name, reason) from error
+            raise _Refused(method=name, reason=reason) from error
         self._view.response(response)
         return response
 

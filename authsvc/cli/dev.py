@@ -69,7 +69,7 @@ def command(*, folder: Path, port: int, smtp_port: int, http_port: int) -> None:
 async def _run(folder: Path, ports: Ports, surroundings: dict[str, str]) -> None:
     stop = stop_by_signal()
     click.echo(f"starting Postgres, mail catcher and server in {folder}")
-    async with running(folder, ports, surroundings, click.echo) as development:
+    async with running(folder, ports, environment=surroundings, echo=click.echo) as development:
         click.echo(_introduction(development))
         await stop.wait()
         click.echo("stopping")

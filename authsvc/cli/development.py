@@ -75,7 +75,7 @@ class Development:
 
 @asynccontextmanager
 async def running(
-    folder: Path, ports: Ports, environment: Mapping[str, str], echo: Callable[[str], None]
+    folder: Path, ports: Ports, *, environment: Mapping[str, str], echo: Callable[[str], None]
 ) -> AsyncIterator[Development]:
     """Start everything on the state in `folder`, which is made when missing, and stop everything at the end.
 

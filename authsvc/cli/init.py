@@ -47,7 +47,7 @@ def command(yes: bool, path: Path) -> None:
     exists = path.exists()
     if exists and (yes or not click.confirm(f"{path} is there already. Replace it?")):
         raise Failed(f"{path}: is there already, and stays as it is")
-    interview = _Interview(path, ask=not yes)
+    interview = _Interview(path=path, ask=not yes)
     interview.hold()
     for secret_file in interview.secret_files.values():
         if not secret_file.exists():
@@ -71,7 +71,7 @@ def _write(path: Path, write: Callable[[Path], None]) -> None:
 class _Interview:
     """Ask one question after the other; what is chosen so far always makes valid settings."""
 
-    def __init__(self, path: Path, *, ask: bool) -> None:
+    def __init__(self, *, path: Path, ask: bool) -> None:
         self.chosen: dict[Target, object] = {}
         self.secret_files: dict[Target, Path] = {}
         self._path = path

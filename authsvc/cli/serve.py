@@ -40,7 +40,7 @@ def command(workers: int | None) -> None:
     set_up_logs(settings.log)
     _warn_of_plaintext(settings.server)
     if settings.server.workers > 1:
-        asyncio.run(Supervisor(settings.server).run())
+        asyncio.run(Supervisor(settings=settings.server).run())
     else:
         uvloop.run(_serve(settings))
 

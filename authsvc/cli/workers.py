@@ -38,7 +38,7 @@ _log = structlog.get_logger()
 class Supervisor:
     """Run as many workers as the settings say; they read all other settings themselves."""
 
-    def __init__(self, settings: ServerSettings) -> None:
+    def __init__(self, *, settings: ServerSettings) -> None:
         self._settings = settings
         self._environment = environment() | {
             "AUTHSVC_SERVER_WORKERS": str(settings.workers),

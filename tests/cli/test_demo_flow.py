@@ -45,7 +45,7 @@ async def test_no_code_is_used_twice_by_mistake(
     clock.advance(STEP_START + timedelta(minutes=1, seconds=seconds_into_step) - clock.now())
     mail_url = f"http://127.0.0.1:{service.catcher.http_port}"
     begin = clock.now()
-    await Walk(service.channel, mail_url, View(), HastyClock(clock)).run(None)
+    await Walk(channel=service.channel, mail_url=mail_url, view=View(), clock=HastyClock(clock)).run(None)
     told = capsys.readouterr().out
     assert told.endswith("Everything came out as it should.\n")
     assert ("The authenticator shows the next one in" in told) is waits

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from authsvc.cli.admin.options import about_user, confirmed, connected, paged, secret
+from authsvc.cli.admin.options import Pages, about_user, act_on_user, confirmed, connected, paged, secret
 
 if TYPE_CHECKING:
     from authsvc.cli.admin.connection import Admin
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 @click.option("--password-stdin", "from_stdin", is_flag=True, help="Read the password from standard input.")
 @connected
 @about_user
-def set_user_password(admin: Admin, user: dict[str, str], temporary: bool, from_stdin: bool) -> None:
+def set_user_password(admin: Admin, *, user: dict[str, str], temporary: bool, from_stdin: bool) -> None:
     """Set a user's password; ends all sessions."""
     password = secret("Password", from_stdin=from_stdin)
     admin.show.done(admin.call("SetUserPassword", password=password, temporary=temporary, **user), "password set")
@@ -32,68 +32,39 @@ def reset_user_password(admin: Admin, user: dict[str, str]) -> None:
     admin.show.delivery(admin.call("ResetUserPassword", **user))
 
 
-@click.command("confirm-sign-up")
-@connected
-@about_user
-def confirm_sign_up(admin: Admin, user: dict[str, str]) -> None:
-    """Confirm an account without its code."""
-    admin.show.done(admin.call("ConfirmSignUp", **user), "confirmed")
-
-
-@click.command("disable-user")
-@connected
-@about_user
-@confirmed("Disable {user}, and end all sessions?")
-def disable_user(admin: Admin, user: dict[str, str]) -> None:
-    """Disable an account; ends all sessions."""
-    admin.show.done(admin.call("DisableUser", **user), "disabled")
-
-
-@click.command("enable-user")
-@connected
-@about_user
-def enable_user(admin: Admin, user: dict[str, str]) -> None:
-    """Enable an account again."""
-    admin.show.done(admin.call("EnableUser", **user), "enabled")
-
-
-@click.command("sign-out-user")
-@connected
-@about_user
-def sign_out_user(admin: Admin, user: dict[str, str]) -> None:
-    """End all sessions of a user."""
-    admin.show.done(admin.call("SignOutUser", **user), "signed out")
-
-
-@click.command("reset-user-mfa")
-@connected
-@about_user
-@confirmed("Remove all second factors of {user}, and end all sessions?")
-def reset_user_mfa(admin: Admin, user: dict[str, str]) -> None:
-    """Remove a user's second factors; ends all sessions."""
-    admin.show.done(admin.call("ResetUserMfa", **user), "second factors removed")
-
-
-@click.command("unlock-user")
-@connected
-@about_user
-def unlock_user(admin: Admin, user: dict[str, str]) -> None:
-    """Forget a user's wrong passwords and codes."""
-    admin.show.done(admin.call("UnlockUser", **user), "unlocked")
+confirm_sign_up = act_on_user(
+    "confirm-sign-up", method="ConfirmSignUp", done="confirmed", help="Confirm an account without its code."
+)
+disable_user = act_on_user(
+    "disable-user",
+    method="DisableUser",
+    done="disabled",
+    help="Disable an account; ends all sessions.",
+    question="Disable {user}, and end all sessions?",
+)
+enable_user = act_on_user("enable-user", method="EnableUser", done="enabled", help="Enable an account again.")
+sign_out_user = act_on_user(
+    "sign-out-user", method="SignOutUser", done="signed out", help="End all sessions of a user."
+)
+reset_user_mfa = act_on_user(
+    "reset-user-mfa",
+    method="ResetUserMfa",
+    done="second factors removed",
+    help="Remove a user's second factors; ends all sessions.",
+    question="Remove all second factors of {user}, and end all sessions?",
+)
+unlock_user = act_on_user(
+    "unlock-user", method="UnlockUser", done="unlocked", help="Forget a user's wrong passwords and codes."
+)
 
 
 @click.command("list-user-sessions")
 @paged
 @connected
 @about_user
-def list_user_sessions(
-    admin: Admin, user: dict[str, str], everything: bool, page_size: int | None, page_token: str
-) -> None:
+def list_user_sessions(admin: Admin, *, user: dict[str, str], pages: Pages) -> None:
     """List a user's live sessions, latest sign-in first."""
-    found = admin.pages(
-        "ListUserSessions", "sessions", everything=everything, page_size=page_size, page_token=page_token, **user
-    )
-    admin.show.sessions(found)
+    admin.show.sessions(admin.pages("ListUserSessions", "sessions", pages=pages, **user))
 
 
 @click.command("list-auth-events")
@@ -101,21 +72,12 @@ def list_user_sessions(
 @click.option("--id", "by_id", is_flag=True, help="USER is a user_id, and may be deleted.")
 @paged
 @connected
-def list_auth_events(
-    admin: Admin, user: str | None, by_id: bool, everything: bool, page_size: int | None, page_token: str
-) -> None:
+def list_auth_events(admin: Admin, *, user: str | None, by_id: bool, pages: Pages) -> None:
     """List what happened to a user's account, or to all, latest first."""
     if by_id and user is None:
         raise click.UsageError("--id needs USER")
-    found = admin.pages(
-        "ListAuthEvents",
-        "events",
-        everything=everything,
-        page_size=page_size,
-        page_token=page_token,
-        **({"user_id" if by_id else "username": user} if user else {}),
-    )
-    admin.show.events(found)
+    about = {"user_id" if by_id else "username": user} if user else {}
+    admin.show.events(admin.pages("ListAuthEvents", "events", pages=pages, **about))
 
 
 COMMANDS = (

@@ -13,7 +13,7 @@ from google.protobuf.message_factory import GetMessageClass
 from google.rpc.error_details_pb2 import BadRequest, ErrorInfo
 from grpc_status import rpc_status
 
-from authsvc.cli.admin.options import Target
+from authsvc.cli.admin.options import Pages, Target
 from authsvc.cli.admin.show import Show
 from authsvc.cli.client import address_of, channel_to
 from authsvc.cli.failures import Failed, WrongSettings
@@ -30,7 +30,7 @@ SERVICE = DESCRIPTOR.services_by_name["AdminService"]
 class Admin:
     """Hold an open channel, and what prints its responses as the options ask for."""
 
-    def __init__(self, channel: grpc.Channel, key: str, *, as_json: bool) -> None:
+    def __init__(self, *, channel: grpc.Channel, key: str, as_json: bool) -> None:
         self.channel = channel
         self.metadata = (("authsvc-admin-key", key),) if key else ()
         self.show = Show(as_json=as_json)
@@ -55,10 +55,11 @@ class Admin:
         except grpc.RpcError as error:
             raise Failed(reason_of(error)) from error
 
-    def pages(self, method: str, entries: str, *, everything: bool, **fields: Any) -> Any:
-        """Return the first page of a list or, with `everything`, a response with the entries of all."""
+    def pages(self, method: str, entries: str, *, pages: Pages, **fields: Any) -> Any:
+        """Return the page of a list that is asked for or, with `everything`, a response with the entries of all."""
+        fields |= {"page_size": pages.page_size, "page_token": pages.page_token}
         found = self.call(method, **fields)
-        if not everything or not found.next_page_token:
+        if not pages.everything or not found.next_page_token:
             return found
         all_entries = getattr(found, entries)
         from authsvc.cli.admin.progress import counting  # noqa: PLC0415  # rich loads longer than most commands run
@@ -93,7 +94,7 @@ def open_admin(target: Target, *, as_json: bool) -> Iterator[Admin]:
         raise Failed("the admin key is none: a key has only letters, digits, `_` and `-`")
     _look_into(target)
     with _channel(target, settings) as channel:
-        yield Admin(channel, key, as_json=as_json)
+        yield Admin(channel=channel, key=key, as_json=as_json)
 
 
 def reason_of(error: grpc.RpcError) -> str:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from authsvc.cli.admin.options import about_user, confirmed, connected, paged
+from authsvc.cli.admin.options import Pages, about_user, confirmed, connected, paged
 
 if TYPE_CHECKING:
     from authsvc.cli.admin.connection import Admin
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 @click.option("--description", default="", metavar="TEXT", help="What it is for.")
 @click.option("--precedence", type=click.IntRange(0, 2**31 - 1), help="Its place in tokens: lower ones come first.")
 @connected
-def create_group(admin: Admin, name: str, description: str, precedence: int | None) -> None:
+def create_group(admin: Admin, *, name: str, description: str, precedence: int | None) -> None:
     """Make a group."""
     admin.show.group(admin.call("CreateGroup", name=name, description=description, precedence=precedence))
 
@@ -33,11 +33,9 @@ def get_group(admin: Admin, name: str) -> None:
 @click.command("list-groups")
 @paged
 @connected
-def list_groups(admin: Admin, everything: bool, page_size: int | None, page_token: str) -> None:
+def list_groups(admin: Admin, *, pages: Pages) -> None:
     """List groups by name."""
-    admin.show.groups(
-        admin.pages("ListGroups", "groups", everything=everything, page_size=page_size, page_token=page_token)
-    )
+    admin.show.groups(admin.pages("ListGroups", "groups", pages=pages))
 
 
 @click.command("delete-group")
@@ -79,12 +77,9 @@ def list_groups_for_user(admin: Admin, user: dict[str, str]) -> None:
 @click.argument("group")
 @paged
 @connected
-def list_users_in_group(admin: Admin, group: str, everything: bool, page_size: int | None, page_token: str) -> None:
+def list_users_in_group(admin: Admin, *, group: str, pages: Pages) -> None:
     """List the users in a group by user_id."""
-    found = admin.pages(
-        "ListUsersInGroup", "users", everything=everything, group=group, page_size=page_size, page_token=page_token
-    )
-    admin.show.users(found)
+    admin.show.users(admin.pages("ListUsersInGroup", "users", pages=pages, group=group))
 
 
 COMMANDS = (

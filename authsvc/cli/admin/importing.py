@@ -35,7 +35,7 @@ class Import:
     """Send one file."""
 
     def __init__(
-        self, admin: Admin, path: Path, kind: str, *, dry_run: bool, create_groups: bool, import_id: str | None
+        self, *, admin: Admin, path: Path, kind: str, dry_run: bool, create_groups: bool, import_id: str | None
     ) -> None:
         self._admin = admin
         self._path = path

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from authsvc.cli.admin.options import connected, paged
+from authsvc.cli.admin.options import Pages, connected, paged
 
 if TYPE_CHECKING:
     from authsvc.cli.admin.connection import Admin
@@ -18,17 +18,10 @@ STATES = ("QUEUED", "SENT", "DROPPED", "DEAD")
 @click.option("--state", type=click.Choice(STATES, case_sensitive=False), help="Only mail in this state.")
 @paged
 @connected
-def list_mail(admin: Admin, state: str | None, everything: bool, page_size: int | None, page_token: str) -> None:
+def list_mail(admin: Admin, *, state: str | None, pages: Pages) -> None:
     """List mail, latest first; neither addresses nor contents are told."""
-    found = admin.pages(
-        "ListMail",
-        "mail",
-        everything=everything,
-        state=f"MAIL_STATE_{state}" if state else None,
-        page_size=page_size,
-        page_token=page_token,
-    )
-    admin.show.mail(found)
+    wanted = f"MAIL_STATE_{state}" if state else None
+    admin.show.mail(admin.pages("ListMail", "mail", pages=pages, state=wanted))
 
 
 @click.command("retry-mail")

@@ -73,15 +73,29 @@ def about_user(function: Command) -> Command:
     return click.argument("user")(click.option("--id", "by_id", is_flag=True, help="USER is a user_id.")(run))
 
 
+@dataclass(frozen=True, slots=True)
+class Pages:
+    """Hold which page of a list is asked for, or that all are."""
+
+    everything: bool
+    page_size: int | None
+    page_token: str
+
+
 def paged(function: Command) -> Command:
-    """Give a list the options for its pages."""
+    """Give a list the options for its pages, handed on as `pages`."""
+
+    @functools.wraps(function)
+    def run(*arguments: Any, everything: bool, page_size: int | None, page_token: str, **options: Any) -> None:
+        function(*arguments, pages=Pages(everything, page_size, page_token), **options)
+
     for option in (
         click.option("--all", "everything", is_flag=True, help="All pages, not the first alone."),
         click.option("--page-token", metavar="TOKEN", default="", help="The page that a list before named."),
         click.option("--page-size", type=click.IntRange(1, 100), help="Entries of a page; 50 by default."),
     ):
-        function = option(function)
-    return function
+        run = option(run)
+    return run
 
 
 def confirmed(question: str) -> Callable[[Command], Command]:
@@ -101,6 +115,15 @@ def confirmed(question: str) -> Callable[[Command], Command]:
         return click.option("--yes", is_flag=True, help="Don't ask.")(run)
 
     return decorate
+
+
+def act_on_user(name: str, *, method: str, done: str, help: str, question: str | None = None) -> click.Command:  # noqa: A002  # as click calls it
+    """Return a command that calls a method with the user alone and says what is done; it asks before, if given."""
+
+    def run(admin: Admin, *, user: dict[str, str]) -> None:
+        admin.show.done(admin.call(method, **user), done)
+
+    return click.command(name, help=help)(connected(about_user(confirmed(question)(run) if question else run)))
 
 
 def secret(prompt: str, *, from_stdin: bool) -> str:

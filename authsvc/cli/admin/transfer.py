@@ -39,6 +39,7 @@ def _kind(path: Path, given: str | None) -> str:
 @connected
 def import_users(
     admin: Admin,
+    *,
     path: Path,
     kind: str | None,
     dry_run: bool,
@@ -54,7 +55,14 @@ def import_users(
     """
     from authsvc.cli.admin.importing import Import  # noqa: PLC0415  # gRPC, which help does without
 
-    done = Import(admin, path, _kind(path, kind), dry_run=dry_run, create_groups=create_groups, import_id=import_id)
+    done = Import(
+        admin=admin,
+        path=path,
+        kind=_kind(path, kind),
+        dry_run=dry_run,
+        create_groups=create_groups,
+        import_id=import_id,
+    )
     response = done.run(resume=resume)
     (_print_json if admin.show.is_json else _print_report)(response, dry_run=dry_run)
     if response.duplicates or response.refused:
@@ -66,7 +74,7 @@ def import_users(
 @click.option("--format", "kind", type=click.Choice(FORMATS[:2]), help="By default what the name of FILE ends with.")
 @click.option("--include-secrets", is_flag=True, help="With password hashes and the secrets of authenticators.")
 @connected
-def export_users(admin: Admin, path: Path, kind: str | None, include_secrets: bool) -> None:
+def export_users(admin: Admin, *, path: Path, kind: str | None, include_secrets: bool) -> None:
     """Write all accounts to a new FILE, mode 0600, as `import` takes them.
 
     With --include-secrets whoever reads the file can guess at passwords and make codes of authenticators: guard it like

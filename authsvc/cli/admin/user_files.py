@@ -72,13 +72,13 @@ def _records(forms: Iterator[_Form]) -> Iterator[UserRecord | UnreadableRow]:
 
 def writer(file: IO[str], kind: Format) -> _JsonLines | _Table:
     """Return what writes accounts to a file."""
-    return _JsonLines(file) if kind is Format.JSONL else _Table(file)
+    return (_JsonLines if kind is Format.JSONL else _Table)(file=file)
 
 
 class _JsonLines:
     """Write a line for each account; the same account is the same line, always."""
 
-    def __init__(self, file: IO[str]) -> None:
+    def __init__(self, *, file: IO[str]) -> None:
         self._file = file
 
     def write(self, user: UserRecord) -> None:
@@ -89,7 +89,7 @@ class _JsonLines:
 class _Table:
     """Write a header, and a row for each account."""
 
-    def __init__(self, file: IO[str]) -> None:
+    def __init__(self, *, file: IO[str]) -> None:
         # RFC 4180; and so the writer quotes either half of it.
         self._rows = csv.DictWriter(file, COLUMNS, restval="", lineterminator="\r\n")
         self._rows.writeheader()
@@ -119,7 +119,7 @@ def _object(line: str) -> Any:
     try:
         return json.loads(line)
     except (json.JSONDecodeError, RecursionError) as error:
-        raise FormError("", "JSON", "must be a JSON object") from error
+        raise FormError("must be a JSON object", rule="JSON") from error
 
 
 def _table(file: IO[str], kind: Format) -> Iterator[_Form]:
@@ -127,12 +127,12 @@ def _table(file: IO[str], kind: Format) -> Iterator[_Form]:
     try:
         header = next(rows, [])
     except csv.Error as error:
-        raise FormError("", "CSV", "must be a file of CSV") from error
+        raise FormError("must be a file of CSV", rule="CSV") from error
     needed = COGNITO_USERNAME if kind is Format.COGNITO_CSV else "username"
     if needed not in header:
-        raise FormError(needed, "HEADER", f"the first line must be a header with the column {needed}")
+        raise FormError(f"the first line must be a header with the column {needed}", rule="HEADER", field=needed)
     if len(set(header)) < len(header):
-        raise FormError("", "HEADER", "the header must have each column once")
+        raise FormError("the header must have each column once", rule="HEADER")
     return _cells(rows, header, _cognito if kind is Format.COGNITO_CSV else _own)
 
 
@@ -169,7 +169,7 @@ def _own(cells: Mapping[str, str]) -> dict[str, Any]:
         elif name == "attributes":
             others = _json(name, cell)
             if not isinstance(others, dict):
-                raise FormError(name, "TYPE", "must be an object of texts")
+                raise FormError("must be an object of texts", rule="TYPE", field=name)
             attributes |= others
         else:
             attributes[name] = cell
@@ -200,7 +200,7 @@ def _cognito(cells: Mapping[str, str]) -> dict[str, Any]:
 def _flag(name: str, cell: str) -> bool:
     value = _BOOLEANS.get(cell.strip().lower())
     if value is None:
-        raise FormError(name, "TYPE", "must be true or false")
+        raise FormError("must be true or false", rule="TYPE", field=name)
     return value
 
 
@@ -208,14 +208,14 @@ def _epoch(name: str, cell: str) -> str:
     try:
         return datetime.fromtimestamp(int(cell), UTC).isoformat()
     except (ValueError, OverflowError, OSError) as error:
-        raise FormError(name, "TIME", "must be seconds since 1970") from error
+        raise FormError("must be seconds since 1970", rule="TIME", field=name) from error
 
 
 def _json(name: str, cell: str) -> Any:
     try:
         return json.loads(cell)
     except (json.JSONDecodeError, RecursionError) as error:
-        raise FormError(name, "JSON", "must be JSON") from error
+        raise FormError("must be JSON", rule="JSON", field=name) from error
 
 
 def _unreadable(rule: str, description: str) -> UnreadableRow:

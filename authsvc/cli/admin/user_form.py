@@ -48,7 +48,7 @@ FIELDS = (
 class FormError(ValueError):
     """Say which field of an object is not what it must be, without its value."""
 
-    def __init__(self, field: str, rule: str, description: str) -> None:
+    def __init__(self, description: str, *, rule: str, field: str = "") -> None:
         super().__init__(description)
         self.row = UnreadableRow(field=field[:128], rule=rule, description=description)
 
@@ -59,10 +59,10 @@ def to_record(form: Any) -> UserRecord:
     Raises:
         FormError: a field is unknown or of another type; whether its value is good is the server's to say.
     """
-    _require(isinstance(form, dict), "", "TYPE", "must be an object")
+    _require(isinstance(form, dict), "must be an object")
     given: dict[str, Any] = {name: value for name, value in form.items() if value is not None}
     for name in given:
-        _require(name in _READERS, name, "UNKNOWN_FIELD", "must be a field of an account")
+        _require(name in _READERS, "must be a field of an account", rule="UNKNOWN_FIELD", field=name)
     return UserRecord(**{name: _READERS[name](name, value) for name, value in given.items()})
 
 
@@ -98,18 +98,18 @@ def _time(time: Timestamp) -> str:
     return time.ToDatetime(UTC).isoformat().replace("+00:00", "Z")
 
 
-def _require(holds: bool, field: str, rule: str, description: str) -> None:
+def _require(holds: bool, description: str, *, rule: str = "TYPE", field: str = "") -> None:
     if not holds:
-        raise FormError(field, rule, description)
+        raise FormError(description, rule=rule, field=field)
 
 
 def _read_text(name: str, value: Any) -> str:
-    _require(isinstance(value, str), name, "TYPE", "must be text")
+    _require(isinstance(value, str), "must be text", field=name)
     return str(value)
 
 
 def _read_flag(name: str, value: Any) -> bool:
-    _require(isinstance(value, bool), name, "TYPE", "must be true or false")
+    _require(isinstance(value, bool), "must be true or false", field=name)
     return bool(value)
 
 
@@ -117,12 +117,12 @@ def _read_time(name: str, value: Any) -> Timestamp:
     time = Timestamp()
     try:
         read = datetime.fromisoformat(_read_text(name, value))
-        _require(read.tzinfo is not None, name, "TIME", "must tell its offset from UTC")
+        _require(read.tzinfo is not None, "must tell its offset from UTC", rule="TIME", field=name)
         time.FromDatetime(read)
     except FormError:
         raise
     except (ValueError, OverflowError) as error:
-        raise FormError(name, "TIME", "must be a time like 2019-05-17T08:30:00Z") from error
+        raise FormError("must be a time like 2019-05-17T08:30:00Z", rule="TIME", field=name) from error
     return time
 
 
@@ -133,31 +133,31 @@ def _read_enum(name: str, value: Any) -> int:
     except FormError:
         raise
     except ValueError as error:
-        raise FormError(name, "UNKNOWN", "must be a known value") from error
+        raise FormError("must be a known value", rule="UNKNOWN", field=name) from error
 
 
 def _read_attributes(name: str, value: Any) -> dict[str, str]:
     is_map = isinstance(value, dict) and all(isinstance(each, str) for each in value.values())
-    _require(is_map, name, "TYPE", "must be an object of texts")
+    _require(is_map, "must be an object of texts", field=name)
     return dict(value)
 
 
 def _read_groups(name: str, value: Any) -> list[str]:
     is_list = isinstance(value, list) and all(isinstance(each, str) for each in value)
-    _require(is_list, name, "TYPE", "must be a list of texts")
+    _require(is_list, "must be a list of texts", field=name)
     return list(value)
 
 
 def _read_devices(name: str, value: Any) -> list[TotpRecord]:
-    _require(isinstance(value, list), name, "TYPE", "must be a list of objects")
+    _require(isinstance(value, list), "must be a list of objects", field=name)
     return [_read_device(f"{name}[{index}]", each) for index, each in enumerate(value)]
 
 
 def _read_device(name: str, value: Any) -> TotpRecord:
-    _require(isinstance(value, Mapping), name, "TYPE", "must be an object")
+    _require(isinstance(value, Mapping), "must be an object", field=name)
     given = {key: each for key, each in value.items() if each is not None}
     known = given.keys() <= {"secret", "friendly_name", "verified_at"}
-    _require(known, name, "UNKNOWN_FIELD", "must have secret, friendly_name and verified_at only")
+    _require(known, "must have secret, friendly_name and verified_at only", rule="UNKNOWN_FIELD", field=name)
     return TotpRecord(
         secret=_read_text(f"{name}.secret", given.get("secret", "")),
         friendly_name=_read_text(f"{name}.friendly_name", given.get("friendly_name", "")),

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from authsvc.cli.admin.options import about_user, confirmed, connected, paged, secret
+from authsvc.cli.admin.options import Pages, about_user, act_on_user, connected, paged, secret
+from authsvc.domain import UserStatus
 
 if TYPE_CHECKING:
     from authsvc.cli.admin.connection import Admin
 
-STATUSES = ("UNCONFIRMED", "CONFIRMED", "FORCE_CHANGE_PASSWORD", "RESET_REQUIRED")
 _MOMENT = click.DateTime(["%Y-%m-%dT%H:%M:%SZ", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d"])
 
 
@@ -41,7 +41,7 @@ _attributes = click.option(
 @click.option("--password-stdin", "from_stdin", is_flag=True, help="Read it from standard input.")
 @click.option("--suppress-invitation", is_flag=True, help="Send no mail; needs a password.")
 @connected
-def create_user(admin: Admin, asks: bool, from_stdin: bool, **fields: Any) -> None:
+def create_user(admin: Admin, *, asks: bool, from_stdin: bool, **fields: Any) -> None:
     """Make a user with a temporary password, and mail an invitation that tells it."""
     password = secret("Temporary password", from_stdin=from_stdin) if asks or from_stdin else None
     admin.show.user(admin.call("CreateUser", temporary_password=password, **fields))
@@ -67,7 +67,7 @@ def get_user(admin: Admin, user: dict[str, str]) -> None:
 @click.option("--username-prefix", metavar="TEXT", help="Only usernames that begin with this.")
 @click.option("--email", metavar="ADDRESS", help="Only users with this address.")
 @click.option("--email-prefix", metavar="TEXT", help="Only addresses that begin with this.")
-@click.option("--status", type=click.Choice(STATUSES, case_sensitive=False), help="Only users in this state.")
+@click.option("--status", type=click.Choice(list(UserStatus), case_sensitive=False), help="Only users in this state.")
 @click.option("--enabled/--disabled", default=None, help="Only users who are enabled, or disabled.")
 @click.option("--group", metavar="NAME", help="Only users in this group.")
 @click.option("--created-from", type=_MOMENT, help="Only users made then or later (UTC).")
@@ -77,12 +77,12 @@ def get_user(admin: Admin, user: dict[str, str]) -> None:
 @click.option("--descending", is_flag=True, help="Begin at the end.")
 @paged
 @connected
-def list_users(admin: Admin, status: str | None, order: str | None, everything: bool, **fields: Any) -> None:
+def list_users(admin: Admin, *, status: str | None, order: str | None, pages: Pages, **fields: Any) -> None:
     """List users, oldest first unless an order is given."""
     found = admin.pages(
         "ListUsers",
         "users",
-        everything=everything,
+        pages=pages,
         status=f"USER_STATUS_{status}" if status else None,
         order=f"USER_ORDER_{order}" if order else None,
         **fields,
@@ -104,14 +104,13 @@ def update_user_attributes(admin: Admin, user: dict[str, str], **fields: Any) ->
     admin.show.user(admin.call("UpdateUserAttributes", **user, **fields))
 
 
-@click.command("delete-user")
-@connected
-@about_user
-@confirmed("Erase {user} for good?")
-def delete_user(admin: Admin, user: dict[str, str]) -> None:
-    """Erase a user for good."""
-    admin.show.done(admin.call("DeleteUser", **user), "deleted")
-
+delete_user = act_on_user(
+    "delete-user",
+    method="DeleteUser",
+    done="deleted",
+    help="Erase a user for good.",
+    question="Erase {user} for good?",
+)
 
 COMMANDS = (
     create_user,
