@@ -49,6 +49,14 @@ class Chain:
     last_event: int | None
 
 
+_COLUMNS = """e.chain, e.sequence, e.created_at, e.kind, e.result, e.reason, e.user_id, e.actor, e.session_id,
+       e.request_id, e.details, e.username, e.client_ip, e.client_user_agent, e.personal_salt, e.personal_digest,
+       e.key_id, e.digest"""
+_SELECT = f"""
+select {_COLUMNS}
+  from audit_events e
+"""  # noqa: S608  # of this file's own list of columns
+
 LOCK_HEAD = """
 select c.sequence, c.digest, c.last_at, c.seal, u.username
   from audit_chains c
@@ -134,16 +142,15 @@ async def erase_of_user(executor: Executor, *, user_id: UserId) -> int:
     return affected(await executor.execute(ERASE_OF_USER, user_id))
 
 
-LIST_OF_USER = """
-select chain, sequence, created_at, kind, result, reason, user_id, actor, session_id, request_id, details, username,
-       client_ip, client_user_agent, personal_salt, personal_digest, key_id, digest
-  from audit_events
- where user_id = $1
-   and created_at >= $2
-   and sequence < $3
- order by sequence desc
+LIST_OF_USER = (
+    _SELECT
+    + """ where e.user_id = $1
+   and e.created_at >= $2
+   and e.sequence < $3
+ order by e.sequence desc
  limit $4
 """
+)
 
 
 async def list_of_user(executor: Executor, *, user_id: UserId, since: datetime, before: int, limit: int) -> list[Event]:
@@ -151,16 +158,15 @@ async def list_of_user(executor: Executor, *, user_id: UserId, since: datetime, 
     return [Event(**row) for row in await executor.fetch(LIST_OF_USER, user_id, since, before, limit)]
 
 
-LIST_ALL = """
-select chain, sequence, created_at, kind, result, reason, user_id, actor, session_id, request_id, details, username,
-       client_ip, client_user_agent, personal_salt, personal_digest, key_id, digest
-  from audit_events
- where created_at >= $1
-   and created_at <= $2
-   and (created_at, chain, sequence) < ($2, $3, $4)
- order by created_at desc, chain desc, sequence desc
+LIST_ALL = (
+    _SELECT
+    + """ where e.created_at >= $1
+   and e.created_at <= $2
+   and (e.created_at, e.chain, e.sequence) < ($2, $3, $4)
+ order by e.created_at desc, e.chain desc, e.sequence desc
  limit $5
 """
+)
 
 
 async def list_all(
@@ -184,9 +190,8 @@ async def find_chain(executor: Executor, *, chain: int) -> Chain | None:
     return None if row is None else Chain(**row)
 
 
-WALK = """
-select e.chain, e.sequence, e.created_at, e.kind, e.result, e.reason, e.user_id, e.actor, e.session_id, e.request_id,
-       e.details, e.username, e.client_ip, e.client_user_agent, e.personal_salt, e.personal_digest, e.key_id, e.digest,
+WALK = f"""
+select {_COLUMNS},
        u.user_id is not null as user_exists
   from audit_events e
   left join users u on u.user_id = e.user_id
@@ -195,7 +200,7 @@ select e.chain, e.sequence, e.created_at, e.kind, e.result, e.reason, e.user_id,
    and e.sequence <= $4
  order by e.sequence, e.created_at
  limit $5
-"""
+"""  # noqa: S608  # of this file's own list of columns
 
 
 async def walk(
@@ -261,14 +266,13 @@ async def lock_chains(executor: Executor, *, before: datetime) -> list[Chain]:
     return [Chain(**row) for row in await executor.fetch(LIST_CHAINS, before)]
 
 
-FIND_EVENTS = """
-select chain, sequence, created_at, kind, result, reason, user_id, actor, session_id, request_id, details, username,
-       client_ip, client_user_agent, personal_salt, personal_digest, key_id, digest
-  from audit_events
- where chain = $1
-   and sequence between $2 and $3
- order by sequence, created_at
+FIND_EVENTS = (
+    _SELECT
+    + """ where e.chain = $1
+   and e.sequence between $2 and $3
+ order by e.sequence, e.created_at
 """
+)
 
 
 async def find_events(executor: Executor, *, chain: int, first: int, last: int) -> list[Event]:

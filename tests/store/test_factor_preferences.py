@@ -1,7 +1,10 @@
 """What users chose about kinds of factors; and the columns of the former release, which are kept the same."""
 
+import re
 from collections.abc import AsyncIterator
 from itertools import product
+from pathlib import Path
+from textwrap import dedent
 from uuid import UUID, uuid4
 
 import pytest
@@ -16,6 +19,7 @@ from authsvc.store.migrate import migrate, read_migrations
 from authsvc.store.users import Password, WholeUser
 from tests.clock import FakeClock
 from tests.store.rows import insert_user
+from tests.store.test_statements import modules, statements
 
 TOTP, SMS, EMAIL = FactorKind.TOTP, FactorKind.SMS, FactorKind.EMAIL
 VERSION = "0011"
@@ -215,3 +219,19 @@ async def test_preferences_go_with_their_account(database: Database) -> None:
     assert await users.delete(database, user_id=UserId(ids[-1]))
     await database.execute("delete from users")
     assert await rows(database) == 0
+
+
+async def test_nothing_of_this_release_needs_the_columns(database: Database, ada: UserId) -> None:
+    """The step that drops them, as it is written down for the next release, leaves all statements that there are."""
+    decision = (Path(__file__).parents[2] / "docs" / "decisions" / "0012-factor-preferences.md").read_text()
+    (step,) = re.findall(r"```sql\n(.*?)```", decision, re.DOTALL)
+    await database.execute(dedent(step))
+    async with database.connection() as connection:
+        for statement in (each for module in modules() for each in statements(module) if ";" not in each):
+            await connection.prepare(statement)
+    await preferences.put(database, user_id=ada, choices={SMS: True}, preferred=SMS)
+    assert await chosen(database, ada) == ({SMS}, set(), SMS)
+    functions = (
+        "select proname from pg_proc where pronamespace = 'public'::regnamespace and proname like '%preferences%'"
+    )
+    assert await database.fetch(functions) == []

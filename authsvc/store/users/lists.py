@@ -46,11 +46,11 @@ _FILTERED = (
 )
 
 
-def _both_ways(key: str, type_: str) -> tuple[str, str]:
+def _both_ways(key: str, type_: str, *ties: str) -> tuple[str, str]:
     """Return the statement of a list by a key, and that of the same list the other way round."""
     up, down = (
         f"""{_FILTERED}   and ($11::{type_} is null or ({key}, u.user_id) {beyond} ($11, $12::uuid))
- order by {key} {direction}, u.user_id {direction}
+ order by {", ".join(f"{column} {direction}" for column in (key, *ties))}
  limit $13
 """
         for beyond, direction in ((">", "asc"), ("<", "desc"))
@@ -58,9 +58,9 @@ def _both_ways(key: str, type_: str) -> tuple[str, str]:
     return up, down
 
 
-BY_CREATION = _both_ways("u.created_at", "timestamptz")
+BY_CREATION = _both_ways("u.created_at", "timestamptz", "u.user_id")
 BY_USERNAME = _both_ways('u.username_key collate "C"', "text")
-BY_EMAIL = _both_ways("""coalesce(u.email_key, '') collate "C\"""", "text")
+BY_EMAIL = _both_ways("""coalesce(u.email_key, '') collate "C\"""", "text", "u.user_id")
 
 
 def _terms(where: UserFilter) -> tuple[object, ...]:
