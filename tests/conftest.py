@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
 import uuid
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import ExitStack
 from datetime import timedelta
 from pathlib import Path
@@ -33,6 +34,7 @@ from authsvc.store.migrate import migrate, read_migrations
 from tests.admin.operator import Operator
 from tests.clock import FakeClock
 from tests.hash_places import hash_places
+from tests.loop import CheckingLoop
 from tests.service import Service
 
 __all__ = ["hash_places"]
@@ -41,6 +43,11 @@ TEMPLATE = "template_authsvc"
 # Linux's own file system in memory, and what has to be free there: each of four processes fills a fourth at most.
 MEMORY = Path("/dev/shm")
 MEMORY_BYTES = 4 << 30
+
+
+def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]] | None:
+    """Run each test in a loop that checks much and keeps no notes, unless they are asked for."""
+    return None if os.environ.get("PYTHONASYNCIODEBUG") else {"checking": CheckingLoop}
 
 
 @pytest.fixture(scope="session")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import cache
 
 from precis_i18n import get_profile
 from zxcvbn.frequency_lists import FREQUENCY_LISTS
@@ -31,6 +32,12 @@ class Password:
     typed: str = field(repr=False)
 
 
+@cache
+def _common(min_length: int) -> frozenset[str]:
+    """Return common passwords; those that are too short anyway need no memory."""
+    return frozenset(entry for common in FREQUENCY_LISTS["passwords"] if len(entry := common.casefold()) >= min_length)
+
+
 class PasswordPolicy:
     """Read passwords, and check new ones."""
 
@@ -38,9 +45,7 @@ class PasswordPolicy:
         self._settings = settings
         self._min_length = settings.min_length_with_mfa if mfa is MfaMode.REQUIRED else settings.min_length
         own = settings.blocklist_file.read_text(encoding="utf-8").splitlines() if settings.blocklist_file else []
-        candidates = (entry.strip().casefold() for entry in (*FREQUENCY_LISTS["passwords"], *own))
-        # Entries that are too short anyway need no memory.
-        self._blocked = frozenset(entry for entry in candidates if len(entry) >= self._min_length)
+        self._blocked = _common(self._min_length).union(entry.strip().casefold() for entry in own)
 
     def parse(self, text: str, *, field: str) -> Password:
         """Return a password that is compared: as RFC 8265 OpaqueString, in which it is hashed, and as typed.

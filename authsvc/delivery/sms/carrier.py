@@ -51,7 +51,8 @@ class SmsCarrier:
         Raises:
             OSError: the file can't be read, or holds no certificate.
         """
-        tls = ssl.create_default_context(cafile=settings.webhook_ca_file)
+        # Without a file of one's own aiohttp's context will do, which is made once.
+        tls = ssl.create_default_context(cafile=ca_file) if (ca_file := settings.webhook_ca_file) else True
         async with aiohttp.ClientSession(
             # One POST in minutes finds a connection that was closed meanwhile, and aiohttp would not repeat it.
             connector=aiohttp.TCPConnector(ssl=tls, force_close=True, limit=0),
