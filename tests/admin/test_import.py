@@ -189,11 +189,12 @@ async def test_address_for_a_username_is_taken_where_the_settings_allow_it(run: 
         UserRecord(username="Ada@example.com", email_verified=True, password_hash=HASH),
         record("grace@example.com", attributes={"email": "hopper@example.com"}),
         record("ADA@example.com", attributes={}),
+        record("grace@nowhere", attributes={"email": "grace@example.com"}),
     ]
     async with run(accounts={"sign_in_by_email": True}) as service:
         operator = Operator(service.channel, made[0])
         done = await import_rows(operator, *rows)
-        assert told(done.problems) == [("username", "EMAIL", [2]), ('attributes["email"]', "EMAIL_EXISTS", [3])]
+        assert told(done.problems) == [("username", "EMAIL", [2, 4]), ('attributes["email"]', "EMAIL_EXISTS", [3])]
         (user,) = await export(operator)
         assert user.username == user.user_id
         assert dict(user.attributes) == {"email": "Ada@example.com"}

@@ -217,6 +217,14 @@ async def test_page_token_is_of_one_user(service: Service, account: Account) -> 
         assert failures[0].violations == [("page_token", "PAGE_TOKEN")]
 
 
+async def test_page_token_may_be_as_long_as_in_the_other_service(service: Service, account: Account) -> None:
+    """A token of 2,048 characters is looked at, a longer one is not."""
+    for length, rule in ((2048, "PAGE_TOKEN"), (2049, "LENGTH")):
+        async with fails("INVALID_FIELDS") as failures:
+            await page(service, account.tokens, 1, "x" * length)
+        assert failures[0].violations == [("page_token", rule)]
+
+
 async def test_revoke_another_session(service: Service, account: Account) -> None:
     """RevokeSession ends the named session of the user, at once and for good; a repeat is no error."""
     other = await service.sign_in_fully(account)
