@@ -231,7 +231,5 @@ async def test_nothing_of_this_release_needs_the_columns(database: Database, ada
             await connection.prepare(statement)
     await preferences.put(database, user_id=ada, choices={SMS: True}, preferred=SMS)
     assert await chosen(database, ada) == ({SMS}, set(), SMS)
-    functions = (
-        "select proname from pg_proc where pronamespace = 'public'::regnamespace and proname like '%preferences%'"
-    )
-    assert await database.fetch(functions) == []
+    assert await database.fetch("select from pg_proc where proname like '%factor_preferences%'") == []
+    assert await database.fetch("select from pg_trigger where tgrelid = 'users'::regclass and not tgisinternal") == []
