@@ -18,6 +18,22 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 MOST_LINES = 350
 
+# Where functions are held to a shape that can be read and called without mixing anything up.
+SHAPED = (
+    "authsvc/cli",
+    "authsvc/clock.py",
+    "authsvc/config",
+    "authsvc/crypto",
+    "authsvc/delivery",
+    "authsvc/dev",
+    "authsvc/domain.py",
+    "authsvc/errors.py",
+    "authsvc/telemetry",
+)
+MOST_PARAMETERS = 7
+MOST_POSITIONAL = 3
+MOST_FUNCTION_LINES = 60
+
 # Each library is known to one part of the program; the others don't see that it is there.
 HOMES = {
     "aiohttp": ("authsvc.cli.demo_mail", "authsvc.delivery.sms.carrier", "authsvc.dev.mailbox_http"),
@@ -123,6 +139,74 @@ def test_files_are_short_enough_to_be_read_in_one_go() -> None:
     too_long = {str(path.relative_to(ROOT)): lines for path, lines in lengths.items() if lines > MOST_LINES}
     assert lengths
     assert not too_long
+
+
+def test_functions_can_be_read_and_called_without_mixing_anything_up() -> None:
+    """No function is long, takes many parameters or many by position; constructors take theirs by keyword."""
+    shaped = [path for path in own_python_files() if is_below(path, SHAPED)]
+    faults = [
+        f"{path.relative_to(ROOT)}:{function.lineno}: {function.name} {fault}"
+        for path in shaped
+        for function, fault in shape_faults(ast.parse(path.read_text()))
+    ]
+    assert shaped
+    assert not faults
+
+
+@pytest.mark.parametrize(
+    ("source", "faults"),
+    [
+        ("def f(a, b, c, *, d, e, g, h): ...", []),
+        ("def f(a, b, c, *, d, e, g, h, i): ...", ["takes 8 parameters"]),
+        ("def f(a, b, /, c, d): ...", ["takes 4 by position"]),
+        ("async def f():\n    def g(a, b, c, d): ...", ["takes 4 by position"]),
+        ("class C:\n    def f(self, a, b, c): ...", []),
+        ("class C:\n    @classmethod\n    async def f(cls, a, b, c, d): ...", ["takes 4 by position"]),
+        ("class C:\n    @staticmethod\n    def f(a, b, c, d): ...", ["takes 4 by position"]),
+        ("class C:\n    def __init__(self, *, a, b): ...", []),
+        ("class C:\n    def __init__(self, a): ...", ["is a constructor that takes 1 by position"]),
+        ("class C(ValueError):\n    def __init__(self, text, *, a): ...", []),
+        ("class C(ValueError):\n    def __init__(self, text, a): ...", ["is a constructor that takes 2 by position"]),
+        ("def f():\n" + "    x = 1\n" * 59, []),
+        ("def f():\n" + "    x = 1\n" * 60, ["has 61 lines"]),
+    ],
+)
+def test_a_bad_shape_is_told_from_a_good_one(source: str, faults: list[str]) -> None:
+    """What counts are parameters without `self` and `cls`, and lines without decorators; an error may take its text."""
+    assert [fault for _, fault in shape_faults(ast.parse(source))] == faults
+
+
+Function = ast.FunctionDef | ast.AsyncFunctionDef
+
+
+def shape_faults(tree: ast.AST, holder: ast.ClassDef | None = None) -> Iterator[tuple[Function, str]]:
+    """Yield each function below a class or a module that has a bad shape, and what is bad about it."""
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, Function):
+            yield from ((node, fault) for fault in faults_of_function(node, holder))
+        inside = node if isinstance(node, ast.ClassDef) else None if isinstance(node, Function) else holder
+        yield from shape_faults(node, inside)
+
+
+def faults_of_function(function: Function, holder: ast.ClassDef | None) -> Iterator[str]:
+    """Yield what is bad about the shape of a function, which is a method if a class holds it."""
+    is_static = any(isinstance(each, ast.Name) and each.id == "staticmethod" for each in function.decorator_list)
+    positional = len(function.args.posonlyargs + function.args.args) - (holder is not None and not is_static)
+    if (count := positional + len(function.args.kwonlyargs)) > MOST_PARAMETERS:
+        yield f"takes {count} parameters"
+    if holder is not None and function.name == "__init__":
+        # An error takes its text as built-in ones do.
+        if positional > any(base.endswith(("Error", "Exception")) for base in map(ast.unparse, holder.bases)):
+            yield f"is a constructor that takes {positional} by position"
+    elif positional > MOST_POSITIONAL:
+        yield f"takes {positional} by position"
+    if (lines := (function.end_lineno or function.lineno) - function.lineno + 1) > MOST_FUNCTION_LINES:
+        yield f"has {lines} lines"
+
+
+def is_below(path: Path, places: tuple[str, ...]) -> bool:
+    """Tell whether a file is one of the places, or in a folder that is."""
+    return any(path == ROOT / place or ROOT / place in path.parents for place in places)
 
 
 def test_every_suppression_says_why() -> None:

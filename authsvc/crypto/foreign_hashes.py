@@ -49,6 +49,15 @@ MOST_LANES = 16
 class StoredHash(Protocol):
     """Verify one stored hash."""
 
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read a hash of this kind.
+
+        Raises:
+            HashRefused: malformed or out of bounds.
+        """
+        ...
+
     @property
     def text(self) -> str:
         """Return the one text in which the hash is stored."""
@@ -71,11 +80,7 @@ class Argon2Hash:
 
     @classmethod
     def parse(cls, text: str, most: HashParameters | None = None) -> Self:
-        """Read a PHC string; `most` is a cost that is in bounds too.
-
-        Raises:
-            HashRefused: malformed or out of bounds.
-        """
+        """Read a PHC string; `most` is a cost that is in bounds too."""
         kind, *rest = text.split("$")[1:]
         if rest and rest[0] in {"v=16", "v=19"}:
             rest = rest[1:]
@@ -125,11 +130,7 @@ class BcryptHash:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Read the 60 characters.
-
-        Raises:
-            HashRefused: malformed or out of bounds.
-        """
+        """Read the 60 characters."""
         match = cls._SHAPE.fullmatch(text)
         if match is None:
             raise malformed(cls.FORM)
@@ -186,11 +187,7 @@ class ScryptHash:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Read a PHC string, as passlib writes it too.
-
-        Raises:
-            HashRefused: malformed or out of bounds.
-        """
+        """Read a PHC string, as passlib writes it too."""
         cost, salt, hash_ = _three_parts(text, cls.FORM)
         return cls(
             ScryptCost.parse(*parameters(cost, ("ln", "r", "p"), cls.FORM)),
@@ -227,11 +224,7 @@ class FirebaseHash:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Read the form, in base64 of either alphabet: Firebase's command line and its Admin SDK differ.
-
-        Raises:
-            HashRefused: malformed or out of bounds.
-        """
+        """Read the form, in base64 of either alphabet: Firebase's command line and its Admin SDK differ."""
         costs, salt, hash_ = _three_parts(text.replace("-", "+").replace("_", "/"), cls.FORM)
         version, *cost, separator, key = parameters(costs, ("v", "n", "r", "p", "ss", "sk"), cls.FORM)
         if version != "1":
@@ -278,11 +271,7 @@ class Pbkdf2Hash:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Read a PHC string, passlib's `$pbkdf2-sha256$29000$…$…`, or Django's `pbkdf2_sha256$600000$salt$hash`.
-
-        Raises:
-            HashRefused: malformed or out of bounds.
-        """
+        """Read a PHC string, passlib's `$pbkdf2-sha256$29000$…$…`, or Django's `pbkdf2_sha256$600000$salt$hash`."""
         if django := cls._DJANGO.fullmatch(text):
             digest, iterations, salt, hash_ = django.groups()
             require_length(salt.encode(), "salt", cls._SALT_BYTES)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from authsvc.cli.admin.options import Pages, about_user, act_on_user, confirmed, connected, paged, secret
+from authsvc.cli.admin.options import Pages, about_user, act_on_user, connected, paged, secret
 
 if TYPE_CHECKING:
     from authsvc.cli.admin.connection import Admin
@@ -23,15 +23,13 @@ def set_user_password(admin: Admin, *, user: dict[str, str], temporary: bool, fr
     admin.show.done(admin.call("SetUserPassword", password=password, temporary=temporary, **user), "password set")
 
 
-@click.command("reset-user-password")
-@connected
-@about_user
-@confirmed("End all sessions of {user}, and have a new password set?")
-def reset_user_password(admin: Admin, user: dict[str, str]) -> None:
-    """Have a user set a new password with a mailed code; ends all sessions."""
-    admin.show.delivery(admin.call("ResetUserPassword", **user))
-
-
+reset_user_password = act_on_user(
+    "reset-user-password",
+    method="ResetUserPassword",
+    done="",
+    help="Have a user set a new password with a mailed code; ends all sessions.",
+    question="End all sessions of {user}, and have a new password set?",
+)
 confirm_sign_up = act_on_user(
     "confirm-sign-up", method="ConfirmSignUp", done="confirmed", help="Confirm an account without its code."
 )

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from authsvc.cli.admin.options import Pages, about_user, confirmed, connected, paged
+from authsvc.cli.admin.options import Pages, about_user, act_on_user, confirmed, connected, paged
 
 if TYPE_CHECKING:
     from authsvc.cli.admin.connection import Admin
@@ -47,22 +47,16 @@ def delete_group(admin: Admin, name: str) -> None:
     admin.show.done(admin.call("DeleteGroup", name=name), "deleted")
 
 
-@click.command("add-user-to-group")
-@connected
-@about_user
-@click.argument("group")
-def add_user_to_group(admin: Admin, user: dict[str, str], group: str) -> None:
-    """Put a user into a group."""
-    admin.show.done(admin.call("AddUserToGroup", group=group, **user), "added")
-
-
-@click.command("remove-user-from-group")
-@connected
-@about_user
-@click.argument("group")
-def remove_user_from_group(admin: Admin, user: dict[str, str], group: str) -> None:
-    """Take a user out of a group."""
-    admin.show.done(admin.call("RemoveUserFromGroup", group=group, **user), "removed")
+add_user_to_group = act_on_user(
+    "add-user-to-group", method="AddUserToGroup", done="added", help="Put a user into a group.", argument="group"
+)
+remove_user_from_group = act_on_user(
+    "remove-user-from-group",
+    method="RemoveUserFromGroup",
+    done="removed",
+    help="Take a user out of a group.",
+    argument="group",
+)
 
 
 @click.command("list-groups-for-user")

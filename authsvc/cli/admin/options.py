@@ -117,13 +117,31 @@ def confirmed(question: str) -> Callable[[Command], Command]:
     return decorate
 
 
-def act_on_user(name: str, *, method: str, done: str, help: str, question: str | None = None) -> click.Command:  # noqa: A002  # as click calls it
-    """Return a command that calls a method with the user alone and says what is done; it asks before, if given."""
+def act_on_user(
+    name: str,
+    *,
+    method: str,
+    done: str,
+    help: str,  # noqa: A002  # as click calls it
+    question: str | None = None,
+    argument: str | None = None,
+) -> click.Command:
+    """Return a command that calls a method about a user and says what is done; it asks before, if it has a question.
 
-    def run(admin: Admin, *, user: dict[str, str]) -> None:
-        admin.show.done(admin.call(method, **user), done)
+    Without words for `done` it says where something is on its way to. `argument` is a further field of the call.
+    """
 
-    return click.command(name, help=help)(connected(about_user(confirmed(question)(run) if question else run)))
+    def run(admin: Admin, *, user: dict[str, str], **fields: str) -> None:
+        response = admin.call(method, **user, **fields)
+        if done:
+            admin.show.done(response, done)
+        else:
+            admin.show.delivery(response)
+
+    function: Command = confirmed(question)(run) if question else run
+    if argument:
+        function = click.argument(argument)(function)
+    return click.command(name, help=help)(connected(about_user(function)))
 
 
 def secret(prompt: str, *, from_stdin: bool) -> str:

@@ -47,12 +47,12 @@ def create_user(admin: Admin, *, asks: bool, from_stdin: bool, **fields: Any) ->
     admin.show.user(admin.call("CreateUser", temporary_password=password, **fields))
 
 
-@click.command("resend-invitation")
-@connected
-@about_user
-def resend_invitation(admin: Admin, user: dict[str, str]) -> None:
-    """Mail another temporary password to a user who has not signed in yet."""
-    admin.show.delivery(admin.call("ResendInvitation", **user))
+resend_invitation = act_on_user(
+    "resend-invitation",
+    method="ResendInvitation",
+    done="",
+    help="Mail another temporary password to a user who has not signed in yet.",
+)
 
 
 @click.command("get-user")
