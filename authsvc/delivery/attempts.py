@@ -28,7 +28,7 @@ NOTE_AGAIN_MAX = timedelta(seconds=10)
 _log = structlog.get_logger(__name__)
 
 # Told the medium and kind of a message and what came of a try: sent, retried, dead, unwanted; or expired, without one.
-OnOutcome = Callable[[str, str, str], None]
+OnOutcome = Callable[[Medium, str, str], None]
 
 
 class Attempts:

@@ -6,6 +6,8 @@ from datetime import timedelta
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+from authsvc.domain import Medium
+
 SECONDS_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
 
@@ -56,7 +58,7 @@ class Metrics:
             histogram = self._seconds_children[method] = self._seconds.labels(method)
         histogram.observe(seconds)
 
-    def count_mail(self, medium: str, kind: str, outcome: str) -> None:
+    def count_mail(self, medium: Medium, kind: str, outcome: str) -> None:
         """Count one try to send a message."""
         self._mails.labels(medium, kind, outcome).inc()
 
@@ -64,6 +66,6 @@ class Metrics:
         """Note how many password hashes run or wait."""
         self._hashes.set(waiting)
 
-    def set_mail_age(self, medium: str, age: timedelta) -> None:
+    def set_mail_age(self, medium: Medium, age: timedelta) -> None:
         """Note how long the message of a medium that is due longest has waited."""
         self._mail_age.labels(medium).set(age.total_seconds())

@@ -4,6 +4,7 @@ from datetime import timedelta
 
 from prometheus_client import CollectorRegistry, generate_latest
 
+from authsvc.domain import Medium
 from authsvc.telemetry.metrics import Metrics
 
 
@@ -32,7 +33,7 @@ def test_mails_are_counted_by_kind_and_outcome() -> None:
     """Each try to send a mail adds one to the counter of its outcome."""
     metrics = Metrics()
     for outcome in ("sent", "sent", "retry"):
-        metrics.count_mail("EMAIL", "SIGN_UP_CODE", outcome)
+        metrics.count_mail(Medium.EMAIL, "SIGN_UP_CODE", outcome)
     assert value(metrics, "authsvc_mails_total", medium="EMAIL", kind="SIGN_UP_CODE", outcome="sent") == 2
     assert value(metrics, "authsvc_mails_total", medium="EMAIL", kind="SIGN_UP_CODE", outcome="retry") == 1
 
@@ -42,7 +43,7 @@ def test_gauges_show_the_last_value() -> None:
     metrics = Metrics()
     for hashes in (3, 1):
         metrics.set_hashes(hashes)
-    metrics.set_mail_age("SMS", timedelta(seconds=90))
+    metrics.set_mail_age(Medium.SMS, timedelta(seconds=90))
     assert value(metrics, "authsvc_password_hashes") == 1
     assert value(metrics, "authsvc_mail_age_seconds", medium="SMS") == 90
 

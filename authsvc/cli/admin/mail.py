@@ -7,18 +7,17 @@ from typing import TYPE_CHECKING
 import click
 
 from authsvc.cli.admin.options import Pages, connected, paged
+from authsvc.domain import MailState
 
 if TYPE_CHECKING:
     from authsvc.cli.admin.connection import Admin
 
-STATES = ("QUEUED", "SENT", "DROPPED", "DEAD")
-
 
 @click.command("list-mail")
-@click.option("--state", type=click.Choice(STATES, case_sensitive=False), help="Only mail in this state.")
+@click.option("--state", type=click.Choice(list(MailState), case_sensitive=False), help="Only mail in this state.")
 @paged
 @connected
-def list_mail(admin: Admin, *, state: str | None, pages: Pages) -> None:
+def list_mail(admin: Admin, *, state: MailState | None, pages: Pages) -> None:
     """List mail, latest first; neither addresses nor contents are told."""
     wanted = f"MAIL_STATE_{state}" if state else None
     admin.show.mail(admin.pages("ListMail", "mail", pages=pages, state=wanted))

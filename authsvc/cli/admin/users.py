@@ -77,7 +77,7 @@ def get_user(admin: Admin, user: dict[str, str]) -> None:
 @click.option("--descending", is_flag=True, help="Begin at the end.")
 @paged
 @connected
-def list_users(admin: Admin, *, status: str | None, order: str | None, pages: Pages, **fields: Any) -> None:
+def list_users(admin: Admin, *, status: UserStatus | None, order: str | None, pages: Pages, **fields: Any) -> None:
     """List users, oldest first unless an order is given."""
     found = admin.pages(
         "ListUsers",
