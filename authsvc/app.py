@@ -11,50 +11,10 @@ from datetime import timedelta
 import structlog
 
 from authsvc.clock import Clock
+from authsvc.composition import Composition, Ground
 from authsvc.config import Settings
-from authsvc.core.access.throttle import Throttle
-from authsvc.core.accounts.addresses import Confirmations
-from authsvc.core.accounts.deletion import Deletion
-from authsvc.core.accounts.login import Identities
-from authsvc.core.accounts.new_passwords import NewPasswords
-from authsvc.core.accounts.password_policy import PasswordPolicy
-from authsvc.core.accounts.passwords import Passwords
-from authsvc.core.accounts.profile import Profile
-from authsvc.core.accounts.sign_up import SignUp
-from authsvc.core.audit.events import AuditEvents
-from authsvc.core.audit.trail import Audit
-from authsvc.core.factors.custom import CustomChallenge
-from authsvc.core.factors.custom_rounds import CustomRounds
-from authsvc.core.factors.preferences import Mfa
-from authsvc.core.factors.recovery import Recovery
-from authsvc.core.factors.sent_code import SignInCodes
-from authsvc.core.factors.totp import Totp
 from authsvc.core.janitor import Janitor
-from authsvc.core.messages.codes import Codes
-from authsvc.core.messages.notices import Notices
-from authsvc.core.operators.accounts import AccountAdmin
-from authsvc.core.operators.attributes import AttributeAdmin
-from authsvc.core.operators.changes import Changes
-from authsvc.core.operators.exports import Exports
-from authsvc.core.operators.groups import Groups
-from authsvc.core.operators.identity import Operators
-from authsvc.core.operators.imports import Imports
-from authsvc.core.operators.invitations import Invitations
-from authsvc.core.operators.mail_queue import MailQueue
-from authsvc.core.operators.passwords import PasswordAdmin
-from authsvc.core.operators.user_list import UserList
-from authsvc.core.operators.user_records import RecordRules
-from authsvc.core.sessions.bearers import Bearers
-from authsvc.core.sessions.ends import SessionEnds
-from authsvc.core.sessions.lists import SessionList
-from authsvc.core.sessions.refresh import Refreshes
-from authsvc.core.sessions.sessions import Sessions
 from authsvc.core.sessions.signing_keys import SigningKeys
-from authsvc.core.sessions.tokens import TokenSigner
-from authsvc.core.sign_in.answers import Answers
-from authsvc.core.sign_in.flow import SignIn
-from authsvc.core.sign_in.next_steps import NextSteps
-from authsvc.core.sign_in.reauthentication import Reauthentication
 from authsvc.crypto.hash_fields import HashParameters
 from authsvc.crypto.password_hash import PasswordHasher
 from authsvc.crypto.sealing import KeyRing, UnsealError, parse_master_keys
@@ -66,10 +26,9 @@ from authsvc.delivery.mail.smtp import SmtpSender
 from authsvc.delivery.sms.carrier import SmsCarrier
 from authsvc.domain import Medium
 from authsvc.errors import DatabaseUnavailable
-from authsvc.rpc.admin import AdminFlows, AdminServicer
+from authsvc.rpc.admin import AdminServicer
 from authsvc.rpc.auth import AuthServicer
 from authsvc.rpc.challenge_hook import ChallengeHookClient
-from authsvc.rpc.flows import Flows
 from authsvc.rpc.server import Server
 from authsvc.store.db import Database
 from authsvc.store.migrate import is_current, read_migrations
@@ -86,25 +45,22 @@ class App:
     def __init__(
         self,
         *,
-        database: Database,
+        ground: Ground,
         server: Server,
         signing_keys: SigningKeys,
         dispatcher: Dispatcher,
         janitor: Janitor,
-        hasher: PasswordHasher,
         metrics: Metrics,
-        drain_timeout: timedelta,
-        clock: Clock,
     ) -> None:
-        self._database = database
+        self._database = ground.database
         self._server = server
         self._signing_keys = signing_keys
         self._dispatcher = dispatcher
         self._janitor = janitor
-        self._hasher = hasher
+        self._hasher = ground.hasher
         self._metrics = metrics
-        self._drain_timeout = drain_timeout
-        self._clock = clock
+        self._drain_timeout = ground.settings.server.drain_timeout
+        self._clock = ground.clock
         self._migrations = read_migrations()
 
     @classmethod
@@ -115,183 +71,22 @@ class App:
         Raises:
             MasterKeyError: the setting keys.master holds no keys.
         """
-        ring = KeyRing(keys=parse_master_keys(settings.keys.master.get_secret_value()))
         async with AsyncExitStack() as stack:
-            database = await Database.open(settings.database, size=settings.database.pool_size)
-            stack.push_async_callback(database.close)
-            # Counting must never wait for work to give a connection back, nor for the disk.
-            counters = await Database.open(settings.database, size=settings.database.throttle_pool_size, durable=False)
-            stack.push_async_callback(counters.close)
-            hasher = PasswordHasher(
-                parameters=HashParameters(
-                    settings.passwords.argon2_time_cost,
-                    settings.passwords.argon2_memory_kib,
-                    settings.passwords.argon2_parallelism,
-                ),
-                threads=settings.passwords.hash_threads or len(os.sched_getaffinity(0)),
-                queue=settings.passwords.hash_queue,
-            )
-            stack.callback(hasher.close)
-            notices = Notices(ring=ring)
-            throttle = Throttle(counters, ring, settings.limits, settings.codes, clock)
-            audit = Audit(database=database, ring=ring, clock=clock)
-            events = AuditEvents(database=database, ring=ring, clock=clock)
-            signing_keys = SigningKeys(database=database, ring=ring, audit=audit, settings=settings.tokens, clock=clock)
-            bearers = Bearers(database=database, signing_keys=signing_keys, settings=settings.tokens, clock=clock)
-            sessions = Sessions(
-                database=database,
-                ring=ring,
-                signer=TokenSigner(signing_keys=signing_keys, settings=settings.tokens, clock=clock),
-                settings=settings.tokens,
-            )
-            session_list = SessionList(database=database, ring=ring, clock=clock)
-            codes = Codes(
-                database=database, ring=ring, throttle=throttle, notices=notices, settings=settings.codes, clock=clock
-            )
-            policy = PasswordPolicy(settings=settings.passwords, mfa=settings.accounts.mfa)
-            totp = Totp(
-                database, ring, throttle, bearers, notices, audit, settings.accounts, settings.challenges, clock
-            )
-            recovery = Recovery(database, ring, throttle, bearers, notices, audit, clock)
-            hook = None
-            if settings.hooks.challenge_target:
-                hook = ChallengeHookClient(settings=settings.hooks)
-                stack.push_async_callback(hook.close)
-            sign_in = _sign_in(
-                database,
-                ring,
-                hasher,
-                throttle,
-                notices,
-                audit,
-                policy,
-                sessions,
-                totp,
-                recovery,
-                hook,
-                settings,
-                clock,
-            )
-            passwords = Passwords(
-                database, hasher, throttle, codes, policy, bearers, notices, audit, settings.accounts, clock
-            )
-            confirmations = Confirmations(database, throttle, codes, bearers, notices, audit, settings, clock)
-            deletion = Deletion(database, throttle, codes, bearers, audit)
-            identities = Identities(database, by_email=settings.accounts.sign_in_by_email)
-            flows = Flows(
-                identities=identities,
-                sign_up=SignUp(database, ring, hasher, throttle, codes, policy, audit, identities, settings, clock),
-                sign_in=sign_in,
-                totp=totp,
-                recovery=recovery,
-                mfa=Mfa(database, bearers, notices, audit, settings.accounts, clock),
-                reauthentication=Reauthentication(
-                    database, hasher, throttle, bearers, sessions, totp, recovery, audit, clock
-                ),
-                profile=Profile(database, bearers, confirmations, audit, settings, clock),
-                confirmations=confirmations,
-                deletion=deletion,
-                bearers=bearers,
-                refreshes=Refreshes(
-                    database=database,
-                    ring=ring,
-                    sessions=sessions,
-                    notices=notices,
-                    audit=audit,
-                    settings=settings.tokens,
-                    clock=clock,
-                ),
-                session_ends=SessionEnds(database=database, audit=audit, clock=clock),
-                session_list=session_list,
-                passwords=passwords,
-                policy=policy,
-                signing_keys=signing_keys,
-                events=events,
-            )
-            changes = Changes(database=database, audit=audit, clock=clock)
-            admin_flows = AdminFlows(
-                operators=Operators(
-                    database=database, ring=ring, audit=audit, identities=settings.admin.identities, clock=clock
-                ),
-                invitations=Invitations(
-                    database=database,
-                    hasher=hasher,
-                    throttle=throttle,
-                    notices=notices,
-                    policy=policy,
-                    changes=changes,
-                    settings=settings,
-                ),
-                accounts=AccountAdmin(
-                    database=database,
-                    throttle=throttle,
-                    passwords=passwords,
-                    session_list=session_list,
-                    notices=notices,
-                    changes=changes,
-                    deletion=deletion,
-                ),
-                passwords=PasswordAdmin(
-                    database=database,
-                    hasher=hasher,
-                    throttle=throttle,
-                    policy=policy,
-                    notices=notices,
-                    changes=changes,
-                    settings=settings.accounts,
-                ),
-                attributes=AttributeAdmin(codes=codes, notices=notices, changes=changes, settings=settings),
-                users=UserList(database=database, ring=ring),
-                groups=Groups(database=database, ring=ring, changes=changes),
-                mail=MailQueue(database=database, ring=ring, changes=changes),
-                imports=Imports(
-                    database=database,
-                    rules=RecordRules(
-                        hasher=hasher, ring=ring, settings=settings.accounts, custom=settings.attributes.custom
-                    ),
-                    audit=audit,
-                    clock=clock,
-                ),
-                exports=Exports(database=database, ring=ring, changes=changes),
-                events=events,
-            )
-            carriers: dict[Medium, Carrier] = {
-                Medium.EMAIL: MailCarrier(settings=settings.mail, sender=SmtpSender(settings=settings.mail))
-            }
-            if settings.sms.webhook_url:
-                carriers[Medium.SMS] = await stack.enter_async_context(
-                    SmsCarrier.open(settings.sms, clock, default_locale=settings.mail.default_locale)
-                )
+            ground = await _open_ground(stack, settings, clock)
+            parts = Composition(ground=ground)
             yield cls(
-                database=database,
+                ground=ground,
                 server=Server(
                     settings=settings.server,
-                    auth=AuthServicer(flows=flows),
-                    admin=AdminServicer(flows=admin_flows),
+                    auth=AuthServicer(flows=parts.auth_flows()),
+                    admin=AdminServicer(flows=parts.admin_flows()),
                     metrics=metrics,
-                    hash_wait=hasher.expected_wait,
+                    hash_wait=ground.hasher.expected_wait,
                 ),
-                signing_keys=signing_keys,
-                dispatcher=Dispatcher(
-                    attempts=Attempts(
-                        database=database,
-                        carriers=carriers,
-                        ring=ring,
-                        settings=settings.mail,
-                        clock=clock,
-                        on_outcome=metrics.count_mail,
-                    ),
-                    database=database,
-                    settings=settings.mail,
-                    clock=clock,
-                    on_outcome=metrics.count_mail,
-                    on_queue_age=metrics.set_mail_age,
-                ),
-                janitor=Janitor(database=database, ring=ring, settings=settings, clock=clock),
-                hasher=hasher,
+                signing_keys=parts.signing_keys,
+                dispatcher=await _open_dispatcher(stack, ground, metrics),
+                janitor=Janitor(database=ground.database, ring=ground.ring, settings=settings, clock=clock),
                 metrics=metrics,
-                drain_timeout=settings.server.drain_timeout,
-                clock=clock,
             )
 
     async def start(self) -> int:
@@ -348,37 +143,51 @@ class App:
         return ""
 
 
-def _sign_in(
-    database: Database,
-    ring: KeyRing,
-    hasher: PasswordHasher,
-    throttle: Throttle,
-    notices: Notices,
-    audit: Audit,
-    policy: PasswordPolicy,
-    sessions: Sessions,
-    totp: Totp,
-    recovery: Recovery,
-    hook: ChallengeHookClient | None,
-    settings: Settings,
-    clock: Clock,
-) -> SignIn:
-    """Build the step machine."""
-    custom = CustomChallenge(hook, ring, settings.hooks.challenge_max_rounds) if hook else None
-    codes = SignInCodes(database, ring, throttle, notices, settings, clock)
-    new_passwords = NewPasswords(database, hasher, policy, notices, settings)
-    max_wrong = settings.challenges.max_wrong
-    return SignIn(
-        database,
-        ring,
-        hasher,
-        throttle,
-        sessions,
-        audit,
-        NextSteps(ring, throttle, sessions, audit, totp, codes, new_passwords, settings, custom),
-        Answers(database, throttle, totp, codes, recovery, new_passwords, notices, settings, clock),
-        codes,
-        CustomRounds(database, ring, throttle, custom, clock, max_wrong=max_wrong) if custom else None,
-        settings,
-        clock,
+async def _open_ground(stack: AsyncExitStack, settings: Settings, clock: Clock) -> Ground:
+    ring = KeyRing(keys=parse_master_keys(settings.keys.master.get_secret_value()))
+    database = await Database.open(settings.database, size=settings.database.pool_size)
+    stack.push_async_callback(database.close)
+    # Counting must never wait for work to give a connection back, nor for the disk.
+    counters = await Database.open(settings.database, size=settings.database.throttle_pool_size, durable=False)
+    stack.push_async_callback(counters.close)
+    hashing = settings.passwords
+    hasher = PasswordHasher(
+        parameters=HashParameters(hashing.argon2_time_cost, hashing.argon2_memory_kib, hashing.argon2_parallelism),
+        threads=hashing.hash_threads or len(os.sched_getaffinity(0)),
+        queue=hashing.hash_queue,
+    )
+    stack.callback(hasher.close)
+    hook = None
+    if settings.hooks.challenge_target:
+        hook = ChallengeHookClient(settings=settings.hooks)
+        stack.push_async_callback(hook.close)
+    return Ground(
+        settings=settings, clock=clock, ring=ring, database=database, counters=counters, hasher=hasher, hook=hook
+    )
+
+
+async def _open_dispatcher(stack: AsyncExitStack, ground: Ground, metrics: Metrics) -> Dispatcher:
+    settings, clock = ground.settings, ground.clock
+    carriers: dict[Medium, Carrier] = {
+        Medium.EMAIL: MailCarrier(settings=settings.mail, sender=SmtpSender(settings=settings.mail))
+    }
+    if settings.sms.webhook_url:
+        carriers[Medium.SMS] = await stack.enter_async_context(
+            SmsCarrier.open(settings.sms, clock, default_locale=settings.mail.default_locale)
+        )
+    attempts = Attempts(
+        database=ground.database,
+        carriers=carriers,
+        ring=ground.ring,
+        settings=settings.mail,
+        clock=clock,
+        on_outcome=metrics.count_mail,
+    )
+    return Dispatcher(
+        attempts=attempts,
+        database=ground.database,
+        settings=settings.mail,
+        clock=clock,
+        on_outcome=metrics.count_mail,
+        on_queue_age=metrics.set_mail_age,
     )

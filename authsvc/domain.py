@@ -31,6 +31,22 @@ class UserStatus(enum.StrEnum):
     RESET_REQUIRED = "RESET_REQUIRED"
 
 
+class Step(enum.StrEnum):
+    """Name what a sign-in waits for: the values of the proto enum `SignInStep` without their prefix. Stored."""
+
+    DONE = "DONE"
+    CONFIRM_SIGN_UP = "CONFIRM_SIGN_UP"
+    RESET_PASSWORD = "RESET_PASSWORD"  # noqa: S105  # the name of a step
+    CONFIRM_SIGN_IN_WITH_NEW_PASSWORD = "CONFIRM_SIGN_IN_WITH_NEW_PASSWORD"  # noqa: S105  # the name of a step
+    CONTINUE_SIGN_IN_WITH_MFA_SETUP_SELECTION = "CONTINUE_SIGN_IN_WITH_MFA_SETUP_SELECTION"
+    CONTINUE_SIGN_IN_WITH_TOTP_SETUP = "CONTINUE_SIGN_IN_WITH_TOTP_SETUP"
+    CONTINUE_SIGN_IN_WITH_MFA_SELECTION = "CONTINUE_SIGN_IN_WITH_MFA_SELECTION"
+    CONFIRM_SIGN_IN_WITH_TOTP_CODE = "CONFIRM_SIGN_IN_WITH_TOTP_CODE"
+    CONFIRM_SIGN_IN_WITH_SMS_CODE = "CONFIRM_SIGN_IN_WITH_SMS_CODE"
+    CONFIRM_SIGN_IN_WITH_EMAIL_CODE = "CONFIRM_SIGN_IN_WITH_EMAIL_CODE"
+    CONFIRM_SIGN_IN_WITH_CUSTOM_CHALLENGE = "CONFIRM_SIGN_IN_WITH_CUSTOM_CHALLENGE"
+
+
 class FactorKind(enum.StrEnum):
     """Name every kind of factor; what each is and does is in `core.factors`. Stored."""
 
@@ -89,6 +105,18 @@ class User:
     def phone_number(self) -> str | None:
         """Return the phone number, which is one of the attributes."""
         return self.attributes.get("phone_number")
+
+    def address(self, medium: Medium) -> str | None:
+        """Return where messages to this account go over a medium."""
+        return self.email if medium is Medium.EMAIL else self.phone_number
+
+    def address_key(self, medium: Medium) -> str | None:
+        """Return the form in which that address, or number, is told apart."""
+        return self.email_key if medium is Medium.EMAIL else self.phone_number
+
+    def is_verified(self, medium: Medium) -> bool:
+        """Tell whether that address, or number, is the user's for sure."""
+        return (self.email_verified_at if medium is Medium.EMAIL else self.phone_verified_at) is not None
 
     @property
     def claims(self) -> dict[str, str]:

@@ -13,9 +13,10 @@ from pydantic import ValidationError
 from authsvc.cli import whole_file
 from authsvc.cli.failures import Failed
 from authsvc.cli.settings_text import Target, settings_text
-from authsvc.config import MfaMode, MfaType, Settings
+from authsvc.config import SECOND_FACTORS, MfaMode, Settings
 from authsvc.core.accounts.attributes import STANDARD
 from authsvc.crypto.tokens import new_handle
+from authsvc.domain import FactorKind
 
 DAY_SECONDS = 86_400
 NONE = "none"
@@ -103,7 +104,7 @@ class _Interview:
         return _settings(self.chosen)
 
     def _ask_for_sms(self, default: Settings) -> None:
-        needed = MfaType.SMS in self.settings().accounts.mfa_types
+        needed = FactorKind.SMS in self.settings().accounts.mfa_types
         question = "URL of the webhook that sends SMS" if needed else "URL of the webhook that sends SMS, or none"
         self._put(question, None if needed else NONE, _webhook_url)
         if not self.chosen["sms", "webhook_url"]:
@@ -165,9 +166,9 @@ def _sign_in_by(text: str) -> dict[Target, object]:
 
 
 def _mfa_types(text: str) -> dict[Target, object]:
-    kinds = _words(text, [kind.lower() for kind in MfaType])
+    kinds = _words(text, [kind.lower() for kind in SECOND_FACTORS])
     answer: dict[Target, object] = {("accounts", "mfa_types"): [kind.upper() for kind in kinds]}
-    if MfaType.SMS.lower() in kinds:
+    if FactorKind.SMS.lower() in kinds:
         # Asked for next; until then something that is valid.
         answer |= _webhook_url("https://sms.invalid/")
     return answer

@@ -28,10 +28,11 @@ from authsvc.config.rules import (
     TokensSettings,
 )
 from authsvc.config.settings import Settings
-from authsvc.config.types import AttributeType, CustomAttribute, MfaMode, MfaType, TrustedCallers
+from authsvc.config.types import SECOND_FACTORS, AttributeType, CustomAttribute, MfaMode, TrustedCallers
 
 __all__ = [
     "PREFIX",
+    "SECOND_FACTORS",
     "SETTINGS_FILE",
     "AccountsSettings",
     "AdminSettings",
@@ -48,7 +49,6 @@ __all__ = [
     "LogSettings",
     "MailSettings",
     "MfaMode",
-    "MfaType",
     "PasswordsSettings",
     "ServerSettings",
     "Settings",

@@ -12,7 +12,6 @@ from authsvc.config.types import (
     CustomAttributes,
     Duration,
     MfaMode,
-    MfaType,
     MfaTypes,
     Names,
     OptionalPath,
@@ -22,6 +21,7 @@ from authsvc.config.types import (
     minutes,
     seconds,
 )
+from authsvc.domain import FactorKind
 
 _CUSTOM_NAME = re.compile(r"custom:[A-Za-z0-9_.-]{1,64}")
 
@@ -43,7 +43,7 @@ class AccountsSettings(Section):
     )
     mfa: MfaMode = Field(MfaMode.REQUIRED, description="`OFF`, `OPTIONAL` (asked of those who enrolled) or `REQUIRED`.")
     mfa_types: MfaTypes = Field(
-        (MfaType.TOTP,),
+        (FactorKind.TOTP,),
         min_length=1,
         description="Second factors that may be used: `TOTP`, `SMS`, `EMAIL`; comma-separated.",
     )
@@ -65,7 +65,7 @@ class AccountsSettings(Section):
 
     def broken_rules(self) -> Iterator[str]:
         """Yield by what nobody could sign in, or could who should not."""
-        if self.mfa is MfaMode.REQUIRED and set(self.mfa_types) == {MfaType.EMAIL}:
+        if self.mfa is MfaMode.REQUIRED and set(self.mfa_types) == {FactorKind.EMAIL}:
             yield (
                 "accounts.mfa_types has EMAIL alone: where MFA is REQUIRED there must be another, since passwords are "
                 "recovered by e-mail too"

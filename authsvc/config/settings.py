@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from pydantic import model_validator
 
 from authsvc.config import infrastructure, rules
-from authsvc.config.types import MfaMode, MfaType, Section
+from authsvc.config.types import MfaMode, Section
+from authsvc.domain import FactorKind
 
 
 class Settings(Section):
@@ -34,7 +35,11 @@ class Settings(Section):
         """Yield what contradicts itself within a section, or one section the other."""
         for section in type(self).model_fields:
             yield from getattr(self, section).broken_rules()
-        if MfaType.SMS in self.accounts.mfa_types and self.accounts.mfa is not MfaMode.OFF and not self.sms.webhook_url:
+        if (
+            FactorKind.SMS in self.accounts.mfa_types
+            and self.accounts.mfa is not MfaMode.OFF
+            and not self.sms.webhook_url
+        ):
             yield "accounts.mfa_types has SMS: sms.webhook_url must be given"
         if self.sms.webhook_url and self.mail.lease < self.sms.webhook_timeout * 2:
             yield "mail.lease must be at least twice sms.webhook_timeout, or SMS are sent twice"

@@ -15,6 +15,11 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, StringConstraints
 
+from authsvc.domain import FactorKind
+
+# What users may be asked for beside a password, and set up; `core.factors.kinds` says what each is.
+SECOND_FACTORS = (FactorKind.TOTP, FactorKind.SMS, FactorKind.EMAIL)
+
 
 def _seconds(value: object) -> object:
     try:
@@ -67,6 +72,12 @@ def _web_address(value: str) -> str:
     return value
 
 
+def _second_factor(value: object) -> object:
+    if value not in SECOND_FACTORS:
+        raise ValueError(f"must be one of {', '.join(SECOND_FACTORS)}")
+    return value
+
+
 MailAddress = Annotated[str, AfterValidator(_mail_address)]
 LanguageTag = Annotated[str, StringConstraints(pattern=r"^[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*$", max_length=35)]
 # Or empty.
@@ -113,14 +124,6 @@ class MfaMode(enum.StrEnum):
     REQUIRED = "REQUIRED"
 
 
-class MfaType(enum.StrEnum):
-    """Name a kind of second factor: the values of the proto enum `MfaType` without their prefix."""
-
-    TOTP = "TOTP"
-    SMS = "SMS"
-    EMAIL = "EMAIL"
-
-
 class AttributeType(enum.StrEnum):
     """Name what the values of a custom attribute are."""
 
@@ -151,8 +154,9 @@ class CustomAttribute(Section):
     user_may_write: bool = False
 
 
+SecondFactor = Annotated[FactorKind, BeforeValidator(_second_factor)]
 # Out there separated by commas.
-MfaTypes = Annotated[tuple[MfaType, ...], BeforeValidator(_commas)]
+MfaTypes = Annotated[tuple[SecondFactor, ...], BeforeValidator(_commas)]
 Names = Annotated[tuple[str, ...], BeforeValidator(_commas)]
 # By name; in the environment as JSON, in the settings file as a table for each.
 CustomAttributes = Annotated[dict[str, CustomAttribute], BeforeValidator(_json)]

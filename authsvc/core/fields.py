@@ -7,6 +7,7 @@ it serves alone as well as here. Parsing comes after the call was counted.
 from __future__ import annotations
 
 import enum
+import unicodedata
 from collections.abc import Callable
 from typing import Generic, ParamSpec, TypeVar
 from uuid import UUID
@@ -134,3 +135,8 @@ def parse_choice(text: str, kind: type[_Choice], *, field: str) -> _Choice | Non
         return kind(text)
     except ValueError as error:
         raise refused(field, "UNKNOWN", "must be a known value") from error
+
+
+def has_control_characters(text: str) -> bool:
+    """Tell whether a text has control, surrogate or unassigned characters, line breaks among them."""
+    return any(unicodedata.category(character) in ("Cc", "Cs", "Cn") for character in text)

@@ -11,7 +11,7 @@ from email_validator import EmailNotValidError, validate_email
 from precis_i18n import get_profile
 
 from authsvc.core.fields import REQUIRED, refused
-from authsvc.domain import EmailKey, UsernameKey
+from authsvc.domain import EmailKey, UserId, UsernameKey
 
 USERNAME_CHARACTERS = 128
 EMAIL_CHARACTERS = 254
@@ -26,6 +26,11 @@ class Username:
 
     display: str
     key: UsernameKey
+
+    @classmethod
+    def of_id(cls, user_id: UserId) -> Username:
+        """Return the name of whom an address names: the id, for the address is one attribute, and may change."""
+        return cls(str(user_id), UsernameKey(str(user_id)))
 
 
 def parse_username(text: str, *, field: str = "username") -> Username:

@@ -1,17 +1,17 @@
-"""AuthService: validate, call the flow, convert."""
+"""AuthService: call the flow with what was sent, convert what it returns."""
 
 from __future__ import annotations
 
-from authsvc.rpc import convert, validation
-from authsvc.rpc.account import AccountServicer
+from authsvc.rpc import convert, event_convert
 from authsvc.rpc.call import Context, current_call
 from authsvc.rpc.flows import Flows
 from authsvc.rpc.hashing import waits_for_hash
 from authsvc.rpc.pages import page_of
 from authsvc.v1 import auth_service_pb2 as pb
+from authsvc.v1.auth_service_pb2_grpc import AuthServiceServicer
 
 
-class AuthServicer(AccountServicer):
+class AuthServicer(AuthServiceServicer):
     """Serve the RPCs of `authsvc.v1.AuthService`; what each does stands in its proto."""
 
     def __init__(self, *, flows: Flows) -> None:
@@ -23,56 +23,63 @@ class AuthServicer(AccountServicer):
             request.username,
             request.password,
             request.attributes,
-            current_call.get().caller,
             request_id=request.request_id,
+            caller=current_call.get().caller,
         )
         return pb.SignUpResponse(user_id=str(outcome.user_id), next_step=convert.sign_up_step(outcome.code_delivery))
 
     async def ConfirmSignUp(self, request: pb.ConfirmSignUpRequest, context: Context) -> pb.ConfirmSignUpResponse:
-        login, code = validation.confirm_sign_up(request, self._flows.identities)
-        keys = await self._flows.identities.resolve_sign_ups(login)
-        await self._flows.sign_up.confirm(keys, code, current_call.get().caller, by_email=login.is_email)
+        caller = current_call.get().caller
+        await self._flows.sign_up_codes.confirm(request.username, request.confirmation_code, caller)
         return pb.ConfirmSignUpResponse(next_step=convert.sign_up_step(None))
 
     async def ResendSignUpCode(
         self, request: pb.ResendSignUpCodeRequest, context: Context
     ) -> pb.ResendSignUpCodeResponse:
-        login = validation.login_of(request, self._flows.identities)
-        username_key = await self._flows.identities.resolve(login)
-        delivery = await self._flows.sign_up.resend(username_key, current_call.get().caller)
+        delivery = await self._flows.sign_up_codes.resend(request.username, current_call.get().caller)
         return pb.ResendSignUpCodeResponse(code_delivery=convert.code_delivery(delivery))
 
     @waits_for_hash
     async def SignIn(self, request: pb.SignInRequest, context: Context) -> pb.SignInResponse:
-        login, password = validation.sign_in(request, self._flows.identities, self._flows.policy)
-        username_key = await self._flows.identities.resolve(login)
-        outcome = await self._flows.sign_in.start(
-            username_key, password, current_call.get().caller, typed=request.password
-        )
+        outcome = await self._flows.sign_in.start(request.username, request.password, current_call.get().caller)
         return convert.sign_in(outcome)
 
     @waits_for_hash
     async def ConfirmSignIn(self, request: pb.ConfirmSignInRequest, context: Context) -> pb.ConfirmSignInResponse:
-        session, answer = validation.confirm_sign_in(request)
-        return convert.confirm_sign_in(await self._flows.sign_in.confirm(session, answer, current_call.get().caller))
+        answer, caller = convert.answer_of(request), current_call.get().caller
+        return convert.confirm_sign_in(await self._flows.sign_in_steps.confirm(request.session, answer, caller))
 
     async def ResendSignInCode(
         self, request: pb.ResendSignInCodeRequest, context: Context
     ) -> pb.ResendSignInCodeResponse:
-        session = validation.sign_in_session_of(request)
-        delivery = await self._flows.sign_in.resend(session, current_call.get().caller)
+        delivery = await self._flows.sign_in_steps.resend(request.session, current_call.get().caller)
         return pb.ResendSignInCodeResponse(code_delivery=convert.code_delivery(delivery))
 
-    async def AssociateTotp(self, request: pb.AssociateTotpRequest, context: Context) -> pb.AssociateTotpResponse:
-        bearer = await self._flows.bearer()
-        setup, session = await self._flows.totp.associate(bearer, validation.friendly_name_of(request))
-        return convert.totp_association(setup, session)
+    async def ResetPassword(self, request: pb.ResetPasswordRequest, context: Context) -> pb.ResetPasswordResponse:
+        delivery = await self._flows.reset_codes.start(request.username, current_call.get().caller)
+        return pb.ResetPasswordResponse(next_step=convert.reset_password_step(delivery))
 
-    async def VerifyTotp(self, request: pb.VerifyTotpRequest, context: Context) -> pb.VerifyTotpResponse:
+    @waits_for_hash
+    async def ConfirmResetPassword(
+        self, request: pb.ConfirmResetPasswordRequest, context: Context
+    ) -> pb.ConfirmResetPasswordResponse:
+        caller = current_call.get().caller
+        await self._flows.password_reset.confirm(
+            request.username, request.confirmation_code, request.new_password, caller=caller
+        )
+        return pb.ConfirmResetPasswordResponse()
+
+    @waits_for_hash
+    async def UpdatePassword(self, request: pb.UpdatePasswordRequest, context: Context) -> pb.UpdatePasswordResponse:
         bearer = await self._flows.bearer()
-        session, code = validation.verify_totp(request)
-        await self._flows.totp.verify(bearer, session, code)
-        return pb.VerifyTotpResponse()
+        await self._flows.password_update.update(bearer, request.previous_password, request.proposed_password)
+        return pb.UpdatePasswordResponse()
+
+    @waits_for_hash
+    async def Reauthenticate(self, request: pb.ReauthenticateRequest, context: Context) -> pb.ReauthenticateResponse:
+        bearer = await self._flows.bearer()
+        tokens = await self._flows.reauthentication.prove(bearer, convert.proof_of(request))
+        return pb.ReauthenticateResponse(tokens=convert.tokens(tokens))
 
     async def FetchAuthSession(
         self, request: pb.FetchAuthSessionRequest, context: Context
@@ -81,8 +88,7 @@ class AuthServicer(AccountServicer):
         return convert.auth_session(await self._flows.bearers.fetch(call.access_token, call.caller))
 
     async def RefreshSession(self, request: pb.RefreshSessionRequest, context: Context) -> pb.RefreshSessionResponse:
-        refresh_token = validation.refresh_token_of(request)
-        tokens = await self._flows.refreshes.refresh(refresh_token, current_call.get().caller)
+        tokens = await self._flows.refreshes.refresh(request.refresh_token, current_call.get().caller)
         return pb.RefreshSessionResponse(tokens=convert.tokens(tokens))
 
     async def GetCurrentUser(self, request: pb.GetCurrentUserRequest, context: Context) -> pb.GetCurrentUserResponse:
@@ -101,30 +107,88 @@ class AuthServicer(AccountServicer):
 
     async def RevokeSession(self, request: pb.RevokeSessionRequest, context: Context) -> pb.RevokeSessionResponse:
         bearer = await self._flows.bearer()
-        await self._flows.session_ends.revoke(bearer, validation.session_id_of(request))
+        await self._flows.session_ends.revoke(bearer, request.session_id)
         return pb.RevokeSessionResponse()
 
     async def GetSigningKeys(self, request: pb.GetSigningKeysRequest, context: Context) -> pb.GetSigningKeysResponse:
         return convert.signing_keys(await self._flows.signing_keys.public_keys())
 
-    async def ResetPassword(self, request: pb.ResetPasswordRequest, context: Context) -> pb.ResetPasswordResponse:
-        login = validation.login_of(request, self._flows.identities)
-        username_key = await self._flows.identities.resolve(login, verified_only=True)
-        delivery = await self._flows.passwords.start_reset(username_key, current_call.get().caller)
-        return pb.ResetPasswordResponse(next_step=convert.reset_password_step(delivery))
-
-    @waits_for_hash
-    async def ConfirmResetPassword(
-        self, request: pb.ConfirmResetPasswordRequest, context: Context
-    ) -> pb.ConfirmResetPasswordResponse:
-        login, code = validation.confirm_reset_password(request, self._flows.identities)
-        username_key = await self._flows.identities.resolve(login, verified_only=True)
-        await self._flows.passwords.confirm_reset(username_key, code, request.new_password, current_call.get().caller)
-        return pb.ConfirmResetPasswordResponse()
-
-    @waits_for_hash
-    async def UpdatePassword(self, request: pb.UpdatePasswordRequest, context: Context) -> pb.UpdatePasswordResponse:
+    async def AssociateTotp(self, request: pb.AssociateTotpRequest, context: Context) -> pb.AssociateTotpResponse:
         bearer = await self._flows.bearer()
-        validation.update_password(request)
-        await self._flows.passwords.update(bearer, request.previous_password, request.proposed_password)
-        return pb.UpdatePasswordResponse()
+        setup, session = await self._flows.authenticators.associate(bearer, request.friendly_name)
+        return convert.totp_association(setup, session)
+
+    async def VerifyTotp(self, request: pb.VerifyTotpRequest, context: Context) -> pb.VerifyTotpResponse:
+        bearer = await self._flows.bearer()
+        await self._flows.authenticators.verify(bearer, request.session, request.totp_code)
+        return pb.VerifyTotpResponse()
+
+    async def ListTotpDevices(self, request: pb.ListTotpDevicesRequest, context: Context) -> pb.ListTotpDevicesResponse:
+        return convert.totp_devices(await self._flows.authenticators.list_active(await self._flows.bearer()))
+
+    async def RemoveTotpDevice(
+        self, request: pb.RemoveTotpDeviceRequest, context: Context
+    ) -> pb.RemoveTotpDeviceResponse:
+        bearer = await self._flows.bearer()
+        await self._flows.authenticators.remove(bearer, request.device_id)
+        return pb.RemoveTotpDeviceResponse()
+
+    async def GenerateRecoveryCodes(
+        self, request: pb.GenerateRecoveryCodesRequest, context: Context
+    ) -> pb.GenerateRecoveryCodesResponse:
+        codes = await self._flows.recovery_codes.generate(await self._flows.bearer())
+        return pb.GenerateRecoveryCodesResponse(recovery_codes=codes)
+
+    async def FetchMfaPreference(
+        self, request: pb.FetchMfaPreferenceRequest, context: Context
+    ) -> pb.FetchMfaPreferenceResponse:
+        return convert.mfa_state(await self._flows.preferences.fetch(await self._flows.bearer()))
+
+    async def UpdateMfaPreference(
+        self, request: pb.UpdateMfaPreferenceRequest, context: Context
+    ) -> pb.UpdateMfaPreferenceResponse:
+        bearer = await self._flows.bearer()
+        await self._flows.preferences.update(bearer, convert.preferences_of(request))
+        return pb.UpdateMfaPreferenceResponse()
+
+    async def FetchUserAttributes(
+        self, request: pb.FetchUserAttributesRequest, context: Context
+    ) -> pb.FetchUserAttributesResponse:
+        return convert.user_attributes(await self._flows.profile.fetch(await self._flows.bearer()))
+
+    async def UpdateUserAttributes(
+        self, request: pb.UpdateUserAttributesRequest, context: Context
+    ) -> pb.UpdateUserAttributesResponse:
+        bearer = await self._flows.bearer()
+        deliveries = await self._flows.profile.update(bearer, request.attributes)
+        return convert.attribute_steps(deliveries)
+
+    async def DeleteUserAttributes(
+        self, request: pb.DeleteUserAttributesRequest, context: Context
+    ) -> pb.DeleteUserAttributesResponse:
+        bearer = await self._flows.bearer()
+        await self._flows.profile.delete(bearer, request.names)
+        return pb.DeleteUserAttributesResponse()
+
+    async def SendUserAttributeVerificationCode(
+        self, request: pb.SendUserAttributeVerificationCodeRequest, context: Context
+    ) -> pb.SendUserAttributeVerificationCodeResponse:
+        bearer = await self._flows.bearer()
+        delivery = await self._flows.confirmations.send_code(bearer, request.name)
+        return pb.SendUserAttributeVerificationCodeResponse(code_delivery=convert.code_delivery(delivery))
+
+    async def ConfirmUserAttribute(
+        self, request: pb.ConfirmUserAttributeRequest, context: Context
+    ) -> pb.ConfirmUserAttributeResponse:
+        bearer = await self._flows.bearer()
+        await self._flows.confirmations.confirm(bearer, request.name, request.confirmation_code)
+        return pb.ConfirmUserAttributeResponse()
+
+    async def ListAuthEvents(self, request: pb.ListAuthEventsRequest, context: Context) -> pb.ListAuthEventsResponse:
+        bearer = await self._flows.bearer()
+        page = await self._flows.events.list_own(bearer.standing.user_id, page_of(request))
+        return event_convert.own_events(page)
+
+    async def DeleteUser(self, request: pb.DeleteUserRequest, context: Context) -> pb.DeleteUserResponse:
+        await self._flows.deletion.delete(await self._flows.bearer())
+        return pb.DeleteUserResponse()

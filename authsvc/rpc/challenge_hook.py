@@ -9,7 +9,7 @@ import grpc
 import structlog
 
 from authsvc.config import HooksSettings
-from authsvc.core.factors.custom import RETRY_HOOK, HookContext, HookDecision, HookReply, Parameters
+from authsvc.core.factors.custom_hook import RETRY_HOOK, HookContext, HookDecision, HookReply, Parameters
 from authsvc.errors import HookUnavailable
 from authsvc.v1 import challenge_hook_service_pb2 as pb
 from authsvc.v1.challenge_hook_service_pb2_grpc import ChallengeHookServiceStub

@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from uuid import UUID
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from authsvc.core.factors.totp import TotpSetup
+from authsvc.core.accounts.profile import UserAttributes
+from authsvc.core.factors.factor import TotpSetup
+from authsvc.core.factors.kinds import ENROLLABLE, kind_of_answer
+from authsvc.core.factors.preferences import MfaState, Preference
 from authsvc.core.messages.codes import CodeDelivery
 from authsvc.core.pages import Page
 from authsvc.core.sessions.bearers import Bearer
 from authsvc.core.sessions.tokens import Tokens
+from authsvc.core.sign_in.answers import Answer, Choice, FactorAnswer, NewPasswordAnswer
 from authsvc.core.sign_in.next_steps import SignInOutcome
-from authsvc.core.sign_in.steps import Step
-from authsvc.domain import Session
+from authsvc.core.sign_in.steps import MFA_TYPE, NEW_PASSWORD
+from authsvc.domain import FactorKind, Session, Step, TotpDevice
 from authsvc.v1 import auth_service_pb2 as pb
 from authsvc.v1.code_delivery_pb2 import CodeDelivery as CodeDeliveryProto
 from authsvc.v1.code_delivery_pb2 import DeliveryMedium
+from authsvc.v1.mfa_preference_pb2 import MFA_PREFERENCE_UNSPECIFIED, MfaPreference
+from authsvc.v1.mfa_type_pb2 import MFA_TYPE_UNSPECIFIED
 from authsvc.v1.mfa_type_pb2 import MfaType as MfaTypeProto
 from authsvc.v1.reset_password_step_pb2 import (
     RESET_PASSWORD_STEP_CONFIRM_RESET_PASSWORD_WITH_CODE,
@@ -29,8 +36,16 @@ from authsvc.v1.sign_in_step_pb2 import TotpSetup as TotpSetupProto
 from authsvc.v1.sign_up_step_pb2 import SIGN_UP_STEP_CONFIRM_SIGN_UP, SIGN_UP_STEP_DONE, SignUpNextStep
 from authsvc.v1.signing_key_pb2 import JsonWebKey
 from authsvc.v1.tokens_pb2 import Tokens as TokensProto
+from authsvc.v1.totp_device_pb2 import TotpDevice as TotpDeviceProto
+from authsvc.v1.update_attribute_step_pb2 import (
+    UPDATE_ATTRIBUTE_STEP_CONFIRM_ATTRIBUTE_WITH_CODE,
+    UPDATE_ATTRIBUTE_STEP_DONE,
+    UpdateAttributeNextStep,
+)
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+FACTOR_KINDS = {MfaTypeProto.Value(f"MFA_TYPE_{spec.kind}"): spec.kind for spec in ENROLLABLE}
+_PREFERENCES = {MfaPreference.Value(f"MFA_PREFERENCE_{preference}"): preference for preference in Preference}
 STEPS = {step: SignInStep.Value(f"SIGN_IN_STEP_{step}") for step in Step}
 
 
@@ -71,7 +86,7 @@ def sign_in(outcome: SignInOutcome) -> pb.SignInResponse:
             step=STEPS[outcome.step],
             code_delivery=code_delivery(outcome.code_delivery) if outcome.code_delivery else None,
             totp_setup=_totp_setup(outcome.totp_setup) if outcome.totp_setup else None,
-            allowed_mfa_types=[MfaTypeProto.Value(f"MFA_TYPE_{kind}") for kind in outcome.allowed_mfa_types],
+            allowed_mfa_types=[mfa_type(kind) for kind in outcome.allowed_mfa_types],
             missing_attributes=outcome.missing_attributes,
             public_parameters=outcome.public_parameters,
         ),
@@ -134,6 +149,30 @@ def session_page(page: Page[Session], current: UUID | None) -> pb.ListSessionsRe
     )
 
 
+def answer_of(request: pb.ConfirmSignInRequest) -> Answer | None:
+    """Return the answer of a request, as sent; None if there is none."""
+    name = request.WhichOneof("answer")
+    if name is None:
+        return None
+    if name == MFA_TYPE:
+        return Choice(FACTOR_KINDS.get(request.mfa_type))
+    if name == NEW_PASSWORD:
+        return NewPasswordAnswer(request.new_password, dict(request.attributes))
+    return FactorAnswer(kind_of_answer(name), getattr(request, name))
+
+
+def proof_of(request: pb.ReauthenticateRequest) -> FactorAnswer | None:
+    """Return what a user gives as proof, as sent; None if there is none."""
+    name = request.WhichOneof("proof")
+    return None if name is None else FactorAnswer(kind_of_answer(name), getattr(request, name))
+
+
+def preferences_of(request: pb.UpdateMfaPreferenceRequest) -> dict[FactorKind, Preference | None]:
+    """Return what to do to which kinds; those to be left as they are are not in it, None stands for what is unknown."""
+    sent = {FactorKind.TOTP: request.totp, FactorKind.SMS: request.sms, FactorKind.EMAIL: request.email}
+    return {kind: _PREFERENCES.get(value) for kind, value in sent.items() if value != MFA_PREFERENCE_UNSPECIFIED}
+
+
 def totp_association(setup: TotpSetup, session: str) -> pb.AssociateTotpResponse:
     """Convert a pending authenticator."""
     return pb.AssociateTotpResponse(shared_secret=setup.shared_secret, setup_uri=setup.setup_uri, session=session)
@@ -142,6 +181,47 @@ def totp_association(setup: TotpSetup, session: str) -> pb.AssociateTotpResponse
 def signing_keys(keys: list[dict[str, str]]) -> pb.GetSigningKeysResponse:
     """Convert public keys; the JSON form is a JWK Set."""
     return pb.GetSigningKeysResponse(keys=[JsonWebKey(**key) for key in keys])
+
+
+def mfa_state(state: MfaState) -> pb.FetchMfaPreferenceResponse:
+    """Convert the user's second factors."""
+    return pb.FetchMfaPreferenceResponse(
+        enabled=[mfa_type(kind) for kind in state.enabled],
+        preferred=mfa_type(state.preferred) if state.preferred else MFA_TYPE_UNSPECIFIED,
+        recovery_codes_left=state.recovery_codes_left,
+    )
+
+
+def mfa_type(kind: FactorKind) -> MfaTypeProto.ValueType:
+    """Convert a kind of second factor."""
+    return MfaTypeProto.Value(f"MFA_TYPE_{kind}")
+
+
+def totp_devices(devices: list[TotpDevice]) -> pb.ListTotpDevicesResponse:
+    """Convert the user's active authenticators."""
+    return pb.ListTotpDevicesResponse(
+        devices=[
+            TotpDeviceProto(
+                device_id=str(device.device_id),
+                friendly_name=device.friendly_name,
+                created_at=timestamp(device.verified_at) if device.verified_at else None,
+                last_used_at=timestamp(device.last_used_at) if device.last_used_at else None,
+            )
+            for device in devices
+        ]
+    )
+
+
+def user_attributes(found: UserAttributes) -> pb.FetchUserAttributesResponse:
+    """Convert the user's attributes."""
+    return pb.FetchUserAttributesResponse(attributes=found.attributes, pending=found.pending)
+
+
+def attribute_steps(deliveries: Mapping[str, CodeDelivery | None]) -> pb.UpdateUserAttributesResponse:
+    """Convert what each changed attribute waits for: a code if one is on its way, else nothing."""
+    return pb.UpdateUserAttributesResponse(
+        next_steps={name: _attribute_step(delivery) for name, delivery in deliveries.items()}
+    )
 
 
 def _session(session: Session, current: UUID | None) -> SessionProto:
@@ -159,3 +239,10 @@ def _session(session: Session, current: UUID | None) -> SessionProto:
 
 def _totp_setup(setup: TotpSetup) -> TotpSetupProto:
     return TotpSetupProto(shared_secret=setup.shared_secret, setup_uri=setup.setup_uri)
+
+
+def _attribute_step(delivery: CodeDelivery | None) -> UpdateAttributeNextStep:
+    if delivery is None:
+        return UpdateAttributeNextStep(step=UPDATE_ATTRIBUTE_STEP_DONE)
+    step = UPDATE_ATTRIBUTE_STEP_CONFIRM_ATTRIBUTE_WITH_CODE
+    return UpdateAttributeNextStep(step=step, code_delivery=code_delivery(delivery))

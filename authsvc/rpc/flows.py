@@ -6,21 +6,21 @@ from dataclasses import dataclass
 
 from authsvc.core.accounts.addresses import Confirmations
 from authsvc.core.accounts.deletion import Deletion
-from authsvc.core.accounts.login import Identities
-from authsvc.core.accounts.password_policy import PasswordPolicy
-from authsvc.core.accounts.passwords import Passwords
+from authsvc.core.accounts.password_reset import PasswordReset, ResetCodes
+from authsvc.core.accounts.passwords import PasswordUpdate
 from authsvc.core.accounts.profile import Profile
 from authsvc.core.accounts.sign_up import SignUp
+from authsvc.core.accounts.sign_up_codes import SignUpCodes
 from authsvc.core.audit.events import AuditEvents
-from authsvc.core.factors.preferences import Mfa
-from authsvc.core.factors.recovery import Recovery
-from authsvc.core.factors.totp import Totp
+from authsvc.core.factors.authenticators import Authenticators
+from authsvc.core.factors.preferences import Preferences
+from authsvc.core.factors.recovery import RecoveryCodes
 from authsvc.core.sessions.bearers import Bearer, Bearers
 from authsvc.core.sessions.ends import SessionEnds
 from authsvc.core.sessions.lists import SessionList
 from authsvc.core.sessions.refresh import Refreshes
 from authsvc.core.sessions.signing_keys import SigningKeys
-from authsvc.core.sign_in.flow import SignIn
+from authsvc.core.sign_in.flow import SignIn, SignInSteps
 from authsvc.core.sign_in.reauthentication import Reauthentication
 from authsvc.rpc.call import current_call
 
@@ -29,12 +29,13 @@ from authsvc.rpc.call import current_call
 class Flows:
     """Hold what AuthService calls."""
 
-    identities: Identities
     sign_up: SignUp
+    sign_up_codes: SignUpCodes
     sign_in: SignIn
-    totp: Totp
-    recovery: Recovery
-    mfa: Mfa
+    sign_in_steps: SignInSteps
+    authenticators: Authenticators
+    recovery_codes: RecoveryCodes
+    preferences: Preferences
     reauthentication: Reauthentication
     profile: Profile
     confirmations: Confirmations
@@ -43,8 +44,9 @@ class Flows:
     refreshes: Refreshes
     session_ends: SessionEnds
     session_list: SessionList
-    passwords: Passwords
-    policy: PasswordPolicy
+    reset_codes: ResetCodes
+    password_reset: PasswordReset
+    password_update: PasswordUpdate
     signing_keys: SigningKeys
     events: AuditEvents
 

@@ -88,25 +88,16 @@ CONSUME = """
 delete from challenge_sessions
  where digest = $1
    and expires_at > $2
+   and ($3::bytea[] is null or code_digest = any($3))
 """
 
 
-async def consume(executor: Executor, *, digest: bytes, now: datetime) -> bool:
-    """Use a session up; False if another call did."""
-    return affected(await executor.execute(CONSUME, digest, now)) == 1
+async def consume(executor: Executor, *, digest: bytes, now: datetime, code_digests: list[bytes] | None = None) -> bool:
+    """Use a session up, and its code with it if the digests of one are given; False if another call was first.
 
-
-CONSUME_WITH_CODE = """
-delete from challenge_sessions
- where digest = $1
-   and expires_at > $2
-   and code_digest = any($3::bytea[])
-"""
-
-
-async def consume_with_code(executor: Executor, *, digest: bytes, now: datetime, code_digests: list[bytes]) -> bool:
-    """Use a session and its code up; False if another call did, or the code was replaced."""
-    return affected(await executor.execute(CONSUME_WITH_CODE, digest, now, code_digests)) == 1
+    Another call may also have replaced the code.
+    """
+    return affected(await executor.execute(CONSUME, digest, now, code_digests)) == 1
 
 
 # Ten replaced codes are remembered, to be answered as expired.

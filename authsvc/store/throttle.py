@@ -80,6 +80,17 @@ async def reset_failures(executor: Executor, *, username_key: UsernameKey, facto
     await executor.execute(RESET_FAILURES, username_key, factors)
 
 
+RESET_ALL_FAILURES = """
+delete from failures
+ where username_key = $1
+"""
+
+
+async def reset_all_failures(executor: Executor, *, username_key: UsernameKey) -> None:
+    """Forget all failures of one account."""
+    await executor.execute(RESET_ALL_FAILURES, username_key)
+
+
 # The lock that ends was set by the try itself: none is counted while one holds.
 REFUND_FAILURE = """
 update failures

@@ -9,12 +9,11 @@ from uuid import UUID
 import pytest
 
 from authsvc.config import Settings
-from authsvc.core.access.throttle import Factor, Throttle
-from authsvc.core.audit.trail import Audit
-from authsvc.core.factors.recovery import Recovery
+from authsvc.core.access.throttle import Throttle
+from authsvc.core.factors.kinds import EMAIL, PASSWORD, RECOVERY_CODE, SMS, TOTP
+from authsvc.core.factors.recovery import RecoveryCode, parse_recovery_code
 from authsvc.core.messages.kinds import RecoveryCodeUsed
 from authsvc.core.messages.notices import Notices
-from authsvc.core.sessions.bearers import Bearers
 from authsvc.crypto.sealing import KeyRing, MasterKey
 from authsvc.domain import User, UserId, UsernameKey
 from authsvc.errors import CodeMismatch
@@ -24,24 +23,20 @@ from authsvc.v1 import auth_service_pb2 as pb
 from tests.clock import TICK, FakeClock
 from tests.rpc.calls import recovery_codes, refresh
 from tests.service import Account, Service, fails
-from tests.signing_keys import signing_keys_of
 from tests.violations import violations_of
 
 MINUTE = timedelta(minutes=1)
-STANDS_FOR = (Factor.TOTP, Factor.SMS, Factor.EMAIL, Factor.RECOVERY_CODE)
+STANDS_FOR = (TOTP, SMS, EMAIL, RECOVERY_CODE)
 
 
-def made(database: Database, ring: KeyRing, settings: Settings, clock: FakeClock) -> tuple[Recovery, Throttle]:
+def made(database: Database, ring: KeyRing, settings: Settings, clock: FakeClock) -> tuple[RecoveryCode, Throttle]:
     """Make what accepts recovery codes, on the service's database and keys."""
-    throttle = Throttle(database, ring, settings.limits, settings.codes, clock)
-    keys, notices = signing_keys_of(database, ring, settings.tokens, clock), Notices(ring=ring)
-    audit = Audit(database=database, ring=ring, clock=clock)
-    bearers = Bearers(database=database, signing_keys=keys, settings=settings.tokens, clock=clock)
-    return Recovery(database, ring, throttle, bearers, notices, audit, clock), throttle
+    throttle = Throttle(database=database, ring=ring, settings=settings, clock=clock)
+    return RecoveryCode(database=database, ring=ring, throttle=throttle, notices=Notices(ring=ring)), throttle
 
 
 @pytest.fixture
-def recovery(database: Database, ring: KeyRing, settings: Settings, clock: FakeClock) -> Recovery:
+def recovery(database: Database, ring: KeyRing, settings: Settings, clock: FakeClock) -> RecoveryCode:
     """Make what accepts recovery codes."""
     return made(database, ring, settings, clock)[0]
 
@@ -52,13 +47,13 @@ async def ada(service: Service) -> Account:
     return await service.enrolled("ada")
 
 
-async def accept(recovery: Recovery, database: Database, account: Account, code: str, clock: FakeClock) -> int:
+async def accept(recovery: RecoveryCode, database: Database, account: Account, code: str, clock: FakeClock) -> int:
     """Use a code as it is shown, in a transaction of its own; return how many are left."""
-    parsed = Recovery.parse(code, field="recovery_code")
+    parsed = recovery.parse_own(code)
     async with database.transaction() as transaction:
         user = await users.lock(transaction, user_id=UserId(UUID(account.user_id)))
         assert isinstance(user, User)
-        return await recovery.accept(transaction, user, parsed, clock.now())
+        return await recovery.accept(transaction, user, parsed, now=clock.now())
 
 
 async def test_ten_codes_of_eighty_bits(service: Service, ada: Account, database: Database) -> None:
@@ -73,7 +68,7 @@ async def test_ten_codes_of_eighty_bits(service: Service, ada: Account, database
 
 
 async def test_each_is_good_once(
-    service: Service, ada: Account, database: Database, recovery: Recovery, clock: FakeClock
+    service: Service, ada: Account, database: Database, recovery: RecoveryCode, clock: FakeClock
 ) -> None:
     """Every code is accepted once, whatever the order, and the number left goes down to none."""
     codes = await recovery_codes(service, ada.tokens)
@@ -85,7 +80,7 @@ async def test_each_is_good_once(
 
 
 async def test_new_set_replaces_the_former(
-    service: Service, ada: Account, database: Database, recovery: Recovery, clock: FakeClock
+    service: Service, ada: Account, database: Database, recovery: RecoveryCode, clock: FakeClock
 ) -> None:
     """Once new codes are made none of the former ones is accepted."""
     former, new = await recovery_codes(service, ada.tokens), await recovery_codes(service, ada.tokens)
@@ -97,7 +92,7 @@ async def test_new_set_replaces_the_former(
 
 
 async def test_codes_are_of_one_user(
-    service: Service, ada: Account, database: Database, recovery: Recovery, clock: FakeClock
+    service: Service, ada: Account, database: Database, recovery: RecoveryCode, clock: FakeClock
 ) -> None:
     """One user's code is wrong for another, who uses nothing up with it."""
     eve = await service.enrolled("eve")
@@ -117,7 +112,7 @@ async def test_codes_outlive_a_change_of_the_master_key(
 
 
 async def test_use_is_told(
-    service: Service, ada: Account, database: Database, recovery: Recovery, clock: FakeClock
+    service: Service, ada: Account, database: Database, recovery: RecoveryCode, clock: FakeClock
 ) -> None:
     """A code's use is told by mail; a wrong code tells nobody anything."""
     told = "select count(*) from outbox where kind = $1"
@@ -135,11 +130,11 @@ async def test_use_opens_closed_factors(
     """What wrong codes closed is open again after a recovery code; the password's failures stay."""
     recovery, throttle = made(database, ring, settings, clock)
     code, *_ = await recovery_codes(service, ada.tokens)
-    for factor in (*STANDS_FOR, Factor.PASSWORD):
-        await throttle.spend_try(factor, UsernameKey("ada"))
+    for spec in (*STANDS_FOR, PASSWORD):
+        await throttle.spend_try(spec.guarded, UsernameKey("ada"))
     await accept(recovery, database, ada, code, clock)
     kept = await database.fetch("select factor from failures where username_key = 'ada'")
-    assert [row["factor"] for row in kept] == [Factor.PASSWORD]
+    assert [row["factor"] for row in kept] == [PASSWORD.guarded.key]
 
 
 @pytest.mark.parametrize("late", [-TICK, timedelta(), TICK], ids=["before", "at", "a tick after"])
@@ -166,11 +161,11 @@ async def test_needs_a_bearer(service: Service) -> None:
 )
 def test_code_is_read_as_people_type_it(text: str) -> None:
     """Letter case, spaces and hyphens don't matter, and what the alphabet lacks is read as what it looks like."""
-    assert Recovery.parse(text, field="recovery_code") == "abcdefghijklmnop"
+    assert parse_recovery_code(text) == "abcdefghijklmnop"
 
 
 @pytest.mark.parametrize("text", ["", " - ", "abcd", "abcd-efgh-ijkl-mno9", "abcd-efgh-ijkl-mnop-q", "ä" * 16])
 def test_what_is_no_code_is_told(text: str) -> None:
     """A text of another length or with other letters is no recovery code."""
-    (violation,) = violations_of(Recovery.parse, text, field="recovery_code")
+    (violation,) = violations_of(parse_recovery_code, text)
     assert violation.field == "recovery_code"

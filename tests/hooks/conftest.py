@@ -10,7 +10,7 @@ import pytest
 
 from authsvc.config import HooksSettings
 from authsvc.core.access.caller import Caller
-from authsvc.core.factors.custom import ChallengeState, CustomChallenge
+from authsvc.core.factors.custom_hook import ChallengeState, CustomChallenge
 from authsvc.crypto.sealing import KeyRing
 from authsvc.domain import User, UsernameKey
 from authsvc.rpc.challenge_hook import ChallengeHookClient
@@ -42,7 +42,7 @@ def challenging(ring: KeyRing) -> Challenging:
         values = {"challenge_target": target, "challenge_timeout": TIMEOUT, **changes}
         client = ChallengeHookClient(settings=HooksSettings.model_validate(values))
         try:
-            yield CustomChallenge(client, ring, MOST_ROUNDS)
+            yield CustomChallenge(hook=client, ring=ring, max_rounds=MOST_ROUNDS)
         finally:
             await client.close()
 

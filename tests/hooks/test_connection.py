@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from authsvc.clock import monotonic
-from authsvc.core.factors.custom import ChallengeState, CustomChallenge, Verdict
+from authsvc.core.factors.custom_hook import ChallengeState, CustomChallenge, Verdict
 from authsvc.domain import User
 from authsvc.errors import HookUnavailable
 from authsvc.store.db import Database
@@ -30,7 +30,7 @@ async def test_a_slow_hook_is_not_waited_for(hook: HookProcess, challenging: Cha
         with pytest.raises(HookUnavailable):
             await custom.begin(first, CALLER)
         with pytest.raises(HookUnavailable):
-            await custom.answer(second, state, "1", CALLER)
+            await custom.answer(second, state, "1", caller=CALLER)
         assert TIMEOUT.total_seconds() * 2 <= monotonic() - started < 5
 
 
@@ -56,10 +56,10 @@ async def test_a_hook_may_be_restarted(challenging: Challenging, database: Datab
             state = await begun(custom, user)
             hook.kill()
             with pytest.raises(HookUnavailable):
-                await custom.answer(user, state, "1", CALLER)
+                await custom.answer(user, state, "1", caller=CALLER)
             hook.start()
             await within(5, custom, user)
-            assert isinstance(await custom.answer(user, state, "1", CALLER), ChallengeState)
+            assert isinstance(await custom.answer(user, state, "1", caller=CALLER), ChallengeState)
 
 
 async def test_a_hook_that_hangs_is_used_again_when_it_runs(challenging: Challenging, database: Database) -> None:
@@ -143,7 +143,7 @@ async def test_mutual_tls(
     user = await user_named(database, "ada")
     files = tls_settings(certificates["ca"], certificates["client"])
     async with challenging(f"localhost:{tls_hook.port}", challenge_timeout=timedelta(seconds=10), **files) as custom:
-        assert await custom.answer(user, await begun(custom, user), "2", CALLER) is Verdict.WRONG
+        assert await custom.answer(user, await begun(custom, user), "2", caller=CALLER) is Verdict.WRONG
 
 
 @pytest.mark.parametrize(

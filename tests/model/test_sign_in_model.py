@@ -11,7 +11,7 @@ from hypothesis import settings as profile
 from hypothesis.stateful import run_state_machine_as_test
 
 from authsvc.config import Settings
-from authsvc.core.sign_in.steps import Step
+from authsvc.domain import Step
 from tests.clock import FakeClock
 from tests.model.driver import Driver
 from tests.model.walk import Walk

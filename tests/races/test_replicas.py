@@ -6,7 +6,7 @@ import asyncio
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from authsvc.core.access.throttle import Factor
+from authsvc.core.factors.kinds import PASSWORD
 from authsvc.crypto.sealing import MasterKey
 from authsvc.domain import UsernameKey
 from authsvc.store import throttle
@@ -41,7 +41,7 @@ async def test_clocks_that_differ(database: Database) -> None:
         assert await throttle.spend_failure(
             database,
             username_key=UsernameKey("ada"),
-            factor=Factor.PASSWORD,
+            factor=PASSWORD.guarded.key,
             now=clock,
             bounds=throttle.FailureBounds(lock_from=5, lock_max=timedelta(minutes=15), close_at=100),
         )

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from authsvc.config import AttributeType, CustomAttribute
-from authsvc.core.accounts.attributes import STANDARD, VALUE_BYTES, AttributeRules, Attributes, has_control_characters
+from authsvc.core.accounts.attributes import STANDARD, VALUE_BYTES, AttributeRules, Attributes
+from authsvc.core.fields import has_control_characters
 from authsvc.core.names import EmailAddress
 from authsvc.domain import EmailKey
 from tests.ids import short

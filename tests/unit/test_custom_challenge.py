@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from authsvc.core.factors.custom import ChallengeState, Parameters
+from authsvc.core.factors.custom_hook import ChallengeState, Parameters
 from authsvc.crypto.sealing import KeyRing, MasterKey, Purpose, UnsealError
 
 STATE = ChallengeState(

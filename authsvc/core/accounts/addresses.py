@@ -4,22 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from datetime import datetime
 
-from authsvc.clock import Clock
 from authsvc.config import Settings
+from authsvc.core.access.changes import Change
 from authsvc.core.access.throttle import Action, Throttle
-from authsvc.core.accounts.attributes import Attributes
-from authsvc.core.audit.trail import Audit, AuditKind
+from authsvc.core.accounts.attributes import CONFIRMED_BY_CODE, Attributes
+from authsvc.core.accounts.signed_in import SignedIn
+from authsvc.core.audit.trail import AuditKind
+from authsvc.core.factors.kinds import sent_to
+from authsvc.core.fields import Fields, refused
 from authsvc.core.messages.codes import RESET_PASSWORD, VERIFY_EMAIL, VERIFY_PHONE, CodeDelivery, CodeRef, Codes
 from authsvc.core.messages.kinds import EmailChanged, MfaChange, MfaChanged
 from authsvc.core.messages.notices import Notices, addressed, recipient
-from authsvc.core.names import mask_email, mask_phone
-from authsvc.core.sessions.bearers import Bearer, Bearers, event_of
-from authsvc.domain import EmailKey, FactorKind, Medium, User
-from authsvc.errors import CodeExpired, Conflict, InvalidFields, TokenRevoked, Violation
+from authsvc.core.names import mask_email, mask_phone, parse_code
+from authsvc.core.sessions.bearers import Bearer
+from authsvc.domain import EmailKey, Medium, User
+from authsvc.errors import CodeExpired, Conflict
 from authsvc.store import users
-from authsvc.store.db import RETRY_CONFLICT, Database, Executor
+from authsvc.store.db import RETRY_CONFLICT
 from authsvc.store.factors import preferences
 
 EMAIL = "email"
@@ -40,24 +42,13 @@ class Confirmations:
     """Send the codes of new addresses and numbers, and put into use what is confirmed."""
 
     def __init__(
-        self,
-        database: Database,
-        throttle: Throttle,
-        codes: Codes,
-        bearers: Bearers,
-        notices: Notices,
-        audit: Audit,
-        settings: Settings,
-        clock: Clock,
+        self, *, throttle: Throttle, codes: Codes, notices: Notices, signed_in: SignedIn, settings: Settings
     ) -> None:
-        self._database = database
         self._throttle = throttle
         self._codes = codes
-        self._bearers = bearers
         self._notices = notices
-        self._audit = audit
+        self._signed_in = signed_in
         self._sends_sms = bool(settings.sms.webhook_url)
-        self._clock = clock
 
     async def send_code(self, bearer: Bearer, name: str) -> CodeDelivery:
         """Send a code to the value that waits for one, in place of the former code.
@@ -67,48 +58,43 @@ class Confirmations:
             LimitExceeded: too many codes for this user, from this source or in all.
             Conflict: the value was changed at the same time.
         """
-        waiting = self._waiting(await self._user(bearer), name)
+        waiting = self._waiting(await self._signed_in.find(bearer), _parse_name(name))
         if waiting is None:
-            violation = Violation("name", "NOTHING_TO_VERIFY", "must be an attribute that waits for its verification")
-            raise InvalidFields(violations=(violation,))
+            raise refused("name", "NOTHING_TO_VERIFY", "must be an attribute that waits for its verification")
         may_send = await self.spend([waiting], bearer)
-        now = self._clock.now()
-        async with self._database.transaction() as transaction:
-            user = await self._bearers.hold(transaction, bearer)
-            if self._waiting(user, name) != waiting:
+        async with self._signed_in.change(bearer, AuditKind.SEND_USER_ATTRIBUTE_CODE, {"name": name}) as change:
+            if self._waiting(change.user, name) != waiting:
                 raise Conflict(retry_after=RETRY_CONFLICT)
-            delivery = await self._send(transaction, user, waiting, may_send, now=now)
-            await self._audit.record(transaction, event_of(bearer, AuditKind.SEND_USER_ATTRIBUTE_CODE, name=name))
-        return delivery
+            return await self._send(change, waiting, may_send)
 
     async def confirm(self, bearer: Bearer, name: str, code: str) -> None:
         """Put the value that waits into use with its code; a former verified address is told by mail.
 
         Raises:
+            InvalidFields: every broken rule at once.
             CodeMismatch: the code is wrong, or was sent to another value.
             CodeExpired: it is used, replaced, burned, expired, never issued, or the address is somebody else's now.
             LimitExceeded: too many tries for this user.
         """
-        waiting = self._waiting(await self._user(bearer), name)
-        standing = bearer.standing
-        ref = CodeRef(_PURPOSES[name], standing.username_key, waiting.value if waiting else "")
+        fields = Fields()
+        fields.take(_parse_name, name)
+        digits = fields.take(parse_code, code, field="confirmation_code")
+        fields.check()
+        waiting = self._waiting(await self._signed_in.find(bearer), name)
+        ref = CodeRef(_PURPOSES[name], bearer.standing.username_key, waiting.value if waiting else "")
         kind = AuditKind.CONFIRM_USER_ATTRIBUTE
-        async with self._audit.failures(
-            kind, bearer.caller, user_id=standing.user_id, session_id=standing.session_id
-        ) as tried:
-            tried.details["name"] = name
-            await self._codes.try_code(ref, code)
-            now = self._clock.now()
-            async with self._database.transaction() as transaction:
-                user = await self._bearers.hold(transaction, bearer)
-                if waiting is None or not await _put_into_use(transaction, user, waiting, now):
+        async with self._signed_in.tries(bearer, kind, name=name):
+            await self._codes.try_code(ref, digits.value)
+            async with self._signed_in.change(bearer, kind, {"name": name}) as change:
+                executor, now = change.executor, change.now
+                if waiting is None or not await _put_into_use(change, waiting):
                     raise CodeExpired
-                await self._codes.consume(transaction, ref, code, now=now)
-                await self._let_go(transaction, user, waiting, now)
-                state = await preferences.find(transaction, user_id=user.user_id)
-                if name == PHONE_NUMBER and FactorKind.SMS in state.enabled:
-                    await self._notices.tell(transaction, user, MfaChanged(MfaChange.PREFERENCE_CHANGED), now=now)
-                await self._audit.record(transaction, event_of(bearer, kind, name=name))
+                await self._codes.consume(executor, ref, digits.value, now=now)
+                await self._let_go(change, waiting)
+                state = await preferences.find(executor, user_id=change.user.user_id)
+                if name == PHONE_NUMBER and sent_to(name).is_enabled(state):
+                    told = MfaChanged(MfaChange.PREFERENCE_CHANGED)
+                    await self._notices.tell(executor, change.user, told, now=now)
 
     def new_values(self, user: User, given: Attributes) -> list[Unverified]:
         """Return which given values have to be verified before they are used."""
@@ -135,48 +121,41 @@ class Confirmations:
         return frozenset([each.name for each in new if await self._throttle.spend_address(each.key)])
 
     async def begin(
-        self,
-        executor: Executor,
-        user: User,
-        given: Attributes,
-        new: Collection[Unverified],
-        may_send: frozenset[str],
-        *,
-        now: datetime,
+        self, change: Change, given: Attributes, new: Collection[Unverified], *, may_send: frozenset[str]
     ) -> dict[str, CodeDelivery]:
-        """Have given values wait for their codes, and send those, in a transaction that holds the user's row.
+        """Have given values wait for their codes, and send those.
 
         A value that is in use and verified ends the wait of another one. A number that no code can be sent to is in use
         at once, unverified.
         """
+        executor, user_id = change.executor, change.user.user_id
         number = given.others.get(PHONE_NUMBER)
         if given.email:
-            await users.set_pending_email(executor, user_id=user.user_id, email=None, email_key=None)
+            await users.set_pending_email(executor, user_id=user_id, email=None, email_key=None)
         if number and self._sends_sms:
-            await users.set_pending_phone(executor, user_id=user.user_id, phone_number=None)
+            await users.set_pending_phone(executor, user_id=user_id, phone_number=None)
         elif number:
-            await users.set_unverified_phone(executor, user_id=user.user_id, phone_number=number, now=now)
+            await users.set_unverified_phone(executor, user_id=user_id, phone_number=number, now=change.now)
         sent = {}
         for each in new:
-            await _set_pending(executor, user, each)
-            sent[each.name] = await self._send(executor, user, each, may_send, now=now)
+            await _set_pending(change, each)
+            sent[each.name] = await self._send(change, each, may_send)
         return sent
 
-    async def remove(self, executor: Executor, user: User, name: str, *, now: datetime) -> None:
-        """Remove address or number with what waits, in a transaction that holds the user's row; the address is told."""
+    async def remove(self, change: Change, name: str) -> None:
+        """Remove address or number with what waits; the address is told."""
+        executor, user, now = change.executor, change.user, change.now
         if name == EMAIL:
             await users.remove_email(executor, user_id=user.user_id, now=now)
-            await preferences.remove(executor, user_id=user.user_id, kind=FactorKind.EMAIL)
             await self._notices.tell(executor, user, EmailChanged(), now=now)
         else:
             await users.remove_phone(executor, user_id=user.user_id, now=now)
-            await preferences.remove(executor, user_id=user.user_id, kind=FactorKind.SMS)
+        # What is gone is no second factor any more.
+        await preferences.remove(executor, user_id=user.user_id, kind=sent_to(name).kind)
         await self._codes.drop(executor, user.username_key, RESET_PASSWORD, _PURPOSES[name])
 
-    async def _send(
-        self, executor: Executor, user: User, unverified: Unverified, may_send: frozenset[str], *, now: datetime
-    ) -> CodeDelivery:
-        owner = None
+    async def _send(self, change: Change, unverified: Unverified, may_send: frozenset[str]) -> CodeDelivery:
+        executor, user, owner = change.executor, change.user, None
         if unverified.name == EMAIL:
             owner = await users.find_email_owner(executor, email_key=EmailKey(unverified.key))
         if owner is not None and owner.user_id == user.user_id:
@@ -189,27 +168,23 @@ class Confirmations:
             executor,
             CodeRef(_PURPOSES[unverified.name], user.username_key, unverified.value),
             addressed(user, unverified.value) if is_sent else None,
-            now=now,
+            now=change.now,
             medium=medium,
             owner=told,
         )
         mask = mask_email if unverified.name == EMAIL else mask_phone
         return CodeDelivery(mask(unverified.value), medium, unverified.name)
 
-    async def _let_go(self, executor: Executor, user: User, used: Unverified, now: datetime) -> None:
+    async def _let_go(self, change: Change, used: Unverified) -> None:
         """Tell the former address, and end the codes that went to it or to the former number."""
+        user = change.user
         former = user.email if used.name == EMAIL else user.phone_number
         if former is None or former == used.value:
             return
-        await self._codes.drop(executor, user.username_key, RESET_PASSWORD)
+        await self._codes.drop(change.executor, user.username_key, RESET_PASSWORD)
         if used.name == EMAIL:
-            await self._notices.tell(executor, user, EmailChanged(mask_email(used.value)), now=now)
-
-    async def _user(self, bearer: Bearer) -> User:
-        user = await users.find_by_id(self._database, user_id=bearer.standing.user_id)
-        if user is None:
-            raise TokenRevoked
-        return user
+            masked = mask_email(used.value)
+            await self._notices.tell(change.executor, user, EmailChanged(masked), now=change.now)
 
     def _waiting(self, user: User, name: str) -> Unverified | None:
         if name == EMAIL and user.pending_email and user.pending_email_key:
@@ -222,16 +197,23 @@ class Confirmations:
         return None
 
 
-async def _set_pending(executor: Executor, user: User, new: Unverified) -> None:
+def _parse_name(name: str) -> str:
+    if name not in CONFIRMED_BY_CODE:
+        raise refused("name", "UNKNOWN", "must be email or phone_number")
+    return name
+
+
+async def _set_pending(change: Change, new: Unverified) -> None:
+    executor, user_id = change.executor, change.user.user_id
     if new.name == EMAIL:
-        await users.set_pending_email(executor, user_id=user.user_id, email=new.value, email_key=EmailKey(new.key))
+        await users.set_pending_email(executor, user_id=user_id, email=new.value, email_key=EmailKey(new.key))
     else:
-        await users.set_pending_phone(executor, user_id=user.user_id, phone_number=new.value)
+        await users.set_pending_phone(executor, user_id=user_id, phone_number=new.value)
 
 
-async def _put_into_use(executor: Executor, user: User, waiting: Unverified, now: datetime) -> bool:
+async def _put_into_use(change: Change, waiting: Unverified) -> bool:
+    executor, user_id, now = change.executor, change.user.user_id, change.now
     if waiting.name == EMAIL:
-        return await users.confirm_email(
-            executor, user_id=user.user_id, email=waiting.value, email_key=EmailKey(waiting.key), now=now
-        )
-    return await users.confirm_phone(executor, user_id=user.user_id, phone_number=waiting.value, now=now)
+        key = EmailKey(waiting.key)
+        return await users.confirm_email(executor, user_id=user_id, email=waiting.value, email_key=key, now=now)
+    return await users.confirm_phone(executor, user_id=user_id, phone_number=waiting.value, now=now)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import re
-import unicodedata
 import zoneinfo
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ from types import MappingProxyType
 from urllib.parse import urlsplit
 
 from authsvc.config import AttributeType, CustomAttribute, Settings
-from authsvc.core.fields import REQUIRED, Fields, refused
+from authsvc.core.fields import REQUIRED, Fields, has_control_characters, refused
 from authsvc.core.names import EmailAddress, parse_email, parse_phone
 from authsvc.domain import User
 
@@ -226,8 +225,3 @@ _SHAPES: dict[str, tuple[Callable[[str], bool], str, str]] = {
     "picture": _WEB_ADDRESS,
     "website": _WEB_ADDRESS,
 }
-
-
-def has_control_characters(text: str) -> bool:
-    """Tell whether a text has control, surrogate or unassigned characters, line breaks among them."""
-    return any(unicodedata.category(character) in ("Cc", "Cs", "Cn") for character in text)

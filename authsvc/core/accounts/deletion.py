@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-from authsvc.core.access.throttle import Factor, Throttle
-from authsvc.core.audit.trail import Audit, AuditKind
+from authsvc.core.access.throttle import Throttle
+from authsvc.core.accounts.signed_in import SignedIn
+from authsvc.core.audit.trail import AuditKind
+from authsvc.core.factors.kinds import SENT_KEYS
 from authsvc.core.messages.codes import PURPOSES, CodeRef, Codes
-from authsvc.core.sessions.bearers import Bearer, Bearers, event_of
+from authsvc.core.sessions.bearers import Bearer
 from authsvc.domain import User, UsernameKey
 from authsvc.store import outbox, users
-from authsvc.store.db import Database, Executor
+from authsvc.store.db import Executor
 
 
 class Deletion:
     """Erase accounts."""
 
-    def __init__(self, database: Database, throttle: Throttle, codes: Codes, bearers: Bearers, audit: Audit) -> None:
-        self._database = database
+    def __init__(self, *, throttle: Throttle, codes: Codes, signed_in: SignedIn) -> None:
         self._throttle = throttle
         self._codes = codes
-        self._bearers = bearers
-        self._audit = audit
+        self._signed_in = signed_in
 
     async def delete(self, bearer: Bearer) -> None:
         """Erase the bearer's account.
@@ -28,11 +28,9 @@ class Deletion:
             ReauthenticationRequired: the authentication is too old.
             TokenRevoked: the session has ended, or the account is gone.
         """
-        self._bearers.require_recent(bearer)
-        async with self._database.transaction() as transaction:
-            user = await self._bearers.hold(transaction, bearer)
-            await self.erase(transaction, user)
-            await self._audit.record(transaction, event_of(bearer, AuditKind.DELETE_USER))
+        self._signed_in.require_recent(bearer)
+        async with self._signed_in.change(bearer, AuditKind.DELETE_USER) as change:
+            await self.erase(change.executor, change.user)
 
     async def erase(self, executor: Executor, user: User) -> None:
         """Erase an account, in a transaction that holds its row and records the deletion as its last thing.
@@ -46,8 +44,9 @@ class Deletion:
         for name in names:
             await self._codes.drop(executor, name, *PURPOSES)
         for name in names:
-            await self._throttle.forget(executor, name, *Factor)
-            await self._throttle.forget_sends(executor, name, *Factor, *(purpose.sends for purpose in PURPOSES))
+            await self._throttle.forget_all(executor, name)
+            sends = [*SENT_KEYS, *(purpose.sends for purpose in PURPOSES)]
+            await self._throttle.forget_sends(executor, name, sends)
         await users.delete(executor, user_id=user.user_id)
 
 

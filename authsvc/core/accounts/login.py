@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from authsvc.core.names import parse_email, parse_username
-from authsvc.domain import EmailKey, UsernameKey
+from authsvc.core.accounts.password_policy import Password, PasswordPolicy
+from authsvc.core.fields import Fields
+from authsvc.core.names import EmailAddress, Username, parse_email, parse_username
+from authsvc.domain import UsernameKey
 from authsvc.store import users
 from authsvc.store.db import Database
 
@@ -15,37 +17,51 @@ MOST_SIGN_UPS = 10
 
 @dataclass(frozen=True, slots=True)
 class Login:
-    """Hold a name, or an address, in the form in which it is compared."""
+    """Hold a name or, if `email` is there, an address."""
 
-    key: str
-    is_email: bool = False
+    username: Username
+    email: EmailAddress | None = None
 
 
-class Identities:
-    """Find whom a login stands for."""
+class Logins:
+    """Read logins, and find whom they stand for."""
 
-    def __init__(self, database: Database, *, by_email: bool) -> None:
+    def __init__(self, *, database: Database, policy: PasswordPolicy, by_email: bool) -> None:
         self._database = database
-        self.by_email = by_email
+        self._policy = policy
+        self._by_email = by_email
 
     def parse(self, text: str) -> Login:
         """Normalise a login; `@` makes it an address, where the settings allow that.
 
+        The name of an address is itself: no account has it, for no name has an `@`.
+
         Raises:
             InvalidFields: it breaks a rule.
         """
-        if self.by_email and "@" in text:
-            return Login(parse_email(text, field="username").key, is_email=True)
-        return Login(parse_username(text).key)
+        if not self._by_email or "@" not in text:
+            return Login(parse_username(text))
+        email = parse_email(text, field="username")
+        return Login(Username(email.address, UsernameKey(email.key)), email)
+
+    def parse_credentials(self, username: str, password: str) -> tuple[Login, Password]:
+        """Normalise a login and the password that is given with it.
+
+        Raises:
+            InvalidFields: every broken rule at once.
+        """
+        fields = Fields()
+        login = fields.take(self.parse, username)
+        given = fields.take(self._policy.parse, password, field="password")
+        fields.check()
+        return login.value, given.value
 
     async def resolve(self, login: Login, *, verified_only: bool = False) -> UsernameKey:
         """Return the key of the name of the account that a login stands for.
 
         An address stands for the account that has verified it; else, unless `verified_only`, for the newest account
-        that has yet to. An address of nobody stands for a name that nobody has: itself, for no name has an `@`.
+        that has yet to. An address of nobody stands for a name that nobody has: itself.
         """
-        if not login.is_email:
-            return UsernameKey(login.key)
         return (await self._find(login, verified_only=verified_only, limit=1))[0]
 
     async def resolve_sign_ups(self, login: Login) -> list[UsernameKey]:
@@ -54,12 +70,11 @@ class Identities:
         The first is the one that `resolve` returns. Of several sign-ups by one address any may be its owner's: a
         stranger's later one must not make the owner's code a wrong one.
         """
-        if not login.is_email:
-            return [UsernameKey(login.key)]
         return await self._find(login, verified_only=False, limit=MOST_SIGN_UPS)
 
     async def _find(self, login: Login, *, verified_only: bool, limit: int) -> list[UsernameKey]:
-        found = await users.find_keys_by_email(
-            self._database, email_key=EmailKey(login.key), verified_only=verified_only, limit=limit
-        )
-        return found or [UsernameKey(login.key)]
+        if login.email is None:
+            return [login.username.key]
+        key = login.email.key
+        found = await users.find_keys_by_email(self._database, email_key=key, verified_only=verified_only, limit=limit)
+        return found or [login.username.key]

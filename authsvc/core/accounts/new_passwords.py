@@ -7,43 +7,38 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from authsvc.config import Settings
+from authsvc.core.access.gate import Gate
 from authsvc.core.accounts.attributes import AttributeRules, Attributes, field_of
 from authsvc.core.accounts.password_policy import PasswordPolicy, own_words
 from authsvc.core.fields import Fields, parse_given
 from authsvc.core.messages.kinds import PasswordChanged
 from authsvc.core.messages.notices import Notices
-from authsvc.crypto.password_hash import PasswordHasher
 from authsvc.domain import User
-from authsvc.errors import InvalidPassword, SessionExpired, Violation
+from authsvc.errors import SessionExpired, Violation
 from authsvc.store import challenges, passwords, users
 from authsvc.store.challenges import Challenge
 from authsvc.store.db import Database, Executor
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class NewPassword:
     """Hold a new password's hash and the attributes that came with it."""
 
     hash: str
     attributes: Attributes
 
     def __repr__(self) -> str:
-        return "Change(…)"
+        return "NewPassword(…)"
 
 
 class NewPasswords:
     """Replace temporary passwords."""
 
     def __init__(
-        self,
-        database: Database,
-        hasher: PasswordHasher,
-        policy: PasswordPolicy,
-        notices: Notices,
-        settings: Settings,
+        self, *, database: Database, gate: Gate, policy: PasswordPolicy, notices: Notices, settings: Settings
     ) -> None:
         self._database = database
-        self._hasher = hasher
+        self._gate = gate
         self._policy = policy
         self._notices = notices
         self._rules = AttributeRules.of(settings)
@@ -52,7 +47,7 @@ class NewPasswords:
         """Return the required attributes that an account lacks."""
         return self._rules.missing(user)
 
-    async def verify(self, challenge: Challenge, password: str, attributes: Mapping[str, str]) -> Change:
+    async def verify(self, challenge: Challenge, password: str, attributes: Mapping[str, str]) -> NewPassword:
         """Check what the user chose, and hash the password, outside any transaction.
 
         Raises:
@@ -66,32 +61,28 @@ class NewPasswords:
         parsed = self._parse(user, attributes)
         words = own_words(user.username_key, parsed.email.address if parsed.email else user.email)
         field = "new_password"
-        normal = self._policy.new(password, field=field, own_words=words).normal
-        async with self._hasher.place() as place:
-            credential = await passwords.find(self._database, username_key=user.username_key)
-            if credential is not None and await place.verify(credential.hash, normal):
-                violation = Violation(field, "REUSED", "must not be the temporary password")
-                raise InvalidPassword(violations=(violation,))
-            return Change(await place.hash(normal), parsed)
+        new = self._policy.new(password, field=field, own_words=words)
+        reused = Violation(field, "REUSED", "must not be the temporary password")
+        return NewPassword(await self._gate.hash_unlike_present(user.username_key, new, reused), parsed)
 
-    async def accept(self, executor: Executor, user: User, change: Change, now: datetime) -> User:
+    async def accept(self, executor: Executor, user: User, new: NewPassword, *, now: datetime) -> User:
         """Set the password and the attributes, in a transaction that holds the account's row; return the account.
 
         Raises:
             SessionExpired: another call set a password.
         """
-        email = change.attributes.email
+        email = new.attributes.email
         if not await users.finish_forced_change(
             executor,
             user_id=user.user_id,
             email=email.address if email else user.email,
             email_key=email.key if email else user.email_key,
-            attributes={**user.attributes, **change.attributes.others},
+            attributes={**user.attributes, **new.attributes.others},
             now=now,
         ):
             raise SessionExpired
         # Whoever read the temporary one in the mailbox, or recovered it there, chose this one: see core.factors.
-        await passwords.choose(executor, user_id=user.user_id, hash_=change.hash, now=now)
+        await passwords.choose(executor, user_id=user.user_id, hash_=new.hash, now=now)
         # Whoever else knew the temporary password.
         await challenges.delete_of_user(executor, user_id=user.user_id)
         await self._notices.tell(executor, user, PasswordChanged(), now=now)

@@ -5,19 +5,24 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 
-from authsvc.clock import Clock
-from authsvc.config import MfaType, Settings
+from authsvc.config import Settings
+from authsvc.core.access.changes import Change
 from authsvc.core.accounts.addresses import Confirmations
 from authsvc.core.accounts.attributes import CONFIRMED_BY_CODE, AttributeRules, Attributes, field_of
-from authsvc.core.audit.trail import Audit, AuditKind
-from authsvc.core.factors.rules import find_kinds
-from authsvc.core.fields import Fields, parse_given
+from authsvc.core.accounts.signed_in import SignedIn
+from authsvc.core.audit.trail import AuditKind
+from authsvc.core.factors.kinds import SPECS
+from authsvc.core.factors.rules import FactorRules
+from authsvc.core.fields import Fields, parse_given, refused
 from authsvc.core.messages.codes import CodeDelivery
-from authsvc.core.sessions.bearers import Bearer, Bearers, event_of
+from authsvc.core.names import Username
+from authsvc.core.sessions.bearers import Bearer
 from authsvc.domain import User
-from authsvc.errors import Conflict, TokenRevoked, Violation
+from authsvc.errors import Conflict, Violation
 from authsvc.store import users
-from authsvc.store.db import RETRY_CONFLICT, Database, Executor
+from authsvc.store.db import RETRY_CONFLICT
+
+MOST_ATTRIBUTES = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,22 +36,11 @@ class UserAttributes:
 class Profile:
     """Tell and change the attributes of a signed-in user."""
 
-    def __init__(
-        self,
-        database: Database,
-        bearers: Bearers,
-        confirmations: Confirmations,
-        audit: Audit,
-        settings: Settings,
-        clock: Clock,
-    ) -> None:
-        self._database = database
-        self._bearers = bearers
+    def __init__(self, *, signed_in: SignedIn, confirmations: Confirmations, settings: Settings) -> None:
+        self._signed_in = signed_in
         self._confirmations = confirmations
-        self._audit = audit
         self._rules = AttributeRules.of(settings)
-        self._allowed = frozenset(settings.accounts.mfa_types)
-        self._clock = clock
+        self._factor_rules = FactorRules(settings.accounts)
 
     async def fetch(self, bearer: Bearer) -> UserAttributes:
         """Return the user's attributes.
@@ -54,7 +48,7 @@ class Profile:
         Raises:
             TokenRevoked: the account has just been erased.
         """
-        return attributes_of(await self._user(bearer))
+        return attributes_of(await self._signed_in.find(bearer))
 
     async def update(self, bearer: Bearer, values: Mapping[str, str]) -> dict[str, CodeDelivery | None]:
         """Set attributes, all or none; return of each where its code is on its way to, if it has to be verified first.
@@ -66,22 +60,20 @@ class Profile:
             Conflict: the address or the number was changed at the same time.
         """
         parsed = self._parse(values)
-        if any(name in values for name in CONFIRMED_BY_CODE):
-            self._bearers.require_recent(bearer)
-        new = self._confirmations.new_values(await self._user(bearer), parsed)
+        self._require_recent(bearer, values)
+        new = self._confirmations.new_values(await self._signed_in.find(bearer), parsed)
         may_send = await self._confirmations.spend(new, bearer)
-        now = self._clock.now()
         others = {name: value for name, value in parsed.others.items() if name not in CONFIRMED_BY_CODE}
-        async with self._database.transaction() as transaction:
-            user = await self._bearers.hold(transaction, bearer)
+        details = {"names": " ".join(sorted(values))}
+        async with self._signed_in.change(bearer, AuditKind.UPDATE_USER_ATTRIBUTES, details) as change:
+            user = change.user
             if self._confirmations.new_values(user, parsed) != new:
                 raise Conflict(retry_after=RETRY_CONFLICT)
             if others:
-                await users.merge_attributes(transaction, user_id=user.user_id, attributes=others, now=now)
-                user = replace(user, attributes={**user.attributes, **others})
-            sent = await self._confirmations.begin(transaction, user, parsed, new, may_send, now=now)
-            event = event_of(bearer, AuditKind.UPDATE_USER_ATTRIBUTES, names=" ".join(sorted(values)))
-            await self._audit.record(transaction, event)
+                await users.merge_attributes(change.executor, user_id=user.user_id, attributes=others, now=change.now)
+                # In the new language, if it is that.
+                change.user = replace(user, attributes={**user.attributes, **others})
+            sent = await self._confirmations.begin(change, parsed, new, may_send=may_send)
         return dict.fromkeys(values) | sent
 
     async def delete(self, bearer: Bearer, names: Collection[str]) -> None:
@@ -92,27 +84,22 @@ class Profile:
             ReauthenticationRequired: the authentication is too old to remove the address or the number.
         """
         self._check_names(names)
-        if any(name in names for name in CONFIRMED_BY_CODE):
-            self._bearers.require_recent(bearer)
-        now = self._clock.now()
-        async with self._database.transaction() as transaction:
-            user = await self._bearers.hold(transaction, bearer)
-            await self._require_spare(transaction, user, names)
+        self._require_recent(bearer, names)
+        details = {"names": " ".join(sorted(set(names)))}
+        async with self._signed_in.change(bearer, AuditKind.DELETE_USER_ATTRIBUTES, details) as change:
+            await self._require_spare(change, names)
             others = [name for name in names if name not in CONFIRMED_BY_CODE]
-            await users.remove_attributes(transaction, user_id=user.user_id, names=others, now=now)
+            await users.remove_attributes(change.executor, user_id=change.user.user_id, names=others, now=change.now)
             for name in CONFIRMED_BY_CODE:
                 if name in names:
-                    await self._confirmations.remove(transaction, user, name, now=now)
-            event = event_of(bearer, AuditKind.DELETE_USER_ATTRIBUTES, names=" ".join(sorted(set(names))))
-            await self._audit.record(transaction, event)
+                    await self._confirmations.remove(change, name)
 
-    async def _user(self, bearer: Bearer) -> User:
-        user = await users.find_by_id(self._database, user_id=bearer.standing.user_id)
-        if user is None:
-            raise TokenRevoked
-        return user
+    def _require_recent(self, bearer: Bearer, names: Collection[str]) -> None:
+        if any(name in names for name in CONFIRMED_BY_CODE):
+            self._signed_in.require_recent(bearer)
 
     def _parse(self, values: Mapping[str, str]) -> Attributes:
+        _require_number(values, "attributes")
         fields = Fields()
         for name in sorted(self._rules.known & values.keys()):
             fields.take(parse_given, values[name], field=field_of(name))
@@ -122,25 +109,31 @@ class Profile:
         return attributes.value
 
     def _check_names(self, names: Collection[str]) -> None:
+        _require_number(names, "names")
         fields, rules = Fields(), self._rules
         fields.require(rules.known >= set(names), "names", "UNKNOWN", "must be names of attributes")
-        fields.refuse(*_among(names, rules.read_only, "NOT_WRITABLE", "must not be written by users"))
-        fields.refuse(*_among(names, rules.required_of_users, "REQUIRED", "must stay: every account has it"))
+        fields.refuse(*_among(names, rules.read_only, rule=("NOT_WRITABLE", "must not be written by users")))
+        fields.refuse(*_among(names, rules.required_of_users, rule=("REQUIRED", "must stay: every account has it")))
         fields.check()
 
-    async def _require_spare(self, executor: Executor, user: User, names: Collection[str]) -> None:
-        kinds = await find_kinds(executor, user, self._allowed)
-        attributes = {MfaType.EMAIL: "email", MfaType.SMS: "phone_number"}
-        in_use = {attribute for kind, attribute in attributes.items() if kind in kinds.in_use}
-        signs_in_by = {"email"} if user.username_key == str(user.user_id) else set()
+    async def _require_spare(self, change: Change, names: Collection[str]) -> None:
+        user = change.user
+        factors = await self._factor_rules.find(change.executor, user)
+        in_use = {SPECS[kind].attribute for kind in factors.in_use}
+        signs_in_by = {"email"} if user.username_key == Username.of_id(user.user_id).key else set()
         fields = Fields()
-        fields.refuse(*_among(names, in_use, "SECOND_FACTOR", "must stay while it is a second factor"))
-        fields.refuse(*_among(names, signs_in_by, "SIGN_IN_NAME", "must stay: the user signs in by it"))
+        fields.refuse(*_among(names, in_use, rule=("SECOND_FACTOR", "must stay while it is a second factor")))
+        fields.refuse(*_among(names, signs_in_by, rule=("SIGN_IN_NAME", "must stay: the user signs in by it")))
         fields.check()
 
 
-def _among(names: Collection[str], refused: Collection[str], rule: str, description: str) -> list[Violation]:
-    return [Violation(f"names[{number}]", rule, description) for number, name in enumerate(names) if name in refused]
+def _require_number(given: Collection[str], field: str) -> None:
+    if not 1 <= len(given) <= MOST_ATTRIBUTES:
+        raise refused(field, "COUNT", f"must be 1 to {MOST_ATTRIBUTES}")
+
+
+def _among(names: Collection[str], refused: Collection[str], *, rule: tuple[str, str]) -> list[Violation]:
+    return [Violation(f"names[{number}]", *rule) for number, name in enumerate(names) if name in refused]
 
 
 def attributes_of(user: User) -> UserAttributes:

@@ -1,40 +1,32 @@
-"""Sign-up: a new account, its code by mail, its confirmation."""
+"""Sign-up: what it must say, and the account that it makes."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
 
 from authsvc.clock import Clock
 from authsvc.config import Settings
 from authsvc.core.access.caller import Caller
-from authsvc.core.access.throttle import Action, Factor, Throttle
+from authsvc.core.access.throttle import Action, Throttle
 from authsvc.core.accounts.attributes import AttributeRules, Attributes
-from authsvc.core.accounts.login import Identities
+from authsvc.core.accounts.login import Logins
 from authsvc.core.accounts.password_policy import Password, PasswordPolicy, own_words
-from authsvc.core.audit.trail import Audit, AuditEvent, AuditKind
-from authsvc.core.fields import Fields
-from authsvc.core.messages.codes import SIGN_UP, CodeDelivery, CodeRef, Codes
-from authsvc.core.messages.kinds import Recipient
+from authsvc.core.accounts.sign_up_codes import SignUpCodes
+from authsvc.core.accounts.unauthenticated import Unauthenticated, Undertaking
+from authsvc.core.audit.trail import AuditKind
+from authsvc.core.fields import Fields, refused
+from authsvc.core.messages.codes import CodeDelivery
 from authsvc.core.messages.notices import recipient
-from authsvc.core.names import Username, parse_email, parse_username
+from authsvc.core.names import EmailAddress, Username
 from authsvc.crypto.password_hash import PasswordHasher
 from authsvc.crypto.sealing import KeyRing, Purpose
 from authsvc.crypto.tokens import new_id
-from authsvc.domain import EmailKey, User, UserId, UsernameKey, UserStatus
-from authsvc.errors import (
-    CodeExpired,
-    CodeMismatch,
-    DomainError,
-    InvalidFields,
-    LimitExceeded,
-    UsernameExists,
-    Violation,
-)
+from authsvc.domain import User, UserId, UsernameKey, UserStatus
+from authsvc.errors import UsernameExists
 from authsvc.store import passwords, users
-from authsvc.store.db import Database, Executor
+from authsvc.store.db import Database
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{16,64}")
 
@@ -47,55 +39,96 @@ class SignUpOutcome:
     code_delivery: CodeDelivery | None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class NewAccount:
-    """Hold the valid, normalised fields of a sign-up."""
+    """Hold the valid, normalised fields of a sign-up.
 
+    `confirms` is the address that a code is sent to, if one has to be. `request` are the digests of the request id,
+    under every master key, the one to store first; none if there is no request id.
+    """
+
+    user_id: UserId
     username: Username
     password: Password
     attributes: Attributes
     by_email: bool
+    confirms: EmailAddress | None
+    request: list[bytes]
 
     def __repr__(self) -> str:
         return f"NewAccount({self.username.display!r})"
 
 
+class SignUpRules:
+    """Read what a sign-up says."""
+
+    def __init__(self, *, ring: KeyRing, logins: Logins, policy: PasswordPolicy, settings: Settings) -> None:
+        self._ring = ring
+        self._logins = logins
+        self._policy = policy
+        self._attributes = AttributeRules.of(settings)
+        self._confirms = settings.accounts.confirm_sign_up
+
+    def parse(self, username: str, password: str, attributes: Mapping[str, str], *, request_id: str) -> NewAccount:
+        """Return the account to be made.
+
+        Raises:
+            InvalidFields, InvalidPassword: every broken rule at once.
+        """
+        fields, user_id = Fields(), UserId(new_id())
+        login = fields.take(self._logins.parse, username).valid
+        address = login.email if login else None
+        name = login.username if login and address is None else Username.of_id(user_id)
+        given = {"email": username, **attributes} if address else attributes
+        about = fields.take(self._attributes.parse, given, required=self._attributes.required_of_users)
+        words = own_words(name.key if login else "", given.get("email"))
+        new = fields.take(self._policy.new, password, field="password", own_words=words)
+        digests = fields.take(self._request, request_id)
+        is_same = address is None or about.valid is None or about.valid.email == address
+        fields.require(is_same, "username", "EMAIL", 'must be the same address as attributes["email"]')
+        fields.check()
+        return NewAccount(
+            user_id=user_id,
+            username=name,
+            password=new.value,
+            attributes=about.value,
+            by_email=address is not None,
+            confirms=about.value.email if self._confirms else None,
+            request=digests.value,
+        )
+
+    def _request(self, request_id: str) -> list[bytes]:
+        if not request_id:
+            return []
+        if not _REQUEST_ID.fullmatch(request_id):
+            raise refused("request_id", "REQUEST_ID", "must have 16 to 64 of A-Z a-z 0-9 . _ -")
+        return self._ring.digests(Purpose.SIGN_UP_REQUEST, request_id)
+
+
 class SignUp:
-    """Make and confirm accounts."""
+    """Make accounts."""
 
     def __init__(
         self,
+        *,
         database: Database,
-        ring: KeyRing,
         hasher: PasswordHasher,
         throttle: Throttle,
-        codes: Codes,
-        policy: PasswordPolicy,
-        audit: Audit,
-        identities: Identities,
-        settings: Settings,
+        calls: Unauthenticated,
+        codes: SignUpCodes,
+        rules: SignUpRules,
         clock: Clock,
     ) -> None:
         self._database = database
-        self._ring = ring
         self._hasher = hasher
         self._throttle = throttle
+        self._calls = calls
         self._codes = codes
-        self._policy = policy
-        self._audit = audit
-        self._identities = identities
-        self._settings = settings.accounts
-        self._rules = AttributeRules.of(settings)
+        self._rules = rules
         self._clock = clock
 
     async def start(
-        self,
-        username: str,
-        password: str,
-        attributes: Mapping[str, str],
-        caller: Caller,
-        *,
-        request_id: str = "",
+        self, username: str, password: str, attributes: Mapping[str, str], *, request_id: str, caller: Caller
     ) -> SignUpOutcome:
         """Make an unconfirmed account and send its code; a repeat by `request_id` is answered like the first.
 
@@ -105,202 +138,80 @@ class SignUp:
             LimitExceeded: too many sign-ups from this source or in all.
             Overloaded: too many hashes wait.
         """
-        user_id = UserId(new_id())
-        account = self._parse(user_id, username, password, attributes, request_id)
-        key, email = account.username.key, account.attributes.email
-        await self._throttle.spend_call(Action.SIGN_UP, caller)
-        repeated = await self._find_repeated(account, request_id)
+        await self._calls.count(Action.SIGN_UP, caller)
+        account = self._rules.parse(username, password, attributes, request_id=request_id)
+        repeated = await self._find_repeated(account)
         if repeated is not None:
             return repeated
-        now = self._clock.now()
-        standing = await users.find(self._database, username_key=key)
+        standing = await users.find(self._database, username_key=account.username.key)
         # Usernames are public: no need to hash for a taken one. The insert below decides.
-        if standing is not None and (standing.reserved_until is None or standing.reserved_until > now):
-            return await self._repeated_or_taken(account, request_id)
+        if standing and (standing.reserved_until is None or standing.reserved_until > self._clock.now()):
+            return await self._repeated_or_taken(account)
         async with self._hasher.place() as place:
             hash_ = await place.hash(account.password.normal)
-        needs_code = self._settings.confirm_sign_up and email is not None
-        now = self._clock.now()
-        async with self._database.transaction() as transaction:
-            is_new = await users.insert(
-                transaction,
-                user=User(
-                    user_id=user_id,
-                    username=account.username.display,
-                    username_key=key,
-                    status=UserStatus.UNCONFIRMED if needs_code else UserStatus.CONFIRMED,
-                    email=email.address if email else None,
-                    email_key=email.key if email else None,
-                    attributes=account.attributes.others,
-                    created_at=now,
-                    reserved_until=self._codes.expiry(SIGN_UP, now) if needs_code else None,
-                ),
-                sign_up_request=self._ring.digest(Purpose.SIGN_UP_REQUEST, request_id) if request_id else None,
-            )
-            if is_new:
-                await self._complete(transaction, user_id, account, hash_, needs_code=needs_code, now=now)
-                await self._audit.record(transaction, AuditEvent(AuditKind.SIGN_UP, caller, user_id))
+        async with self._calls.undertake(AuditKind.SIGN_UP, caller) as undertaking:
+            is_new = await self._make(undertaking, account, hash_)
         if not is_new:
-            return await self._repeated_or_taken(account, request_id)
-        delivery = self._codes.delivery(key, email.address) if needs_code and email else None
-        return SignUpOutcome(user_id, delivery)
+            return await self._repeated_or_taken(account)
+        return self._outcome(account, account.user_id, account.username.key)
 
-    async def confirm(
-        self, username_keys: Sequence[UsernameKey], code: str, caller: Caller, *, by_email: bool = False
-    ) -> None:
-        """Confirm the account whose code it is, and its e-mail address.
-
-        `by_email`: the names are those of the sign-ups by one address. If there are several, whoever reads its mail
-        can't tell whose code came, and so whose password they would make good: the account needs a new one.
-
-        Raises:
-            CodeMismatch: the code is wrong.
-            CodeExpired: it is used, replaced, burned, expired or was never issued.
-            LimitExceeded: too many tries from this source or for this name.
-        """
-        await self._throttle.spend_call(Action.SIGN_UP, caller)
-        async with self._audit.failures(AuditKind.CONFIRM_SIGN_UP, caller, username_key=username_keys[0]):
-            username_key = await self._try_codes(username_keys, code)
-            now = self._clock.now()
-            async with self._database.transaction() as transaction:
-                # The account's row before the code's, as everywhere: a code resent meanwhile must wait, not deadlock.
-                user_id = await users.confirm(transaction, username_key=username_key, now=now, by_email=by_email)
-                if user_id is None:
-                    raise CodeExpired
-                await self._codes.consume(transaction, CodeRef(SIGN_UP, username_key), code, now=now)
-                await self._audit.record(transaction, AuditEvent(AuditKind.CONFIRM_SIGN_UP, caller, user_id))
-
-    async def resend(self, username_key: UsernameKey, caller: Caller) -> CodeDelivery:
-        """Send a new code to an unconfirmed account; others are answered alike and sent nothing.
-
-        Raises:
-            LimitExceeded: too many codes for this name, from this source or in all.
-        """
-        await self._throttle.spend_call(Action.RESEND, caller)
-        await self._codes.spend_send(SIGN_UP, username_key)
-        addressee = await users.find(self._database, username_key=username_key)
-        may_mail = await self._throttle.spend_address(addressee.email_key if addressee else None)
-        now = self._clock.now()
-        async with self._database.transaction() as transaction:
-            # Before the account is read: a sign-up that takes the name over meanwhile must be seen, or its code would
-            # be replaced by one that is sent to the former account's address.
-            await users.reserve_username(
-                transaction,
-                username_key=username_key,
-                until=self._codes.expiry(SIGN_UP, now),
-                at_most=self._settings.unconfirmed_purge,
-            )
-            user = await users.find(transaction, username_key=username_key)
-            await self._send_code(
-                transaction,
-                username_key,
-                recipient(user) if may_mail and user and user.status is UserStatus.UNCONFIRMED else None,
-                email_key=user.email_key if user else None,
-                now=now,
-            )
-            event = AuditEvent(AuditKind.SEND_SIGN_UP_CODE, caller, user.user_id if user else None)
-            await self._audit.record(transaction, event)
-        return self._codes.delivery(username_key, user.email if user else None)
-
-    async def _try_codes(self, username_keys: Sequence[UsernameKey], code: str) -> UsernameKey:
-        """Count a try at the code of each name, until it is right; return whose it is.
-
-        Raises:
-            CodeMismatch, CodeExpired, LimitExceeded: it is nobody's; what the first name is told.
-        """
-        refusals: list[DomainError] = []
-        for username_key in username_keys:
-            try:
-                await self._codes.try_code(CodeRef(SIGN_UP, username_key), code)
-            except (CodeMismatch, CodeExpired, LimitExceeded) as refusal:
-                refusals.append(refusal)
-            else:
-                return username_key
-        raise refusals[0]
-
-    async def _complete(
-        self, executor: Executor, user_id: UserId, account: NewAccount, hash_: str, *, needs_code: bool, now: datetime
-    ) -> None:
-        """Give a new account its password and its code."""
-        key, email = account.username.key, account.attributes.email
-        await passwords.put(executor, user_id=user_id, hash_=hash_, now=now)
-        if needs_code and email is not None:
-            user = await users.find_by_id(executor, user_id=user_id)
+    async def _make(self, undertaking: Undertaking, account: NewAccount, hash_: str) -> bool:
+        """Insert the account, and give it its password and its code; False if another one was before."""
+        executor, now, email = undertaking.executor, undertaking.now, account.attributes.email
+        user = User(
+            user_id=account.user_id,
+            username=account.username.display,
+            username_key=account.username.key,
+            status=UserStatus.UNCONFIRMED if account.confirms else UserStatus.CONFIRMED,
+            email=email.address if email else None,
+            email_key=email.key if email else None,
+            attributes=account.attributes.others,
+            created_at=now,
+            reserved_until=self._codes.expiry(now) if account.confirms else None,
+        )
+        if not await users.insert(executor, user=user, sign_up_request=next(iter(account.request), None)):
+            undertaking.is_void = True
+            return False
+        undertaking.user_id = user.user_id
+        await passwords.put(executor, user_id=user.user_id, hash_=hash_, now=now)
+        if account.confirms:
             # Counted only now: of sign-ups sent twice at once, the one that makes the account sends the mail.
-            may_mail = await self._throttle.spend_address(email.key)
-            await self._send_code(executor, key, recipient(user) if may_mail else None, email_key=email.key, now=now)
+            may_mail = await self._throttle.spend_address(account.confirms.key)
+            to = recipient(user) if may_mail else None
+            await self._codes.send(executor, user.username_key, to, email_key=user.email_key, now=now)
         # What was guessed at the name before belongs to whoever had it.
-        await self._throttle.forget(executor, key, *Factor)
+        await self._throttle.forget_all(executor, user.username_key)
+        return True
 
-    async def _repeated_or_taken(self, account: NewAccount, request_id: str) -> SignUpOutcome:
+    async def _repeated_or_taken(self, account: NewAccount) -> SignUpOutcome:
         """Answer a sign-up that another one was before: alike, if it was this one, sent twice at once.
 
         Raises:
             UsernameExists: it was another one.
         """
-        repeated = await self._find_repeated(account, request_id)
+        repeated = await self._find_repeated(account)
         if repeated is None:
             raise UsernameExists
         return repeated
 
-    async def _find_repeated(self, account: NewAccount, request_id: str) -> SignUpOutcome | None:
+    async def _find_repeated(self, account: NewAccount) -> SignUpOutcome | None:
         """Find what a sign-up with the same request id made.
 
         Raises:
             InvalidFields: it was for another name.
         """
-        if not request_id:
+        if not account.request:
             return None
-        digests = self._ring.digests(Purpose.SIGN_UP_REQUEST, request_id)
-        user = await users.find_by_sign_up_request(self._database, digests=digests)
+        user = await users.find_by_sign_up_request(self._database, digests=account.request)
         if user is None:
             return None
         email = account.attributes.email
         is_same = email is not None and email.key == user.email_key if account.by_email else False
         if not is_same and user.username_key != account.username.key:
-            violation = Violation("request_id", "USED", "must be a new one: it was used for another sign-up")
-            raise InvalidFields(violations=(violation,))
+            raise refused("request_id", "USED", "must be a new one: it was used for another sign-up")
+        return self._outcome(account, user.user_id, user.username_key)
+
+    def _outcome(self, account: NewAccount, user_id: UserId, username_key: UsernameKey) -> SignUpOutcome:
         # The address of the sign-up, not the one that the account may have by now: whoever retries is told nothing new.
-        needs_code = self._settings.confirm_sign_up and email is not None
-        delivery = self._codes.delivery(user.username_key, email.address) if needs_code and email else None
-        return SignUpOutcome(user.user_id, delivery)
-
-    async def _send_code(
-        self,
-        executor: Executor,
-        username_key: UsernameKey,
-        to: Recipient | None,
-        *,
-        email_key: EmailKey | None,
-        now: datetime,
-    ) -> None:
-        owner = await users.find_email_owner(executor, email_key=email_key)
-        told = recipient(owner)
-        # A disabled owner is not told, and keeps the address all the same: its mailbox gets no code.
-        to = to if owner is None or told else None
-        await self._codes.issue(executor, CodeRef(SIGN_UP, username_key), to, now=now, owner=told)
-
-    def _parse(
-        self, user_id: UserId, username: str, password: str, attributes: Mapping[str, str], request_id: str
-    ) -> NewAccount:
-        fields = Fields()
-        login = fields.take(self._identities.parse, username)
-        by_email = login.valid is not None and login.valid.is_email
-        # Who signs up by an address is named by the id; the address is one attribute, and may change.
-        name = Username(str(user_id), UsernameKey(str(user_id)))
-        if login.valid is not None and not by_email:
-            name = parse_username(username)
-        given = {"email": username, **attributes} if by_email else attributes
-        about = fields.take(self._rules.parse, given, required=self._rules.required_of_users)
-        words = own_words(name.key if login.valid else "", given.get("email"))
-        new = fields.take(self._policy.new, password, field="password", own_words=words)
-        fields.require(
-            not request_id or _REQUEST_ID.fullmatch(request_id) is not None,
-            "request_id",
-            "REQUEST_ID",
-            "must have 16 to 64 of A-Z a-z 0-9 . _ -",
-        )
-        is_same = not by_email or about.valid is None or about.valid.email == parse_email(username)
-        fields.require(is_same, "username", "EMAIL", 'must be the same address as attributes["email"]')
-        fields.check()
-        return NewAccount(name, new.value, about.value, by_email=by_email)
+        email = account.confirms
+        return SignUpOutcome(user_id, self._codes.delivery(username_key, email.address) if email else None)

@@ -5,49 +5,115 @@ from __future__ import annotations
 import re
 from datetime import datetime
 
-from authsvc.clock import Clock
-from authsvc.core.access.throttle import Factor, Throttle
-from authsvc.core.audit.trail import Audit, AuditKind
-from authsvc.core.fields import REQUIRED, refused
+from authsvc.core.access.caller import Caller
+from authsvc.core.access.challenges import consume
+from authsvc.core.access.throttle import Throttle
+from authsvc.core.accounts.signed_in import SignedIn
+from authsvc.core.audit.trail import AuditKind
+from authsvc.core.factors import kinds
+from authsvc.core.factors.factor import Accept, Accepted, StepUpFactor
+from authsvc.core.fields import refused
 from authsvc.core.messages.kinds import MfaChange, MfaChanged, RecoveryCodeUsed
 from authsvc.core.messages.notices import Notices
-from authsvc.core.sessions.bearers import Bearer, Bearers, event_of
+from authsvc.core.sessions.bearers import Bearer
 from authsvc.crypto.sealing import KeyRing, Purpose
 from authsvc.crypto.tokens import new_recovery_code
-from authsvc.domain import User
-from authsvc.errors import CodeMismatch
+from authsvc.domain import User, UserId
+from authsvc.errors import CodeMismatch, MfaNotEnrolled
+from authsvc.store.challenges import Challenge
 from authsvc.store.db import Database, Executor
-from authsvc.store.factors import recovery as recovery_codes
+from authsvc.store.factors import recovery
 
 CODES = 10
 GROUP = 4
 _CODE = re.compile(r"[a-z2-7]{16}")
 # Typed from paper: what the alphabet lacks is read as what it looks like.
 _LOOK_ALIKES = str.maketrans("018", "olb")
-# What a recovery code stands for, and so opens again when it was closed by wrong tries.
-_STANDS_FOR = (Factor.RECOVERY_CODE, Factor.TOTP, Factor.SMS, Factor.EMAIL)
 
 
-class Recovery:
-    """Make and accept recovery codes."""
+def parse_recovery_code(text: str) -> str:
+    """Return a code as it is compared; letter case, spaces and hyphens don't matter.
 
-    def __init__(
-        self,
-        database: Database,
-        ring: KeyRing,
-        throttle: Throttle,
-        bearers: Bearers,
-        notices: Notices,
-        audit: Audit,
-        clock: Clock,
-    ) -> None:
+    Raises:
+        InvalidFields: it is none.
+    """
+    field = kinds.RECOVERY_CODE.answer
+    letters = "".join(text.split()).replace("-", "").lower().translate(_LOOK_ALIKES)
+    if not letters:
+        raise refused(field, "REQUIRED", "must not be empty")
+    if not _CODE.fullmatch(letters):
+        raise refused(field, "RECOVERY_CODE", "must be a recovery code of 16 letters and digits")
+    return letters
+
+
+class RecoveryCode(StepUpFactor):
+    """Accept recovery codes."""
+
+    spec = kinds.RECOVERY_CODE
+
+    def __init__(self, *, database: Database, ring: KeyRing, throttle: Throttle, notices: Notices) -> None:
         self._database = database
         self._ring = ring
         self._throttle = throttle
-        self._bearers = bearers
         self._notices = notices
-        self._audit = audit
-        self._clock = clock
+
+    def parse(self, challenge: Challenge, text: str) -> str:
+        """Return a code as it is compared."""
+        return self.parse_own(text)
+
+    def parse_own(self, text: str) -> str:
+        """Return a code as it is compared."""
+        return parse_recovery_code(text)
+
+    async def match(self, challenge: Challenge, answer: str, caller: Caller) -> Accept:
+        """Leave comparing to the statement that uses the code up."""
+
+        async def accept(executor: Executor, user: User, now: datetime) -> Accepted:
+            await self.accept(executor, user, answer, now=now)
+            await consume(executor, challenge, now)
+            return Accepted(user, self.spec.kind, did=(AuditKind.USE_RECOVERY_CODE,))
+
+        return accept
+
+    async def require_enrolled(self, user_id: UserId) -> None:
+        """See that codes are left."""
+        if not await recovery.count(self._database, user_id=user_id):
+            raise MfaNotEnrolled
+
+    async def match_own(self, user_id: UserId, answer: str) -> Accept:
+        """Leave comparing to the statement that uses the code up."""
+
+        async def accept(executor: Executor, locked: User, now: datetime) -> Accepted:
+            await self.accept(executor, locked, answer, now=now)
+            return Accepted(locked, self.spec.kind, did=(AuditKind.USE_RECOVERY_CODE,))
+
+        return accept
+
+    async def accept(self, executor: Executor, user: User, code: str, *, now: datetime) -> int:
+        """Use a code up and tell the user by mail, in a transaction that holds the user's row; return how many remain.
+
+        Factors that wrong tries had closed are open again: a recovery code stands for each.
+
+        Raises:
+            CodeMismatch: the user has no such code, or it was used.
+        """
+        digests = self._ring.digests(Purpose.RECOVERY_CODE, str(user.user_id), code)
+        if not await recovery.consume(executor, user_id=user.user_id, digests=digests):
+            raise CodeMismatch
+        await self._throttle.forget(executor, user.username_key, *(spec.guarded for spec in kinds.SECOND))
+        left = await recovery.count(executor, user_id=user.user_id)
+        await self._notices.tell(executor, user, RecoveryCodeUsed(left), now=now)
+        return left
+
+
+class RecoveryCodes:
+    """Make the codes of signed-in users."""
+
+    def __init__(self, *, ring: KeyRing, throttle: Throttle, signed_in: SignedIn, notices: Notices) -> None:
+        self._ring = ring
+        self._throttle = throttle
+        self._signed_in = signed_in
+        self._notices = notices
 
     async def generate(self, bearer: Bearer) -> list[str]:
         """Replace the user's codes by ten new ones and tell the user by mail; they are told here and kept nowhere.
@@ -56,50 +122,17 @@ class Recovery:
             ReauthenticationRequired: the authentication is too old.
             TokenRevoked: the session ended meanwhile.
         """
-        self._bearers.require_recent(bearer)
-        now = self._clock.now()
+        self._signed_in.require_recent(bearer)
         codes = [new_recovery_code() for _ in range(CODES)]
-        user_id = bearer.standing.user_id
-        digests = [self._ring.digest(Purpose.RECOVERY_CODE, str(user_id), code) for code in codes]
-        async with self._database.transaction() as transaction:
-            user = await self._bearers.hold(transaction, bearer)
-            await recovery_codes.replace(transaction, user_id=user_id, digests=digests, now=now)
+        user_id = str(bearer.standing.user_id)
+        digests = [self._ring.digest(Purpose.RECOVERY_CODE, user_id, code) for code in codes]
+        async with self._signed_in.change(bearer, AuditKind.GENERATE_RECOVERY_CODES) as change:
+            tx, user = change.executor, change.user
+            await recovery.replace(tx, user_id=user.user_id, digests=digests, now=change.now)
             # Nothing has been guessed at the new ones.
-            await self._throttle.forget(transaction, user.username_key, Factor.RECOVERY_CODE)
-            await self._notices.tell(transaction, user, MfaChanged(MfaChange.RECOVERY_CODES_MADE), now=now)
-            await self._audit.record(transaction, event_of(bearer, AuditKind.GENERATE_RECOVERY_CODES))
+            await self._throttle.forget(tx, user.username_key, kinds.RECOVERY_CODE.guarded)
+            await self._notices.tell(tx, user, MfaChanged(MfaChange.RECOVERY_CODES_MADE), now=change.now)
         return [_grouped(code) for code in codes]
-
-    async def accept(self, executor: Executor, user: User, code: str, now: datetime) -> int:
-        """Use a code up and tell the user by mail, in a transaction that holds the user's row; return how many remain.
-
-        `code` is what `parse` returned; the try was counted before, by `Factor.RECOVERY_CODE`. Factors that wrong tries
-        had closed are open again.
-
-        Raises:
-            CodeMismatch: the user has no such code, or it was used.
-        """
-        digests = self._ring.digests(Purpose.RECOVERY_CODE, str(user.user_id), code)
-        if not await recovery_codes.consume(executor, user_id=user.user_id, digests=digests):
-            raise CodeMismatch
-        await self._throttle.forget(executor, user.username_key, *_STANDS_FOR)
-        left = await recovery_codes.count(executor, user_id=user.user_id)
-        await self._notices.tell(executor, user, RecoveryCodeUsed(left), now=now)
-        return left
-
-    @staticmethod
-    def parse(text: str, *, field: str) -> str:
-        """Return a code as it is compared; letter case, spaces and hyphens don't matter.
-
-        Raises:
-            InvalidFields: it can be no recovery code.
-        """
-        letters = "".join(text.split()).replace("-", "").lower().translate(_LOOK_ALIKES)
-        if not letters:
-            raise refused(field, *REQUIRED)
-        if not _CODE.fullmatch(letters):
-            raise refused(field, "RECOVERY_CODE", "must be a recovery code of 16 letters and digits")
-        return letters
 
 
 def _grouped(code: str) -> str:

@@ -1,123 +1,87 @@
-"""Codes of second factors that are sent: by SMS or mail, bound to one step of one sign-in and to the address."""
+"""Codes that are sent as a factor: by SMS or mail, bound to one step of one sign-in and to the address."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from authsvc.clock import Clock
-from authsvc.config import MfaType, Settings
-from authsvc.core.access.throttle import SHORTEST_WAIT, Factor, Throttle
+from authsvc.config import Settings
+from authsvc.core.access.caller import Caller
+from authsvc.core.access.challenges import Opening, consume
+from authsvc.core.access.throttle import SHORTEST_WAIT, Sends, Throttle
+from authsvc.core.audit.trail import AuditKind
+from authsvc.core.factors.factor import Accept, Accepted, Factor, Opened
+from authsvc.core.factors.kinds import Spec
+from authsvc.core.factors.rules import FactorRules
 from authsvc.core.messages.codes import CodeDelivery, address_of, delivery_of
-from authsvc.core.messages.kinds import SignInCode
+from authsvc.core.messages.kinds import MfaChange, MfaChanged, SignInCode
 from authsvc.core.messages.notices import Notices, addressed
+from authsvc.core.names import parse_code
 from authsvc.crypto.sealing import KeyRing, Purpose
 from authsvc.crypto.tokens import new_code
 from authsvc.domain import Medium, User, UsernameKey
 from authsvc.errors import CodeExpired, CodeMismatch, LimitExceeded, SessionExpired
-from authsvc.store import challenges
+from authsvc.store import challenges, users
 from authsvc.store.challenges import Challenge
 from authsvc.store.db import Database, Executor
+from authsvc.store.factors import preferences
 
-FACTORS = {MfaType.SMS: Factor.SMS, MfaType.EMAIL: Factor.EMAIL}
 _PURPOSE = "SIGN_IN"
 
 
-@dataclass(frozen=True, slots=True)
-class NewCode:
-    """Hold a code that is about to be sent, and what is stored of it."""
-
-    code: str
-    digest: bytes
-
-    def __repr__(self) -> str:
-        return "NewCode(…)"
+def medium_of(spec: Spec) -> Medium:
+    """Return what carries the codes of a kind whose codes are sent."""
+    if spec.medium is None:
+        raise ValueError(spec.kind)
+    return spec.medium
 
 
 class SignInCodes:
-    """Send and compare the codes of half-done sign-ins."""
+    """Make and send codes for the steps of sign-ins."""
 
     def __init__(
-        self,
-        database: Database,
-        ring: KeyRing,
-        throttle: Throttle,
-        notices: Notices,
-        settings: Settings,
-        clock: Clock,
+        self, *, ring: KeyRing, throttle: Throttle, notices: Notices, settings: Settings, clock: Clock
     ) -> None:
-        self._database = database
         self._ring = ring
         self._throttle = throttle
         self._notices = notices
-        self._codes = settings.codes
+        self._settings = settings.codes
         self._max_wrong = settings.challenges.max_wrong
         self._clock = clock
 
-    async def spend_send(self, medium: MfaType, username_key: UsernameKey) -> None:
+    async def reserve(self, spec: Spec, username_key: UsernameKey) -> None:
         """Count a code to be sent, before it is made.
 
         Raises:
             LimitExceeded: the account had its codes of this hour.
         """
-        await self._throttle.spend_send(FACTORS[medium], username_key)
+        sends = Sends(spec.kind.value, self._settings.sign_in_sends_per_hour)
+        await self._throttle.spend_send(sends, username_key)
 
-    def make(self, medium: MfaType, user: User, challenge_digest: bytes) -> NewCode:
-        """Make a code for one challenge session and the address that the account has now."""
-        code = new_code(self._codes.sign_in_digits)
-        return NewCode(code, self._ring.digest(Purpose.CODE, *self._bound(medium, user, challenge_digest), code))
+    async def send(self, executor: Executor, spec: Spec, *, user: User, opening: Opening) -> bytes:
+        """Enqueue a new code for a step, in the transaction that stores the step; return its digest."""
+        code, digest = self._new(spec, user, opening.digest)
+        await self._enqueue(executor, spec, user=user, code=code, opening=opening)
+        return digest
 
-    async def send(
-        self,
-        executor: Executor,
-        medium: MfaType,
-        user: User,
-        new: NewCode,
-        challenge_digest: bytes,
-        *,
-        now: datetime,
-        expires_at: datetime,
-    ) -> None:
-        """Enqueue the message, in the transaction that stores the code; it replaces one that still waits.
-
-        An address or number that is yet to be verified may be anybody's: after its codes of this hour, whichever
-        accounts they were for, nothing is sent. That is no error, as `spend_address` says.
-        """
-        is_verified, key = {
-            MfaType.SMS: (user.phone_verified_at is not None, user.phone_number),
-            MfaType.EMAIL: (user.email_verified_at is not None, user.email_key),
-        }[medium]
-        may_send = is_verified or await self._throttle.spend_address(key)
-        await self._notices.enqueue(
-            executor,
-            SignInCode(new.code),
-            addressed(user, address_of(user, Medium(medium))) if may_send else None,
-            medium=Medium(medium),
-            now=now,
-            expires_at=expires_at,
-            supersede_key=f"{_PURPOSE} {challenge_digest.hex()}",
-        )
-
-    async def match(self, medium: MfaType, challenge: Challenge, user: User, code: str) -> list[bytes]:
-        """Count a try and compare; return the digests by which the caller uses session and code up.
+    async def resend(self, executor: Executor, spec: Spec, *, user: User, challenge: Challenge) -> None:
+        """Replace the code of a step by a new one, unless that is too soon.
 
         Raises:
-            CodeMismatch: it is wrong.
-            CodeExpired: another one was sent since, or the address was changed.
-            SessionExpired: the session was answered too often.
-            LimitExceeded: too many wrong codes for this account.
+            SessionExpired: the session has ended.
+            LimitExceeded: another call sent a code just now.
         """
-        await self._throttle.spend_try(FACTORS[medium], challenge.username_key)
-        if not await challenges.spend_answer(
-            self._database, digest=challenge.digest, now=self._clock.now(), max_wrong=self._max_wrong
+        now, cooldown = self._clock.now(), self._settings.sign_in_cooldown
+        code, digest = self._new(spec, user, challenge.digest)
+        if not await challenges.replace_code(
+            executor, digest=challenge.digest, code_digest=digest, now=now, sent_before=now - cooldown
         ):
-            raise SessionExpired
-        digests = self._ring.digests(Purpose.CODE, *self._bound(medium, user, challenge.digest), code)
-        if challenge.code_digest in digests:
-            return digests
-        if not set(challenge.superseded).isdisjoint(digests):
-            raise CodeExpired
-        raise CodeMismatch
+            is_live = await challenges.find_live(
+                executor, digests=[challenge.digest], now=now, max_wrong=self._max_wrong
+            )
+            raise LimitExceeded(retry_after=cooldown) if is_live else SessionExpired
+        opening = Opening(challenge.step, challenge.digest, now, challenge.expires_at)
+        await self._enqueue(executor, spec, user=user, code=code, opening=opening)
 
     def require_cooled_down(self, challenge: Challenge) -> None:
         """Refuse a further code too soon after the former one.
@@ -128,29 +92,121 @@ class SignInCodes:
         """
         if challenge.code_sent_at is None:
             raise SessionExpired
-        wait = challenge.code_sent_at + self._codes.sign_in_cooldown - self._clock.now()
-        if wait > self._codes.sign_in_cooldown * 0:
+        wait = challenge.code_sent_at + self._settings.sign_in_cooldown - self._clock.now()
+        if wait > timedelta():
             raise LimitExceeded(retry_after=max(wait, SHORTEST_WAIT))
 
-    async def resend(self, executor: Executor, medium: MfaType, challenge: Challenge, user: User) -> CodeDelivery:
-        """Replace the code of a session, in a transaction that holds the account's row.
+    def match(self, spec: Spec, *, user: User, challenge: Challenge, code: str) -> list[bytes]:
+        """Compare a code that was sent to an account's address; return the digests by which it is used up.
 
         Raises:
-            SessionExpired: the session has ended.
-            LimitExceeded: another call sent a code just now.
+            CodeMismatch: it is wrong.
+            CodeExpired: another one was sent since, or the address was changed.
         """
-        now = self._clock.now()
-        new = self.make(medium, user, challenge.digest)
-        cooldown = self._codes.sign_in_cooldown
-        if not await challenges.replace_code(
-            executor, digest=challenge.digest, code_digest=new.digest, now=now, sent_before=now - cooldown
-        ):
-            still_there = await challenges.find_live(
-                executor, digests=[challenge.digest], now=now, max_wrong=self._max_wrong
-            )
-            raise LimitExceeded(retry_after=cooldown) if still_there else SessionExpired
-        await self.send(executor, medium, user, new, challenge.digest, now=now, expires_at=challenge.expires_at)
-        return delivery_of(user, Medium(medium))
+        digests = self._ring.digests(Purpose.CODE, *_bound(spec, user, challenge.digest), code)
+        if challenge.code_digest in digests:
+            return digests
+        raise CodeMismatch if set(challenge.superseded).isdisjoint(digests) else CodeExpired
 
-    def _bound(self, medium: MfaType, user: User, challenge_digest: bytes) -> tuple[str, str, str]:
-        return _PURPOSE, challenge_digest.hex(), address_of(user, Medium(medium))
+    def _new(self, spec: Spec, user: User, challenge_digest: bytes) -> tuple[str, bytes]:
+        code = new_code(self._settings.sign_in_digits)
+        return code, self._ring.digest(Purpose.CODE, *_bound(spec, user, challenge_digest), code)
+
+    async def _enqueue(self, executor: Executor, spec: Spec, *, user: User, code: str, opening: Opening) -> None:
+        """Enqueue the message; it replaces one that still waits.
+
+        An address or number that is yet to be verified may be anybody's: after its codes of this hour, whichever
+        accounts they were for, nothing is sent. That is no error, as `spend_address` says.
+        """
+        medium = medium_of(spec)
+        may_send = user.is_verified(medium) or await self._throttle.spend_address(user.address_key(medium))
+        await self._notices.enqueue(
+            executor,
+            SignInCode(code),
+            addressed(user, address_of(user, medium)) if may_send else None,
+            medium=medium,
+            now=opening.now,
+            expires_at=opening.expires_at,
+            supersede_key=f"{_PURPOSE} {opening.digest.hex()}",
+        )
+
+
+class SentCode(Factor):
+    """Ask for codes that are sent over one medium."""
+
+    def __init__(
+        self,
+        spec: Spec,
+        *,
+        database: Database,
+        codes: SignInCodes,
+        throttle: Throttle,
+        notices: Notices,
+        rules: FactorRules,
+    ) -> None:
+        self.spec = spec
+        self._database = database
+        self._codes = codes
+        self._throttle = throttle
+        self._notices = notices
+        self._rules = rules
+
+    async def reserve(self, username_key: UsernameKey) -> None:
+        """Count the code that is about to be sent."""
+        await self._codes.reserve(self.spec, username_key)
+
+    async def open(self, executor: Executor, user: User, opening: Opening) -> Opened:
+        """Send a code."""
+        digest = await self._codes.send(executor, self.spec, user=user, opening=opening)
+        return Opened(code_digest=digest, code_delivery=delivery_of(user, medium_of(self.spec)))
+
+    def require_cooled_down(self, challenge: Challenge) -> None:
+        """Refuse a further code too soon after the former one."""
+        self._codes.require_cooled_down(challenge)
+
+    async def resend(self, executor: Executor, user: User, challenge: Challenge) -> CodeDelivery:
+        """Send another code in place of the former one."""
+        await self._codes.resend(executor, self.spec, user=user, challenge=challenge)
+        return delivery_of(user, medium_of(self.spec))
+
+    def parse(self, challenge: Challenge, text: str) -> str:
+        """Return a code's digits."""
+        return parse_code(text, field=self.spec.answer)
+
+    async def match(self, challenge: Challenge, answer: str, caller: Caller) -> Accept:
+        """Compare a code with the one that was sent last."""
+        before = await users.find_by_id(self._database, user_id=challenge.user_id)
+        if before is None:
+            raise SessionExpired
+        digests = self._codes.match(self.spec, user=before, challenge=challenge, code=answer)
+
+        async def accept(executor: Executor, user: User, now: datetime) -> Accepted:
+            # The code was compared for the address that the account had a moment ago.
+            if (user.email, user.phone_number) != (before.email, before.phone_number):
+                raise SessionExpired
+            await consume(executor, challenge, now, code_digests=digests)
+            standing = await self._rules.find(executor, user)
+            did: tuple[AuditKind, ...] = ()
+            if self.spec.kind not in standing.enrolled:
+                # It was asked for, and disabled since: it must not come back by this.
+                if not self._rules.is_required:
+                    raise SessionExpired
+                standing.require_none_in_use()
+                user = await self._set_up(executor, user, now)
+                did = (AuditKind.UPDATE_MFA_PREFERENCE,)
+            await self._throttle.forget(executor, user.username_key, self.spec.guarded)
+            return Accepted(user, self.spec.kind, did=did)
+
+        return accept
+
+    async def _set_up(self, executor: Executor, user: User, now: datetime) -> User:
+        """Make what a code was sent to a second factor: this sign-in had none to ask for."""
+        if not await users.verify(executor, user_id=user.user_id, medium=medium_of(self.spec), now=now):
+            raise SessionExpired
+        await preferences.enable(executor, user_id=user.user_id, kind=self.spec.kind)
+        await self._notices.tell(executor, user, MfaChanged(MfaChange.PREFERENCE_CHANGED), now=now)
+        return await users.find_by_id(executor, user_id=user.user_id) or user
+
+
+def _bound(spec: Spec, user: User, challenge_digest: bytes) -> tuple[str, str, str]:
+    return _PURPOSE, challenge_digest.hex(), address_of(user, medium_of(spec))

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 from authsvc.clock import Clock
 from authsvc.config import CodesSettings
-from authsvc.core.access.throttle import Factor, Throttle
+from authsvc.core.access.throttle import Guarded, Sends, Throttle
 from authsvc.core.messages.kinds import (
     AttributeCode,
     CodeMessage,
@@ -34,11 +34,11 @@ MADE_UP_PHONES = 32
 class CodePurpose:
     """Say what a code is for, with all that belongs to it. `key` is stored.
 
-    Wrong codes are counted by `factor`, the codes of an hour by `sends`.
+    Wrong codes are counted by `guarded`, the codes of an hour by `sends`.
     """
 
     key: str
-    factor: Factor
+    guarded: Guarded
     sends: str
     message: type[CodeMessage]
     digits: Callable[[CodesSettings], int]
@@ -47,7 +47,7 @@ class CodePurpose:
 
 SIGN_UP = CodePurpose(
     key="SIGN_UP",
-    factor=Factor.SIGN_UP_CODE,
+    guarded=Guarded("SIGN_UP_CODE", is_closable=False),
     sends="SIGN_UP_CODE",
     message=SignUpCode,
     digits=lambda codes: codes.sign_up_digits,
@@ -55,7 +55,7 @@ SIGN_UP = CodePurpose(
 )
 RESET_PASSWORD = CodePurpose(
     key="RESET_PASSWORD",
-    factor=Factor.RESET_CODE,
+    guarded=Guarded("RESET_CODE", is_closable=False),
     sends="RESET_CODE",
     message=ResetPasswordCode,
     digits=lambda codes: codes.reset_digits,
@@ -63,7 +63,7 @@ RESET_PASSWORD = CodePurpose(
 )
 VERIFY_EMAIL = CodePurpose(
     key="VERIFY_EMAIL",
-    factor=Factor.ATTRIBUTE_CODE,
+    guarded=Guarded("ATTRIBUTE_CODE", is_closable=False),
     sends="VERIFY_EMAIL",
     message=AttributeCode,
     digits=lambda codes: codes.attribute_digits,
@@ -126,7 +126,7 @@ class Codes:
         Raises:
             LimitExceeded: the name had its codes of this hour.
         """
-        await self._throttle.spend_send(purpose.sends, username_key)
+        await self._throttle.spend_send(Sends(purpose.sends, self._settings.sends_per_hour), username_key)
 
     async def issue(
         self,
@@ -156,7 +156,7 @@ class Codes:
         )
         # Nothing has been guessed at a new code. Else a stranger's guesses at the former ones could lock its owner out.
         # After the code's row, as in `consume`: the other way round the two deadlock.
-        await self._throttle.forget(executor, ref.username_key, purpose.factor)
+        await self._throttle.forget(executor, ref.username_key, purpose.guarded)
         await self._notices.enqueue(
             executor,
             EmailTaken() if to and owner else purpose.message(code),
@@ -175,7 +175,7 @@ class Codes:
             CodeExpired: it was replaced, or there is no live code.
             LimitExceeded: too many tries for this name.
         """
-        await self._throttle.spend_try(ref.purpose.factor, ref.username_key)
+        await self._throttle.spend_try(ref.purpose.guarded, ref.username_key)
         outcome = await codes.spend_try(
             self._database,
             username_key=ref.username_key,
@@ -193,7 +193,7 @@ class Codes:
         """Forget the tries at a code that was right, when something else stopped its use."""
         digests = self._digests(ref, code)
         await codes.forgive(self._database, username_key=ref.username_key, purpose=ref.purpose.key, digests=digests)
-        await self._throttle.forget(self._database, ref.username_key, ref.purpose.factor)
+        await self._throttle.forget(self._database, ref.username_key, ref.purpose.guarded)
 
     async def consume(self, executor: Executor, ref: CodeRef, code: str, *, now: datetime) -> Medium:
         """Use a right code up, in the transaction that does what it is for; return what carried it.
@@ -210,7 +210,7 @@ class Codes:
         )
         if medium is None:
             raise CodeExpired
-        await self._throttle.forget(executor, ref.username_key, ref.purpose.factor)
+        await self._throttle.forget(executor, ref.username_key, ref.purpose.guarded)
         return medium
 
     def delivery(self, username_key: UsernameKey, email: str | None, *, may_be_phone: bool = False) -> CodeDelivery:

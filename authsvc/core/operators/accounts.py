@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from authsvc.core.access.throttle import Factor, Throttle
+from authsvc.core.access.throttle import Throttle
 from authsvc.core.accounts.deletion import Deletion
 from authsvc.core.accounts.lookup import NamedUser, find, parse_user
-from authsvc.core.accounts.passwords import Passwords
+from authsvc.core.accounts.password_reset import ResetCodes
 from authsvc.core.audit.trail import AuditKind
+from authsvc.core.factors.kinds import BESIDE_PASSWORD
 from authsvc.core.fields import Fields, refused
 from authsvc.core.messages.codes import CodeDelivery
 from authsvc.core.messages.kinds import MfaChange, MfaChanged
@@ -21,9 +22,6 @@ from authsvc.store import users
 from authsvc.store.db import Database
 from authsvc.store.factors import preferences, recovery, totp
 
-# A recovery code and what it stands for.
-_SECOND_FACTORS = (Factor.TOTP, Factor.SMS, Factor.EMAIL, Factor.RECOVERY_CODE, Factor.CUSTOM_CHALLENGE)
-
 
 class AccountAdmin:
     """Change accounts for operators; each change is recorded with the operator's name."""
@@ -33,7 +31,7 @@ class AccountAdmin:
         *,
         database: Database,
         throttle: Throttle,
-        passwords: Passwords,
+        reset_codes: ResetCodes,
         session_list: SessionList,
         notices: Notices,
         changes: Changes,
@@ -41,7 +39,7 @@ class AccountAdmin:
     ) -> None:
         self._database = database
         self._throttle = throttle
-        self._passwords = passwords
+        self._reset_codes = reset_codes
         self._session_list = session_list
         self._notices = notices
         self._changes = changes
@@ -60,7 +58,7 @@ class AccountAdmin:
                 raise refused("user", "STATUS", "must be confirmed, and without a temporary password")
             await users.set_status(tx, user_id=user.user_id, status=UserStatus.RESET_REQUIRED, now=now)
             await end_all(tx, user.user_id, now)
-            return await self._passwords.send_code(tx, user, now)
+            return await self._reset_codes.send(tx, user, now)
 
     async def confirm(self, named: NamedUser, operator: Operator) -> None:
         """Confirm an account without a code; nothing happens to one that is confirmed.
@@ -132,7 +130,7 @@ class AccountAdmin:
             await recovery.delete_of_user(tx, user_id=user.user_id)
             await users.touch(tx, user_id=user.user_id, now=now)
             await end_all(tx, user.user_id, now)
-            await self._throttle.forget(tx, user.username_key, *_SECOND_FACTORS)
+            await self._throttle.forget(tx, user.username_key, *(spec.guarded for spec in BESIDE_PASSWORD))
             await self._notices.tell(tx, user, MfaChanged(MfaChange.RESET), now=now)
 
     async def unlock(self, named: NamedUser, operator: Operator) -> None:
@@ -143,7 +141,7 @@ class AccountAdmin:
             UserNotFound: there is no such user.
         """
         async with self._changes.of(parse_user(named), operator, AuditKind.ADMIN_UNLOCK_USER) as change:
-            await self._throttle.forget(change.executor, change.user.username_key, *Factor)
+            await self._throttle.forget_all(change.executor, change.user.username_key)
 
     async def list_sessions(self, named: NamedUser, request: PageRequest) -> Page[Session]:
         """List a user's live sessions, latest first.

@@ -11,6 +11,7 @@ from authsvc.core.access.changes import Change
 from authsvc.core.accounts.attributes import AttributeRules, Attributes
 from authsvc.core.accounts.lookup import NamedUser, parse_user
 from authsvc.core.audit.trail import AuditKind
+from authsvc.core.factors.kinds import sent_to
 from authsvc.core.fields import Fields
 from authsvc.core.messages.codes import RESET_PASSWORD, SIGN_UP, VERIFY_EMAIL, VERIFY_PHONE, Codes
 from authsvc.core.messages.kinds import EmailChanged, MfaChange, MfaChanged
@@ -18,7 +19,7 @@ from authsvc.core.messages.notices import Notices
 from authsvc.core.names import mask_email
 from authsvc.core.operators.changes import Changes
 from authsvc.core.operators.identity import Operator
-from authsvc.domain import FactorKind, User
+from authsvc.domain import User
 from authsvc.errors import EmailExists
 from authsvc.store import challenges, passwords, users
 from authsvc.store.factors import preferences
@@ -73,15 +74,15 @@ class AttributeAdmin:
             had = await preferences.find(tx, user_id=user.user_id)
             # What is gone is no second factor any more.
             if changed.email is None:
-                await preferences.remove(tx, user_id=user.user_id, kind=FactorKind.EMAIL)
+                await preferences.remove(tx, user_id=user.user_id, kind=sent_to(EMAIL).kind)
             if changed.phone_number is None:
-                await preferences.remove(tx, user_id=user.user_id, kind=FactorKind.SMS)
+                await preferences.remove(tx, user_id=user.user_id, kind=sent_to(PHONE_NUMBER).kind)
             has_email, has_number = changed.email_key == user.email_key, changed.phone_number == user.phone_number
             await self._end_what_was_sent(held, has_email=has_email, has_number=has_number)
             if not has_email:
                 masked = mask_email(changed.email) if changed.email else ""
                 await self._notices.tell(tx, user, EmailChanged(masked), now=now)
-            if FactorKind.SMS in had.enabled and not has_number:
+            if sent_to(PHONE_NUMBER).is_enabled(had) and not has_number:
                 await self._notices.tell(tx, user, MfaChanged(MfaChange.PREFERENCE_CHANGED), now=now)
 
     def _parse(self, change: AttributeChange) -> Attributes:

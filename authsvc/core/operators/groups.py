@@ -5,10 +5,9 @@ from __future__ import annotations
 import unicodedata
 from dataclasses import dataclass
 
-from authsvc.core.accounts.attributes import has_control_characters
 from authsvc.core.accounts.lookup import NamedUser, UserRef, find, parse_user
 from authsvc.core.audit.trail import AuditKind
-from authsvc.core.fields import REQUIRED, Fields, refused
+from authsvc.core.fields import REQUIRED, Fields, has_control_characters, refused
 from authsvc.core.operators.changes import Changes
 from authsvc.core.operators.identity import Operator
 from authsvc.core.pages import Page, Pager, PageRequest

@@ -7,8 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from authsvc.core.accounts.attributes import has_control_characters
-from authsvc.core.fields import Fields
+from authsvc.core.fields import Fields, has_control_characters
 from authsvc.core.operators.user_records import RecordRules, UserRecord
 from authsvc.errors import InvalidFields, Violation
 from authsvc.store.imports import Problem

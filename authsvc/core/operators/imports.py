@@ -9,9 +9,8 @@ import re
 from dataclasses import asdict, dataclass
 
 from authsvc.clock import Clock
-from authsvc.core.accounts.attributes import has_control_characters
 from authsvc.core.audit.trail import Audit, AuditKind
-from authsvc.core.fields import Fields, refused
+from authsvc.core.fields import Fields, has_control_characters, refused
 from authsvc.core.operators.identity import Operator
 from authsvc.core.operators.import_rows import Batch, Rows, Seen, sort
 from authsvc.core.operators.user_records import RecordRules

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from authsvc.config import Settings
-from authsvc.core.access.throttle import Factor, Throttle
+from authsvc.core.access.throttle import Throttle
 from authsvc.core.accounts.attributes import AttributeRules, Attributes
 from authsvc.core.accounts.lookup import NamedUser, UserRef, find, parse_user
 from authsvc.core.accounts.password_policy import Password, PasswordPolicy, own_words
 from authsvc.core.audit.trail import AuditKind
+from authsvc.core.factors.kinds import PASSWORD
 from authsvc.core.fields import Fields, refused
 from authsvc.core.messages.codes import CodeDelivery
 from authsvc.core.messages.notices import Notices
@@ -109,7 +110,7 @@ class Invitations:
                 recovered_by=Medium.EMAIL if invitation.is_mailed else None,
             )
             # What was guessed at the name before belongs to whoever had it.
-            await self._throttle.forget(act.executor, user.username_key, *Factor)
+            await self._throttle.forget_all(act.executor, user.username_key)
             if invitation.is_mailed:
                 await self._notices.invite(
                     act.executor, user, account.password.typed, now=act.now, expires_at=expires_at
@@ -140,7 +141,7 @@ class Invitations:
             )
             # Whoever came in by the former password may be why there is another.
             await challenges.delete_of_user(tx, user_id=user.user_id)
-            await self._throttle.forget(tx, user.username_key, Factor.PASSWORD)
+            await self._throttle.forget(tx, user.username_key, PASSWORD.guarded)
             await self._notices.invite(tx, user, password.typed, now=now, expires_at=expires_at)
         return CodeDelivery(mask_email(email))
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from authsvc.config import AccountsSettings
-from authsvc.core.access.throttle import Factor, Throttle
+from authsvc.core.access.throttle import Throttle
 from authsvc.core.accounts.lookup import NamedUser, UserRef, find, parse_user
 from authsvc.core.accounts.password_policy import PasswordPolicy, own_words
 from authsvc.core.audit.trail import AuditKind
+from authsvc.core.factors.kinds import PASSWORD
 from authsvc.core.fields import Fields, parse_given
 from authsvc.core.messages.kinds import PasswordChanged
 from authsvc.core.messages.notices import Notices
@@ -67,5 +68,5 @@ class PasswordAdmin:
             status = UserStatus.FORCE_CHANGE_PASSWORD if temporary else UserStatus.CONFIRMED
             await users.set_status(tx, user_id=user.user_id, status=status, now=now)
             await end_all(tx, user.user_id, now)
-            await self._throttle.forget(tx, user.username_key, Factor.PASSWORD)
+            await self._throttle.forget(tx, user.username_key, PASSWORD.guarded)
             await self._notices.tell(tx, change.user, PasswordChanged(), now=now)

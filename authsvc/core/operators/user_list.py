@@ -10,16 +10,15 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
-from authsvc.config import MfaType
-from authsvc.core.accounts.attributes import has_control_characters
 from authsvc.core.accounts.lookup import NamedUser, parse_user
-from authsvc.core.factors.rules import kinds_of
-from authsvc.core.fields import Fields, parse_choice, refused
+from authsvc.core.factors.kinds import in_order
+from authsvc.core.factors.rules import enrolled
+from authsvc.core.fields import Fields, has_control_characters, parse_choice, refused
 from authsvc.core.names import EMAIL_CHARACTERS, USERNAME_CHARACTERS, parse_email, username_prefix_key
 from authsvc.core.operators.groups import parse_group
 from authsvc.core.pages import Page, Pager, PageRequest, check_page
 from authsvc.crypto.sealing import KeyRing
-from authsvc.domain import User, UserFilter, UserStatus
+from authsvc.domain import FactorKind, User, UserFilter, UserStatus
 from authsvc.errors import GroupNotFound, UserNotFound
 from authsvc.store import groups, users
 from authsvc.store.db import Database, Executor
@@ -42,8 +41,8 @@ class UserView:
     """Hold an account as operators see it: with the second factors that it can prove, and its groups."""
 
     user: User
-    enrolled: tuple[MfaType, ...]
-    preferred: MfaType | None
+    enrolled: tuple[FactorKind, ...]
+    preferred: FactorKind | None
     groups: list[str]
 
 
@@ -161,11 +160,8 @@ def _key(last: User, order: UserOrder) -> str:
 
 
 def _view_of(entry: UserEntry) -> UserView:
-    # Whatever the settings allow.
-    kinds = kinds_of(entry.user, entry.factors, frozenset(MfaType))
-    return UserView(
-        entry.user, tuple(kind for kind in MfaType if kind in kinds.enrolled), kinds.preferred, entry.groups
-    )
+    has = enrolled(entry.user, entry.factors)
+    return UserView(entry.user, in_order(has), entry.factors.preferred, entry.groups)
 
 
 def _parse(query: UserQuery, request: PageRequest) -> tuple[UserFilter, UserOrder]:

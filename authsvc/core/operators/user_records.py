@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TypeVar
 
-from authsvc.config import AccountsSettings, CustomAttribute, MfaType
-from authsvc.core.accounts.attributes import AttributeRules, Attributes, has_control_characters
-from authsvc.core.factors.rules import KIND_OF, choices
+from authsvc.config import AccountsSettings, CustomAttribute
+from authsvc.core.accounts.attributes import AttributeRules, Attributes
+from authsvc.core.factors.kinds import ENROLLABLE
+from authsvc.core.factors.rules import new_choices
 from authsvc.core.factors.totp import DEFAULT_NAME, secret_binding
-from authsvc.core.fields import Field, Fields, parse_uuid, refused
+from authsvc.core.fields import Field, Fields, has_control_characters, parse_uuid, refused
 from authsvc.core.names import Username, parse_email, parse_username
 from authsvc.core.operators.groups import parse_group
 from authsvc.crypto.hash_fields import HashRefused
@@ -91,7 +92,8 @@ class RecordRules:
         hash_ = fields.take(self._parse_hash, record.password_hash)
         groups = [fields.take(parse_group, name, field="groups") for name in record.groups[: GROUPS + 1]]
         status = fields.take(_parse_one_of, record.status, UserStatus, field="status")
-        preferred = fields.take(_parse_one_of, record.preferred_mfa, MfaType, field="preferred_mfa")
+        preferable = [spec.kind for spec in ENROLLABLE]
+        preferred = fields.take(_parse_one_of, record.preferred_mfa, preferable, field="preferred_mfa")
         recovered_by = fields.take(_parse_one_of, record.password_recovered_by, Medium, field="password_recovered_by")
         for moment, name in ((record.created_at, "created_at"), (record.updated_at, "updated_at")):
             fields.take(_check_past, moment, now, field=name)
@@ -117,11 +119,10 @@ class RecordRules:
             reserved_until=now + self._settings.unconfirmed_purge if kept is UserStatus.UNCONFIRMED else None,
             disabled_at=now if record.disabled else None,
         )
-        kind = KIND_OF[preferred.valid] if preferred.valid else None
         return WholeUser(
             user=user,
-            factors=choices(record.factors, kind),
-            preferred=kind,
+            factors=new_choices(record.factors, preferred.valid),
+            preferred=preferred.valid,
             password=Password(hash_.valid, record.password_expires_at, recovered_by.valid),
             devices=tuple(
                 self._device(device, secret.value, user.user_id, now=now)
@@ -182,10 +183,11 @@ def _parse_user_id(text: str) -> UserId:
     return UserId(parse_uuid(text, field="user_id") if text else new_id())
 
 
-def _parse_one_of(text: str, kind: type[_Choice], *, field: str) -> _Choice | None:
-    if text and text not in set(kind):
-        raise refused(field, "UNKNOWN", f"must be one of {', '.join(kind)}")
-    return kind(text) if text else None
+def _parse_one_of(text: str, among: Iterable[_Choice], *, field: str) -> _Choice | None:
+    named = {each.value: each for each in among}
+    if text and text not in named:
+        raise refused(field, "UNKNOWN", f"must be one of {', '.join(named)}")
+    return named.get(text)
 
 
 def _parse_secret(text: str, *, field: str) -> TotpSecret:

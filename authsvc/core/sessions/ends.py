@@ -6,6 +6,7 @@ from datetime import datetime
 
 from authsvc.clock import Clock
 from authsvc.core.audit.trail import Audit, AuditKind
+from authsvc.core.fields import parse_uuid
 from authsvc.core.sessions.bearers import Bearer, event_of
 from authsvc.domain import SessionId, UserId
 from authsvc.store import challenges, sessions, users
@@ -40,12 +41,16 @@ class SessionEnds:
             scope = "GLOBAL" if everywhere else "SESSION"
             await self._audit.record(transaction, event_of(bearer, AuditKind.SIGN_OUT, scope=scope))
 
-    async def revoke(self, bearer: Bearer, session_id: SessionId) -> None:
-        """End one session of the bearer's user; no error if there is none to end."""
-        user_id = bearer.standing.user_id
+    async def revoke(self, bearer: Bearer, session_id: str) -> None:
+        """End one session of the bearer's user; no error if there is none to end.
+
+        Raises:
+            InvalidFields: the id is none.
+        """
+        user_id, ended = bearer.standing.user_id, SessionId(parse_uuid(session_id, field="session_id"))
         async with self._database.transaction() as transaction:
             # What the session began comes before as a whole, or finds it ended.
             await users.lock(transaction, user_id=user_id)
-            if await sessions.revoke(transaction, session_id=session_id, user_id=user_id, now=self._clock.now()):
-                event = event_of(bearer, AuditKind.REVOKE_SESSION, revoked_session_id=str(session_id))
+            if await sessions.revoke(transaction, session_id=ended, user_id=user_id, now=self._clock.now()):
+                event = event_of(bearer, AuditKind.REVOKE_SESSION, revoked_session_id=str(ended))
                 await self._audit.record(transaction, event)

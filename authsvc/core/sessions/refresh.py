@@ -8,6 +8,7 @@ from authsvc.clock import Clock
 from authsvc.config import TokensSettings
 from authsvc.core.access.caller import Caller
 from authsvc.core.audit.trail import Audit, AuditEvent, AuditKind, AuditResult
+from authsvc.core.fields import parse_handle
 from authsvc.core.messages import kinds
 from authsvc.core.messages.notices import Notices
 from authsvc.core.sessions.sessions import Sessions
@@ -46,16 +47,15 @@ class Refreshes:
         """Rotate a refresh token.
 
         Raises:
+            InvalidFields: what is given can be none.
             TokenInvalid: it was never issued, or its session is long gone.
             TokenExpired: its session is past its end.
             TokenRevoked: its session has ended.
             UserDisabled: its account is disabled.
             RefreshTokenReused: it was used before, and not just now; its session has been ended.
         """
-        now = self._clock.now()
-        found = await refresh_tokens.find(
-            self._database, digests=self._ring.digests(Purpose.REFRESH_TOKEN, refresh_token)
-        )
+        given, now = parse_handle(refresh_token, field="refresh_token"), self._clock.now()
+        found = await refresh_tokens.find(self._database, digests=self._ring.digests(Purpose.REFRESH_TOKEN, given))
         if found is None:
             raise TokenInvalid
         async with self._database.transaction() as transaction:

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
-from authsvc.clock import Clock
-from authsvc.config import Settings
+from authsvc.config import AccountsSettings
 from authsvc.core.access.caller import Caller
-from authsvc.core.access.throttle import Action, Factor, Throttle
+from authsvc.core.access.challenges import ChallengeSessions
+from authsvc.core.access.gate import Gate, PasswordGuess, VerifiedPassword
+from authsvc.core.access.throttle import Action, Throttle
+from authsvc.core.accounts.login import Logins
+from authsvc.core.accounts.password_policy import Password
 from authsvc.core.audit.trail import Audit, AuditEvent, AuditKind
-from authsvc.core.factors.custom_rounds import CustomRounds
-from authsvc.core.factors.sent_code import SignInCodes
+from authsvc.core.factors.factor import Accepted, Factors
+from authsvc.core.factors.kinds import PASSWORD, kind_of_step
+from authsvc.core.factors.proved import Proved
+from authsvc.core.fields import Fields, parse_handle
 from authsvc.core.messages.codes import CodeDelivery
-from authsvc.core.sessions.sessions import Sessions
-from authsvc.core.sign_in.answers import Answer, Answers, Use, require_kind
-from authsvc.core.sign_in.next_steps import Advance, NextSteps, SignInOutcome
-from authsvc.core.sign_in.steps import SENDING_STEPS, AnswerKind, Proof, Step
-from authsvc.crypto.password_hash import HashPlace, PasswordHasher
-from authsvc.crypto.sealing import KeyRing, Purpose
-from authsvc.domain import User, UserId, UsernameKey, UserStatus
+from authsvc.core.sign_in.answers import Answer, Answers, check_answer, require_fitting
+from authsvc.core.sign_in.next_steps import Advance, At, SignInOutcome
+from authsvc.core.sign_in.progression import Progression
+from authsvc.domain import Step, UserStatus
 from authsvc.errors import (
     Conflict,
     DomainError,
@@ -29,52 +29,43 @@ from authsvc.errors import (
     UserDisabled,
     UserNotFound,
 )
-from authsvc.store import challenges, passwords, users
+from authsvc.store import users
 from authsvc.store.challenges import Challenge
-from authsvc.store.db import RETRY_CONFLICT, Database, Executor
+from authsvc.store.db import RETRY_CONFLICT, Database
+from authsvc.store.passwords import Credential
 
 # A rehash or a password change between reading a hash and acting on it makes the flow read again, this often.
 READS = 3
+_PROVED = Proved(frozenset({PASSWORD.kind}))
 
 
 class SignIn:
-    """Run the step machine."""
+    """Begin sign-ins with a password."""
 
     def __init__(
         self,
+        *,
         database: Database,
-        ring: KeyRing,
-        hasher: PasswordHasher,
         throttle: Throttle,
-        sessions: Sessions,
+        gate: Gate,
+        logins: Logins,
         audit: Audit,
-        steps: NextSteps,
-        answers: Answers,
-        codes: SignInCodes,
-        rounds: CustomRounds | None,
-        settings: Settings,
-        clock: Clock,
+        progression: Progression,
+        settings: AccountsSettings,
     ) -> None:
         self._database = database
-        self._ring = ring
-        self._hasher = hasher
         self._throttle = throttle
-        self._sessions = sessions
+        self._gate = gate
+        self._logins = logins
         self._audit = audit
-        self._steps = steps
-        self._answers = answers
-        self._codes = codes
-        self._rounds = rounds
-        self._accounts = settings.accounts
-        self._max_wrong = settings.challenges.max_wrong
-        self._clock = clock
+        self._progression = progression
+        self._hides_names = settings.prevent_user_existence_errors
 
-    async def start(
-        self, username_key: UsernameKey, password: str, caller: Caller, *, typed: str | None = None
-    ) -> SignInOutcome:
-        """Verify a password, which was `typed` before it was normalised, and tell the first step.
+    async def start(self, username: str, password: str, caller: Caller) -> SignInOutcome:
+        """Verify a password and tell the first step.
 
         Raises:
+            InvalidFields: the username or the password can't be one.
             NotAuthorized: wrong username or password; UserNotFound instead for a wrong username, by setting.
             UserDisabled: the password is right, the account is disabled.
             MfaNotEnrolled: a second factor is required, and this account can't set any up.
@@ -83,148 +74,130 @@ class SignIn:
             Overloaded: too many hashes wait.
         """
         await self._throttle.spend_call(Action.SIGN_IN, caller)
+        login, given = self._logins.parse_credentials(username, password)
+        username_key = await self._logins.resolve(login)
         async with self._audit.failures(AuditKind.SIGN_IN, caller, username_key=username_key):
-            async with self._hasher.place() as place:
-                await self._throttle.spend_try(Factor.PASSWORD, username_key)
-                for _ in range(READS):
-                    advance = await self._try_password(place, username_key, password, typed, caller)
-                    if isinstance(advance, DomainError):
-                        raise advance
-                    if advance is not None:
-                        break
-                else:
-                    raise Conflict(retry_after=RETRY_CONFLICT)
-            return await self._finish(advance, caller)
+            async with self._gate.guess_password(username_key) as guess:
+                advance = await self._try(guess, given, caller)
+            return await self._progression.finish(advance, caller)
 
-    async def confirm(self, session: str, answer: Answer, caller: Caller) -> SignInOutcome:
+    async def _try(self, guess: PasswordGuess, password: Password, caller: Caller) -> Advance:
+        for _ in range(READS):
+            verified = await guess.verify(password)
+            advance = await self._act(verified, caller)
+            if isinstance(advance, DomainError):
+                raise advance
+            if advance is not None:
+                return advance
+        raise Conflict(retry_after=RETRY_CONFLICT)
+
+    async def _act(self, verified: VerifiedPassword, caller: Caller) -> Advance | DomainError | None:
+        """Store the first step; None if the hash was changed meanwhile.
+
+        A refusal is returned, not raised, where the password was right: that stays noted.
+        """
+        credential = verified.credential
+        if credential is None:
+            raise NotAuthorized if self._hides_names else UserNotFound
+        if credential.hash is None:
+            return await self._without_password(credential)
+        if not verified.is_right:
+            raise NotAuthorized
+        async with self._database.transaction() as transaction:
+            user = await users.lock(transaction, user_id=credential.user_id)
+            if user is None or not await verified.holds(transaction, user):
+                return None
+            refusal: DomainError = UserDisabled()
+            if user.disabled_at is None:
+                at = At(transaction, caller, verified.at)
+                try:
+                    return await self._progression.steps.advance(at, Accepted(user), _PROVED, forget=PASSWORD.guarded)
+                except (LimitExceeded, MfaNotEnrolled) as error:
+                    refusal = error
+            await self._throttle.forget(transaction, user.username_key, PASSWORD.guarded)
+            return refusal
+
+    async def _without_password(self, credential: Credential) -> Advance:
+        """Ask for a reset: the account was imported without a password, so there is none to be right or wrong."""
+        user = await users.find_by_id(self._database, user_id=credential.user_id)
+        if user is None or user.status is not UserStatus.RESET_REQUIRED or user.disabled_at is not None:
+            raise NotAuthorized
+        return Advance(user, SignInOutcome(Step.RESET_PASSWORD))
+
+
+class SignInSteps:
+    """Go on with sign-ins that wait for an answer."""
+
+    def __init__(
+        self,
+        *,
+        throttle: Throttle,
+        challenge_sessions: ChallengeSessions,
+        answers: Answers,
+        factors: Factors,
+        audit: Audit,
+        progression: Progression,
+    ) -> None:
+        self._throttle = throttle
+        self._challenge_sessions = challenge_sessions
+        self._answers = answers
+        self._factors = factors
+        self._audit = audit
+        self._progression = progression
+
+    async def confirm(self, session: str, answer: Answer | None, caller: Caller) -> SignInOutcome:
         """Take the answer to a step and tell the next one.
 
         Raises:
+            InvalidFields: the session or the answer can't be one, or the step waits for another kind of answer; nothing
+                was counted against the account.
             SessionExpired: the session is unknown, expired, used or dead.
-            InvalidFields: the step waits for another kind of answer; nothing was counted.
             InvalidPassword: the new password breaks the policy; nothing was counted.
             CodeMismatch: the answer is wrong; the session can be answered again.
             CodeAlreadyUsed: the code was accepted before.
             CodeExpired: the code was sent again since.
             UserDisabled: the account was disabled meanwhile.
-            MfaNotEnrolled, HookUnavailable, Overloaded: see `start`.
+            MfaNotEnrolled, HookUnavailable, Overloaded: see `SignIn.start`.
             LimitExceeded: too many tries from this source or for this account, or too many codes sent to it.
         """
         await self._throttle.spend_call(Action.SIGN_IN, caller)
-        challenge = await self._find(session)
-        require_kind(challenge, answer)
+        fields = Fields()
+        handle = fields.take(parse_handle, session, field="session")
+        given = fields.take(check_answer, answer)
+        fields.check()
+        challenge = await self._find(handle.value)
+        require_fitting(challenge, given.value)
         async with self._audit.failures(AuditKind.CONTINUE_SIGN_IN, caller, user_id=challenge.user_id) as tried:
-            tried.details = {"step": challenge.step, "answer": str(answer.kind)}
-            if answer.kind is AnswerKind.CUSTOM_ANSWER and self._rounds is not None:
-                use = await self._rounds.verify(challenge, answer.value, caller)
-            else:
-                use = await self._answers.verify(challenge, answer)
-            return await self._finish(await self._take(challenge, use, caller), caller)
+            tried.details = {"step": challenge.step, "answer": given.value.name}
+            accept = await self._answers.verify(challenge, given.value, caller)
+            return await self._progression.take(challenge, accept, caller)
 
     async def resend(self, session: str, caller: Caller) -> CodeDelivery:
         """Send a new code for a step that waits for one; the former code ends.
 
         Raises:
+            InvalidFields: the session can't be one.
             SessionExpired: the session is unknown, expired, used or dead, or its step sends no code.
             UserDisabled: the account was disabled meanwhile.
             LimitExceeded: it is too soon, or too many codes were sent to this account or from this source.
         """
         await self._throttle.spend_call(Action.RESEND, caller)
-        challenge = await self._find(session)
-        self._codes.require_cooled_down(challenge)
-        medium = SENDING_STEPS[Step(challenge.step)]
-        await self._codes.spend_send(medium, challenge.username_key)
-        async with self._database.transaction() as transaction:
-            user = await self._lock(transaction, challenge)
-            delivery = await self._codes.resend(transaction, medium, challenge, user)
-            event = AuditEvent(AuditKind.SEND_SIGN_IN_CODE, caller, user.user_id, details={"medium": medium})
-            await self._audit.record(transaction, event)
+        challenge = await self._find(parse_handle(session, field="session"))
+        factor = self._factors.find(kind_of_step(Step(challenge.step)))
+        if factor is None:
+            raise SessionExpired
+        factor.require_cooled_down(challenge)
+        await factor.reserve(challenge.username_key)
+        async with self._challenge_sessions.hold(challenge) as held:
+            delivery = await factor.resend(held.executor, held.user, challenge)
+            details = {"medium": str(delivery.medium)}
+            event = AuditEvent(AuditKind.SEND_SIGN_IN_CODE, caller, held.user.user_id, details=details)
+            await self._audit.record(held.executor, event)
         return delivery
 
-    async def _try_password(
-        self, place: HashPlace, username_key: UsernameKey, password: str, typed: str | None, caller: Caller
-    ) -> Advance | DomainError | None:
-        """Verify a password and store the first step; None if the hash was changed meanwhile.
-
-        A refusal is returned, not raised, where the password was right: that stays noted.
-        """
-        # No connection is held while the hash runs.
-        credential = await passwords.find(self._database, username_key=username_key)
-        verified = credential.hash if credential else None
-        is_right = await place.verify(verified, password, typed=typed)
-        now = self._clock.now()
-        if credential is None and not self._accounts.prevent_user_existence_errors:
-            raise UserNotFound
-        if credential is None:
-            raise NotAuthorized
-        if verified is None:
-            return await self._without_password(credential.user_id)
-        if not is_right or (credential.expires_at is not None and credential.expires_at <= now):
-            raise NotAuthorized
-        rehashed = await place.hash(password) if self._hasher.needs_rehash(verified) else None
-        async with self._database.transaction() as transaction:
-            user = await users.lock(transaction, user_id=credential.user_id)
-            if user is None or not await passwords.has_hash(transaction, user_id=user.user_id, hash_=verified):
-                return None
-            if rehashed is not None:
-                await passwords.rehash(transaction, user_id=user.user_id, verified=verified, hash_=rehashed)
-            refusal: DomainError = UserDisabled()
-            if user.disabled_at is None:
-                proved = frozenset({Proof.PASSWORD})
-                try:
-                    return await self._steps.advance(transaction, user, proved, caller, now, forget=Factor.PASSWORD)
-                except (LimitExceeded, MfaNotEnrolled) as error:
-                    refusal = error
-            await self._throttle.forget(transaction, username_key, Factor.PASSWORD)
-            return refusal
-
-    async def _without_password(self, user_id: UserId) -> Advance:
-        """Ask for a reset: the account was imported without a password, so there is none to be right or wrong."""
-        user = await users.find_by_id(self._database, user_id=user_id)
-        if user is None or user.status is not UserStatus.RESET_REQUIRED or user.disabled_at is not None:
-            raise NotAuthorized
-        return Advance(user, SignInOutcome(Step.RESET_PASSWORD))
-
     async def _find(self, session: str) -> Challenge:
-        challenge = await challenges.find_live(
-            self._database,
-            digests=self._ring.digests(Purpose.CHALLENGE, session),
-            now=self._clock.now(),
-            max_wrong=self._max_wrong,
-        )
+        challenge = await self._challenge_sessions.find(session)
         # What waits for VerifyTotp is no sign-in.
-        if challenge is None or challenge.step not in set(Step):
+        if challenge.step not in set(Step):
             raise SessionExpired
         return challenge
-
-    async def _lock(self, executor: Executor, challenge: Challenge) -> User:
-        user = await users.lock(executor, user_id=challenge.user_id)
-        if user is None:
-            raise SessionExpired
-        if user.disabled_at is not None:
-            raise UserDisabled
-        return user
-
-    async def _take(self, challenge: Challenge, use: Use, caller: Caller) -> Advance:
-        """Use a right answer up and store the next step."""
-        now = self._clock.now()
-        async with self._database.transaction() as transaction:
-            user = await self._lock(transaction, challenge)
-            taken = await use(transaction, user, now)
-            proved = frozenset(Proof(each) for each in challenge.proved) | ({taken.proof} if taken.proof else set())
-            return await self._steps.advance(
-                transaction, taken.user, proved, caller, now, chosen=taken.chosen, asked=taken.asked, did=taken.did
-            )
-
-    async def _finish(self, advance: Advance, caller: Caller) -> SignInOutcome:
-        """Do what comes after the commit: sign tokens, or have the operator's hook ask."""
-        outcome = advance.outcome
-        if advance.new is not None:
-            return replace(outcome, tokens=await self._sessions.tokens_of(advance.user, advance.new))
-        if outcome.step is not Step.CONFIRM_SIGN_IN_WITH_CUSTOM_CHALLENGE or advance.is_asked or self._rounds is None:
-            return outcome
-        asked = await self._rounds.ask(advance, caller)
-        if asked is not None:
-            return asked
-        challenge = await self._find(outcome.session)
-        return await self._finish(await self._take(challenge, self._rounds.waive(challenge), caller), caller)

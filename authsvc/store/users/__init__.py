@@ -10,8 +10,7 @@ from authsvc.store.users.addresses import (
     set_pending_phone,
     set_unverified_phone,
     set_verified,
-    verify_email,
-    verify_phone,
+    verify,
 )
 from authsvc.store.users.imported import Taken, find_taken, insert_belongings, insert_many
 from authsvc.store.users.lists import (
@@ -96,6 +95,5 @@ __all__ = [
     "set_unverified_phone",
     "set_verified",
     "touch",
-    "verify_email",
-    "verify_phone",
+    "verify",
 ]

@@ -6,7 +6,7 @@ from datetime import datetime
 
 import asyncpg
 
-from authsvc.domain import EmailKey, User, UserId
+from authsvc.domain import EmailKey, Medium, User, UserId
 from authsvc.store.db import Executor, affected
 
 SET_PENDING_EMAIL = """
@@ -147,6 +147,14 @@ update users
 async def verify_phone(executor: Executor, *, user_id: UserId, now: datetime) -> None:
     """Note that the number has just been proved."""
     await executor.execute(VERIFY_PHONE, user_id, now)
+
+
+async def verify(executor: Executor, *, user_id: UserId, medium: Medium, now: datetime) -> bool:
+    """Note that the address, or number, has just been proved; False if another account has verified it."""
+    if medium is Medium.EMAIL:
+        return await verify_email(executor, user_id=user_id, now=now)
+    await verify_phone(executor, user_id=user_id, now=now)
+    return True
 
 
 SET_VERIFIED = """

@@ -1,0 +1,198 @@
+"""The gate: nothing else verifies a password or spends an answer.
+
+What a guess costs is fixed here: a place in the hash queue comes before the count, the count, committed, before
+anything is looked up, and no connection is held while a hash runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from authsvc.clock import Clock
+from authsvc.config import ChallengesSettings
+from authsvc.core.access.caller import Caller
+from authsvc.core.access.throttle import Throttle
+from authsvc.core.accounts.password_policy import Password
+from authsvc.core.factors.factor import Accept, Factor, StepUpFactor
+from authsvc.core.factors.kinds import PASSWORD
+from authsvc.crypto.password_hash import HashPlace, PasswordHasher
+from authsvc.domain import User, UsernameKey
+from authsvc.errors import Conflict, InvalidPassword, NotAuthorized, SessionExpired, Violation
+from authsvc.store import challenges, passwords
+from authsvc.store.challenges import Challenge
+from authsvc.store.db import RETRY_CONFLICT, Database, Executor
+from authsvc.store.passwords import Credential
+from authsvc.store.sessions import Standing
+
+
+@dataclass(frozen=True, slots=True)
+class VerifiedPassword:
+    """Hold what became of a password: whom it was verified for, whether it is right, and when that was seen.
+
+    `credential` is None for a name that nobody has. `rehashed` is its hash by today's settings, if the stored one is
+    by others.
+    """
+
+    credential: Credential | None
+    is_right: bool
+    at: datetime
+    rehashed: str | None = field(default=None, repr=False)
+
+    async def holds(self, executor: Executor, user: User) -> bool:
+        """Tell, in a transaction that holds the account's row, whether its hash is still the one that was verified.
+
+        A hash by former settings is replaced on this occasion.
+        """
+        verified = self.credential.hash if self.credential else None
+        if verified is None or not await passwords.has_hash(executor, user_id=user.user_id, hash_=verified):
+            return False
+        if self.rehashed is not None:
+            await passwords.rehash(executor, user_id=user.user_id, verified=verified, hash_=self.rehashed)
+        return True
+
+    async def require_held(self, executor: Executor, user: User) -> None:
+        """See the same.
+
+        Raises:
+            Conflict: the password was changed meanwhile.
+        """
+        if not await self.holds(executor, user):
+            raise Conflict(retry_after=RETRY_CONFLICT)
+
+
+class PasswordGuess:
+    """Stand for one counted try at the password of a name, with a place in the hash queue."""
+
+    __slots__ = ("_clock", "_database", "_hasher", "_place", "_username_key")
+
+    def __init__(
+        self,
+        *,
+        place: HashPlace,
+        username_key: UsernameKey,
+        database: Database,
+        hasher: PasswordHasher,
+        clock: Clock,
+    ) -> None:
+        self._place = place
+        self._username_key = username_key
+        self._database = database
+        self._hasher = hasher
+        self._clock = clock
+
+    async def verify(self, password: Password, *, rehashes: bool = True) -> VerifiedPassword:
+        """Verify a password; a name that nobody has, or that has no password, costs the same hash and is never right.
+
+        Without `rehashes` a hash by former settings is left: a new password follows.
+        """
+        credential = await passwords.find(self._database, username_key=self._username_key)
+        stored = credential.hash if credential else None
+        is_right = await self._place.verify(stored, password.normal, typed=password.typed)
+        now = self._clock.now()
+        if credential is None or stored is None or not is_right or _has_ended(credential, now):
+            return VerifiedPassword(credential, is_right=False, at=now)
+        is_old = rehashes and self._hasher.needs_rehash(stored)
+        rehashed = await self._place.hash(password.normal) if is_old else None
+        return VerifiedPassword(credential, is_right=True, at=now, rehashed=rehashed)
+
+    async def require(self, password: Password, *, rehashes: bool = True) -> VerifiedPassword:
+        """Verify a password that must be right.
+
+        Raises:
+            NotAuthorized: it is not.
+        """
+        verified = await self.verify(password, rehashes=rehashes)
+        if not verified.is_right:
+            raise NotAuthorized
+        return verified
+
+    async def hash(self, password: Password) -> str:
+        """Hash a new password in the same place."""
+        return await self._place.hash(password.normal)
+
+
+class Gate:
+    """Count guesses and compare them."""
+
+    def __init__(
+        self,
+        *,
+        database: Database,
+        throttle: Throttle,
+        hasher: PasswordHasher,
+        limits: ChallengesSettings,
+        clock: Clock,
+    ) -> None:
+        self._database = database
+        self._throttle = throttle
+        self._hasher = hasher
+        self._max_wrong = limits.max_wrong
+        self._clock = clock
+
+    @asynccontextmanager
+    async def guess_password(self, username_key: UsernameKey) -> AsyncIterator[PasswordGuess]:
+        """Take a place in the hash queue, and count a try at the password of a name.
+
+        Raises:
+            Overloaded: too many hashes wait; nothing was counted.
+            LimitExceeded: too many wrong passwords for this account.
+        """
+        async with self._hasher.place() as place:
+            await self._throttle.spend_try(PASSWORD.guarded, username_key)
+            yield PasswordGuess(
+                place=place,
+                username_key=username_key,
+                database=self._database,
+                hasher=self._hasher,
+                clock=self._clock,
+            )
+
+    async def hash_unlike_present(self, username_key: UsernameKey, password: Password, violation: Violation) -> str:
+        """Hash a new password of an account whose user has just proved the present one.
+
+        Raises:
+            InvalidPassword: it is the present one.
+            Overloaded: too many hashes wait.
+        """
+        async with self._hasher.place() as place:
+            credential = await passwords.find(self._database, username_key=username_key)
+            if credential is not None and await place.verify(credential.hash, password.normal):
+                raise InvalidPassword(violations=(violation,))
+            return await place.hash(password.normal)
+
+    async def verify_answer(self, challenge: Challenge, factor: Factor, text: str, *, caller: Caller) -> Accept:
+        """Count and compare an answer to a challenge session; return what uses it up.
+
+        Raises:
+            InvalidFields: it can't be one; nothing was counted.
+            CodeMismatch, CodeExpired: see `Factor.match`.
+            SessionExpired: the session can't be answered any more.
+            LimitExceeded: too many wrong answers for this account.
+        """
+        answer = factor.parse(challenge, text)
+        # The account's lock first: while it holds, the session's few answers are not used up either.
+        await self._throttle.spend_try(factor.spec.guarded, challenge.username_key)
+        if not await challenges.spend_answer(
+            self._database, digest=challenge.digest, now=self._clock.now(), max_wrong=self._max_wrong
+        ):
+            raise SessionExpired
+        return await factor.match(challenge, answer, caller)
+
+    async def verify_own(self, standing: Standing, factor: StepUpFactor, answer: str) -> Accept:
+        """Count and compare what a signed-in user answers, as `parse_own` returned it; return what uses it up.
+
+        Raises:
+            MfaNotEnrolled: there is nothing to prove; nothing was counted.
+            CodeMismatch: it is wrong.
+            LimitExceeded: too many wrong answers for this account.
+        """
+        await factor.require_enrolled(standing.user_id)
+        await self._throttle.spend_try(factor.spec.guarded, standing.username_key)
+        return await factor.match_own(standing.user_id, answer)
+
+
+def _has_ended(credential: Credential, now: datetime) -> bool:
+    return credential.expires_at is not None and credential.expires_at <= now

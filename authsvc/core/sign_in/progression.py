@@ -1,0 +1,55 @@
+"""How a sign-in goes on: an answer is used up, the next step stored, and what calls out comes after the commit."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from authsvc.core.access.caller import Caller
+from authsvc.core.access.challenges import ChallengeSessions
+from authsvc.core.factors.custom import Custom
+from authsvc.core.factors.factor import Accept
+from authsvc.core.factors.proved import Proved
+from authsvc.core.sessions.sessions import Sessions
+from authsvc.core.sign_in.next_steps import Advance, At, NextSteps, SignInOutcome
+from authsvc.store.challenges import Challenge
+
+
+class Progression:
+    """Take sign-ins from step to step."""
+
+    def __init__(
+        self, *, challenge_sessions: ChallengeSessions, steps: NextSteps, sessions: Sessions, custom: Custom | None
+    ) -> None:
+        self._challenge_sessions = challenge_sessions
+        self.steps = steps
+        self._sessions = sessions
+        self._custom = custom
+
+    async def take(self, challenge: Challenge, accept: Accept, caller: Caller) -> SignInOutcome:
+        """Use a right answer up and tell the next step.
+
+        Raises:
+            SessionExpired, CodeAlreadyUsed, CodeMismatch: another call was first.
+            UserDisabled: the account was disabled meanwhile.
+            MfaNotEnrolled, LimitExceeded: see `NextSteps.advance`.
+            HookUnavailable, NotAuthorized: see `Custom.ask`.
+        """
+        async with self._challenge_sessions.hold(challenge) as held:
+            accepted = await accept(held.executor, held.user, held.now)
+            before = Proved.of_stored(challenge.proved)
+            proved = before.with_(accepted.proved, is_waived=accepted.is_waived)
+            advance = await self.steps.advance(At(held.executor, caller, held.now), accepted, proved)
+        return await self.finish(advance, caller)
+
+    async def finish(self, advance: Advance, caller: Caller) -> SignInOutcome:
+        """Do what comes after the commit: sign tokens, or have the operator's hook ask."""
+        outcome = advance.outcome
+        if advance.new is not None:
+            return replace(outcome, tokens=await self._sessions.tokens_of(advance.user, advance.new))
+        if advance.unasked is None or self._custom is None:
+            return outcome
+        shown = await self._custom.ask(advance.user, advance.unasked, caller)
+        if shown is not None:
+            return replace(outcome, public_parameters=shown)
+        challenge = await self._challenge_sessions.find(outcome.session)
+        return await self.take(challenge, self._custom.waive(challenge), caller)
