@@ -112,7 +112,7 @@ class Composition:
         self.gate = Gate(database=database, throttle=throttle, hasher=ground.hasher, limits=limits, clock=clock)
         by_email = settings.accounts.sign_in_by_email
         self.logins = Logins(database=database, policy=self.policy, by_email=by_email)
-        self.factor_rules = FactorRules(settings.accounts)
+        self.factor_rules = FactorRules(settings=settings.accounts)
         self.passwords = Passwords(throttle=throttle, notices=notices)
         self.reset_codes = ResetCodes(codes=self.codes, calls=self.calls, logins=self.logins, rules=self.factor_rules)
         self.deletion = Deletion(throttle=throttle, codes=self.codes, signed_in=self.signed_in)
@@ -247,7 +247,7 @@ class Composition:
         )
         sent = [
             SentCode(
-                spec,
+                spec=spec,
                 database=ground.database,
                 codes=codes,
                 throttle=throttle,
@@ -257,7 +257,7 @@ class Composition:
             for spec in SENT
         ]
         recovery = RecoveryCode(database=ground.database, ring=ground.ring, throttle=throttle, notices=notices)
-        return Factors([self.totp, *sent, recovery, *([self.custom] if self.custom else [])])
+        return Factors(factors=[self.totp, *sent, recovery, *([self.custom] if self.custom else [])])
 
     def _sign_up(self, codes: SignUpCodes) -> SignUp:
         ground = self._ground

@@ -9,6 +9,7 @@ from __future__ import annotations
 import enum
 import unicodedata
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Generic, ParamSpec, TypeVar
 from uuid import UUID
 
@@ -23,14 +24,14 @@ _T = TypeVar("_T")
 _Choice = TypeVar("_Choice", bound=enum.StrEnum)
 
 
+@dataclass(frozen=True, slots=True)
 class Field(Generic[_T]):
-    """Hold what one field means; `Fields.check` keeps a broken one from use."""
+    """Hold what one field means; `Fields.check` keeps a broken one from use.
 
-    __slots__ = ("valid",)
+    `valid` is None if it is broken, for rules that look at two fields; else what it means.
+    """
 
-    def __init__(self, valid: _T | None) -> None:
-        # None if it is broken, for rules that look at two fields; else what it means.
-        self.valid = valid
+    valid: _T | None
 
     @property
     def value(self) -> _T:
@@ -61,10 +62,10 @@ class Fields:
         """Note broken rules."""
         self._invalid += violations
 
-    def require(self, holds: bool, field: str, rule: str, description: str) -> None:
-        """Note that a field breaks a rule, unless the rule holds."""
+    def require(self, holds: bool, violation: Violation) -> None:
+        """Note a broken rule, unless it holds."""
         if not holds:
-            self._invalid.append(Violation(field, rule, description))
+            self._invalid.append(violation)
 
     def check(self) -> None:
         """See that nothing was noted.

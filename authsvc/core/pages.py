@@ -14,6 +14,7 @@ from typing import Generic, TypeVar
 
 from authsvc.core.fields import Fields, refused
 from authsvc.crypto.sealing import KeyRing, Purpose, UnsealError
+from authsvc.errors import Violation
 
 PAGE_SIZE = 50
 LARGEST_PAGE = 100
@@ -48,12 +49,12 @@ def check_page(request: PageRequest) -> None:
         InvalidFields: every broken rule at once.
     """
     fields = Fields()
-    fields.require(0 <= request.size <= LARGEST_PAGE, "page_size", "RANGE", f"must be from 1 to {LARGEST_PAGE}, or 0")
+    fields.require(
+        0 <= request.size <= LARGEST_PAGE, Violation("page_size", "RANGE", f"must be from 1 to {LARGEST_PAGE}, or 0")
+    )
     fields.require(
         len(request.token) <= TOKEN_CHARACTERS,
-        "page_token",
-        "LENGTH",
-        f"must have at most {TOKEN_CHARACTERS} characters",
+        Violation("page_token", "LENGTH", f"must have at most {TOKEN_CHARACTERS} characters"),
     )
     fields.check()
 

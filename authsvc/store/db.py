@@ -81,7 +81,7 @@ class _Loan:
 
     __slots__ = ("_connection", "_pool", "_seconds")
 
-    def __init__(self, pool: asyncpg.Pool, seconds: float) -> None:
+    def __init__(self, *, pool: asyncpg.Pool, seconds: float) -> None:
         self._pool = pool
         self._seconds = seconds
 
@@ -105,7 +105,7 @@ class _Loan:
 class Database:
     """Hold one pool of connections; connects when first used, so that it can be made while Postgres is away."""
 
-    def __init__(self, pool: asyncpg.Pool, settings: DatabaseSettings) -> None:
+    def __init__(self, *, pool: asyncpg.Pool, settings: DatabaseSettings) -> None:
         self._pool = pool
         self._acquire_seconds = settings.acquire_timeout.total_seconds()
 
@@ -135,7 +135,7 @@ class Database:
             reset=_keep_session,
         )
         await pool
-        return cls(pool, settings)
+        return cls(pool=pool, settings=settings)
 
     async def close(self) -> None:
         """Close every connection; those still in use after a moment are cut off."""
@@ -151,7 +151,7 @@ class Database:
         Raises:
             DatabaseUnavailable: Postgres can't be reached, or no connection came free in time.
         """
-        return _Loan(self._pool, self._acquire_seconds)
+        return _Loan(pool=self._pool, seconds=self._acquire_seconds)
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Executor]:

@@ -9,6 +9,7 @@ from typing import Any
 import grpc
 import pytest
 
+from authsvc.store.db import Database
 from authsvc.v1 import auth_service_pb2 as pb
 from tests.clock import TICK
 from tests.rpc.calls import NEW_PASSWORD, answer, step_of
@@ -166,6 +167,56 @@ async def test_a_limited_source_takes_nothing_from_others(run: Run, numbers: Num
         for _ in range(10):
             await numbers.is_limited(call, service, ADA)
         await numbers.passes(call, service, BOB)
+
+
+# What callers may send without a token, with nothing in it, and the setting that limits it.
+EMPTY: dict[str, tuple[str, Any]] = {
+    "SignUp": ("sign_up", pb.SignUpRequest()),
+    "ConfirmSignUp": ("sign_up", pb.ConfirmSignUpRequest()),
+    "ResendSignUpCode": ("resend", pb.ResendSignUpCodeRequest()),
+    "SignIn": ("sign_in", pb.SignInRequest()),
+    "ConfirmSignIn": ("sign_in", pb.ConfirmSignInRequest()),
+    "ResendSignInCode": ("resend", pb.ResendSignInCodeRequest()),
+    "ResetPassword": ("reset", pb.ResetPasswordRequest()),
+    "ConfirmResetPassword": ("reset", pb.ConfirmResetPasswordRequest()),
+}
+
+
+@pytest.mark.parametrize("method", EMPTY)
+async def test_call_is_counted_before_it_is_read(run: Run, method: str) -> None:
+    """A call that breaks rules counts as any other, and beyond the limit nobody is told which it breaks."""
+    name, request = EMPTY[method]
+    async with run(limits={f"{name}_per_source": 1}) as service:
+        call = getattr(service.stub, method)
+        async with fails("INVALID_FIELDS"):
+            await call(request)
+        async with fails("LIMIT_EXCEEDED"):
+            await call(request)
+
+
+NAMED: dict[str, Any] = {
+    "ConfirmSignUp": pb.ConfirmSignUpRequest(username="ada@example.com", confirmation_code="123456"),
+    "ResendSignUpCode": pb.ResendSignUpCodeRequest(username="ada@example.com"),
+    "SignIn": pb.SignInRequest(username="ada@example.com", password=PASSWORD),
+    "ResetPassword": pb.ResetPasswordRequest(username="ada@example.com"),
+    "ConfirmResetPassword": pb.ConfirmResetPasswordRequest(
+        username="ada@example.com", confirmation_code="12345678", new_password=NEW_PASSWORD
+    ),
+}
+
+
+@pytest.mark.parametrize("method", NAMED)
+async def test_nobody_is_looked_for_beyond_the_limit(run: Run, database: Database, method: str) -> None:
+    """Whom an address stands for is asked after the call was counted: a flood costs no look at accounts."""
+    name, empty = EMPTY[method]
+    async with run(limits={f"{name}_per_source": 1}, accounts={"sign_in_by_email": True}) as service:
+        call = getattr(service.stub, method)
+        async with fails("INVALID_FIELDS"):
+            await call(empty)
+        async with database.transaction() as transaction:
+            await transaction.execute("lock table users in access exclusive mode")
+            async with fails("LIMIT_EXCEEDED"):
+                await call(NAMED[method])
 
 
 @pytest.fixture

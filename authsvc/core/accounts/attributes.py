@@ -16,6 +16,7 @@ from authsvc.config import AttributeType, CustomAttribute, Settings
 from authsvc.core.fields import REQUIRED, Fields, has_control_characters, refused
 from authsvc.core.names import EmailAddress, parse_email, parse_phone
 from authsvc.domain import User
+from authsvc.errors import Violation
 
 VALUE_BYTES = 2048
 STANDARD = frozenset(
@@ -111,16 +112,18 @@ class AttributeRules:
         # Once, whatever their number, and not repeating them: an unknown name is as free as a value.
         fields.require(
             given.keys() <= self.known,
-            "attributes",
-            "UNKNOWN",
-            "must have only the attributes of OpenID Connect Core section 5.1, and those that the settings declare",
+            Violation(
+                "attributes",
+                "UNKNOWN",
+                "must have only the attributes of OpenID Connect Core section 5.1, and those that the settings declare",
+            ),
         )
         others = {
             name: fields.take(self._value, name, given[name], by_operator=by_operator)
             for name in sorted(self.known & given.keys())
         }
         for name in required:
-            fields.require(name == "email" or bool(given.get(name)), field_of(name), *REQUIRED)
+            fields.require(name == "email" or bool(given.get(name)), Violation(field_of(name), *REQUIRED))
         fields.check()
         return Attributes(email.value if email else None, {name: other.value for name, other in others.items()})
 

@@ -40,7 +40,7 @@ class Profile:
         self._signed_in = signed_in
         self._confirmations = confirmations
         self._rules = AttributeRules.of(settings)
-        self._factor_rules = FactorRules(settings.accounts)
+        self._factor_rules = FactorRules(settings=settings.accounts)
 
     async def fetch(self, bearer: Bearer) -> UserAttributes:
         """Return the user's attributes.
@@ -111,9 +111,11 @@ class Profile:
     def _check_names(self, names: Collection[str]) -> None:
         _require_number(names, "names")
         fields, rules = Fields(), self._rules
-        fields.require(rules.known >= set(names), "names", "UNKNOWN", "must be names of attributes")
-        fields.refuse(*_among(names, rules.read_only, rule=("NOT_WRITABLE", "must not be written by users")))
-        fields.refuse(*_among(names, rules.required_of_users, rule=("REQUIRED", "must stay: every account has it")))
+        fields.require(rules.known >= set(names), Violation("names", "UNKNOWN", "must be names of attributes"))
+        fields.refuse(*_among(names, rules.read_only, "NOT_WRITABLE", description="must not be written by users"))
+        fields.refuse(
+            *_among(names, rules.required_of_users, "REQUIRED", description="must stay: every account has it")
+        )
         fields.check()
 
     async def _require_spare(self, change: Change, names: Collection[str]) -> None:
@@ -122,8 +124,8 @@ class Profile:
         in_use = {SPECS[kind].attribute for kind in factors.in_use}
         signs_in_by = {"email"} if user.username_key == Username.of_id(user.user_id).key else set()
         fields = Fields()
-        fields.refuse(*_among(names, in_use, rule=("SECOND_FACTOR", "must stay while it is a second factor")))
-        fields.refuse(*_among(names, signs_in_by, rule=("SIGN_IN_NAME", "must stay: the user signs in by it")))
+        fields.refuse(*_among(names, in_use, "SECOND_FACTOR", description="must stay while it is a second factor"))
+        fields.refuse(*_among(names, signs_in_by, "SIGN_IN_NAME", description="must stay: the user signs in by it"))
         fields.check()
 
 
@@ -132,8 +134,8 @@ def _require_number(given: Collection[str], field: str) -> None:
         raise refused(field, "COUNT", f"must be 1 to {MOST_ATTRIBUTES}")
 
 
-def _among(names: Collection[str], refused: Collection[str], *, rule: tuple[str, str]) -> list[Violation]:
-    return [Violation(f"names[{number}]", *rule) for number, name in enumerate(names) if name in refused]
+def _among(names: Collection[str], refused: Collection[str], rule: str, *, description: str) -> list[Violation]:
+    return [Violation(f"names[{number}]", rule, description) for number, name in enumerate(names) if name in refused]
 
 
 def attributes_of(user: User) -> UserAttributes:

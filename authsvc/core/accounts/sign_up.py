@@ -24,7 +24,7 @@ from authsvc.crypto.password_hash import PasswordHasher
 from authsvc.crypto.sealing import KeyRing, Purpose
 from authsvc.crypto.tokens import new_id
 from authsvc.domain import User, UserId, UsernameKey, UserStatus
-from authsvc.errors import UsernameExists
+from authsvc.errors import UsernameExists, Violation
 from authsvc.store import passwords, users
 from authsvc.store.db import Database
 
@@ -85,7 +85,7 @@ class SignUpRules:
         new = fields.take(self._policy.new, password, field="password", own_words=words)
         digests = fields.take(self._request, request_id)
         is_same = address is None or about.valid is None or about.valid.email == address
-        fields.require(is_same, "username", "EMAIL", 'must be the same address as attributes["email"]')
+        fields.require(is_same, Violation("username", "EMAIL", 'must be the same address as attributes["email"]'))
         fields.check()
         return NewAccount(
             user_id=user_id,

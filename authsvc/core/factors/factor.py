@@ -147,7 +147,7 @@ class StepUpFactor(Factor):
 class Factors:
     """Hold what asks for and compares the factors, by kind."""
 
-    def __init__(self, factors: Iterable[Factor]) -> None:
+    def __init__(self, *, factors: Iterable[Factor]) -> None:
         self._by_kind = {factor.spec.kind: factor for factor in factors}
 
     def find(self, kind: FactorKind | None) -> Factor | None:

@@ -15,7 +15,7 @@ from authsvc.core.messages.kinds import MfaChange, MfaChanged
 from authsvc.core.messages.notices import Notices
 from authsvc.core.sessions.bearers import Bearer
 from authsvc.domain import FactorKind, FactorState
-from authsvc.errors import MfaNotEnrolled
+from authsvc.errors import MfaNotEnrolled, Violation
 from authsvc.store import passwords
 from authsvc.store.db import Database
 from authsvc.store.factors import preferences, recovery
@@ -102,15 +102,17 @@ class Preferences:
         fields = Fields()
         for kind in sorted(changes):
             is_allowed = kind in self._rules.allowed or kind not in _enabled_by(changes)
-            fields.require(is_allowed, kind.lower(), "NOT_ALLOWED", "must be a second factor that the settings allow")
+            fields.require(
+                is_allowed, Violation(kind.lower(), "NOT_ALLOWED", "must be a second factor that the settings allow")
+            )
             is_only = kind not in preferred[1:]
-            fields.require(is_only, kind.lower(), "ONE_PREFERRED", "must be the only one that is preferred")
+            fields.require(is_only, Violation(kind.lower(), "ONE_PREFERRED", "must be the only one that is preferred"))
         fields.check()
 
 
 def _known(fields: Fields, changes: Mapping[FactorKind, Preference | None]) -> dict[FactorKind, Preference]:
     for kind, change in changes.items():
-        fields.require(change is not None, kind.lower(), "UNKNOWN", "must be a known preference")
+        fields.require(change is not None, Violation(kind.lower(), "UNKNOWN", "must be a known preference"))
     return {kind: change for kind, change in changes.items() if change is not None}
 
 

@@ -51,7 +51,7 @@ class UserFactors:
 class FactorRules:
     """Find how accounts stand under the settings."""
 
-    def __init__(self, settings: AccountsSettings) -> None:
+    def __init__(self, *, settings: AccountsSettings) -> None:
         self.allowed = frozenset(settings.mfa_types)
         self.mode = settings.mfa
         self.is_required = settings.mfa is MfaMode.REQUIRED

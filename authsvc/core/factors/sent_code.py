@@ -136,8 +136,8 @@ class SentCode(Factor):
 
     def __init__(
         self,
-        spec: Spec,
         *,
+        spec: Spec,
         database: Database,
         codes: SignInCodes,
         throttle: Throttle,

@@ -114,7 +114,7 @@ class Totp(StepUpFactor):
         active = self._matching(await totp.list_active(self._database, user_id=challenge.user_id), answer)
 
         async def accept(executor: Executor, user: User, now: datetime) -> Accepted:
-            accepted = await self._accept(executor, user, active, now)
+            accepted = await self._accept(executor, user, active, now=now)
             await consume(executor, challenge, now)
             return accepted
 
@@ -128,7 +128,7 @@ class Totp(StepUpFactor):
     async def match_own(self, user_id: UserId, answer: str) -> Accept:
         """Compare a code with the active authenticators."""
         match = self._matching(await totp.list_active(self._database, user_id=user_id), answer)
-        return lambda executor, locked, now: self._accept(executor, locked, match, now)
+        return lambda executor, locked, now: self._accept(executor, locked, match, now=now)
 
     async def require_room(self, executor: Executor, user: User) -> None:
         """See that the account may have another authenticator.
@@ -147,19 +147,19 @@ class Totp(StepUpFactor):
 
         async def accept_in_sign_in(executor: Executor, user: User, now: datetime) -> Accepted:
             (await self._rules.find(executor, user)).require_none_in_use()
-            await self._activate(executor, user, match, now)
+            await self._activate(executor, user, match, now=now)
             await consume(executor, challenge, now)
             return Accepted(user, self.spec.kind, did=(AuditKind.ADD_TOTP_DEVICE,))
 
         async def accept_addition(executor: Executor, user: User, now: datetime) -> Accepted:
             await consume(executor, challenge, now)
             await self.require_room(executor, user)
-            await self._activate(executor, user, match, now)
+            await self._activate(executor, user, match, now=now)
             return Accepted(user)
 
         return accept_addition if challenge.step == VERIFY_TOTP else accept_in_sign_in
 
-    async def _activate(self, executor: Executor, user: User, match: Match, now: datetime) -> None:
+    async def _activate(self, executor: Executor, user: User, match: Match, *, now: datetime) -> None:
         """Make a pending authenticator active, its first code used up; it is a second factor from here on."""
         if not await totp.activate(executor, device_id=match.device_id, step=match.step, now=now):
             raise SessionExpired
@@ -167,7 +167,7 @@ class Totp(StepUpFactor):
         await self._throttle.forget(executor, user.username_key, self.spec.guarded)
         await self._notices.tell(executor, user, MfaChanged(MfaChange.AUTHENTICATOR_ADDED), now=now)
 
-    async def _accept(self, executor: Executor, user: User, match: Match, now: datetime) -> Accepted:
+    async def _accept(self, executor: Executor, user: User, match: Match, *, now: datetime) -> Accepted:
         """Use the code of an active authenticator up.
 
         Raises:

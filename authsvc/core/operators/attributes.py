@@ -20,7 +20,7 @@ from authsvc.core.names import mask_email
 from authsvc.core.operators.changes import Changes
 from authsvc.core.operators.identity import Operator
 from authsvc.domain import User
-from authsvc.errors import EmailExists
+from authsvc.errors import EmailExists, Violation
 from authsvc.store import challenges, passwords, users
 from authsvc.store.factors import preferences
 
@@ -62,7 +62,7 @@ class AttributeAdmin:
         fields = Fields()
         ref = fields.take(parse_user, named)
         few = len(change.removed) <= MOST_REMOVED
-        fields.require(few, "remove_attributes", "COUNT", f"must have at most {MOST_REMOVED} names")
+        fields.require(few, Violation("remove_attributes", "COUNT", f"must have at most {MOST_REMOVED} names"))
         fields.check()
         set_ = self._parse(change)
         kind = AuditKind.ADMIN_UPDATE_USER_ATTRIBUTES
@@ -90,9 +90,13 @@ class AttributeAdmin:
         attributes = fields.take(self._rules.parse, change.values, by_operator=True)
         removed, field = set(change.removed), "remove_attributes"
         contradicts = not removed.isdisjoint(change.values)
-        fields.require(not contradicts, field, "CONTRADICTION", "must not name attributes that are set")
-        fields.require(removed <= self._rules.known, field, "UNKNOWN", "must name only attributes that there are")
-        fields.require(removed.isdisjoint(self._rules.required), field, "REQUIRED", "must not name required attributes")
+        fields.require(not contradicts, Violation(field, "CONTRADICTION", "must not name attributes that are set"))
+        fields.require(
+            removed <= self._rules.known, Violation(field, "UNKNOWN", "must name only attributes that there are")
+        )
+        fields.require(
+            removed.isdisjoint(self._rules.required), Violation(field, "REQUIRED", "must not name required attributes")
+        )
         fields.check()
         return attributes.value
 
@@ -136,7 +140,7 @@ def _changed(user: User, change: AttributeChange, set_: Attributes, *, now: date
         (change.phone_number_verified, changed.phone_number, "phone_number_verified", PHONE_NUMBER),
     )
     for said, value, field, name in claims:
-        fields.require(not said or value is not None, field, "MISSING", f"needs the attribute {name}")
+        fields.require(not said or value is not None, Violation(field, "MISSING", f"needs the attribute {name}"))
     fields.check()
     same_email, same_number = changed.email_key == user.email_key, changed.phone_number == user.phone_number
     named = {*change.removed, *change.values}

@@ -13,7 +13,7 @@ from authsvc.core.operators.identity import Operator
 from authsvc.core.pages import Page, Pager, PageRequest
 from authsvc.crypto.sealing import KeyRing
 from authsvc.domain import Group
-from authsvc.errors import GroupExists, GroupNotFound
+from authsvc.errors import GroupExists, GroupNotFound, Violation
 from authsvc.store import groups
 from authsvc.store.db import Database
 
@@ -49,11 +49,13 @@ class Groups:
         parsed = fields.take(parse_group, new.name, field="name")
         fields.require(
             len(new.description) <= DESCRIPTION_CHARACTERS and not has_control_characters(new.description),
-            "description",
-            "TEXT",
-            f"must have at most {DESCRIPTION_CHARACTERS} characters, none of them a control character",
+            Violation(
+                "description",
+                "TEXT",
+                f"must have at most {DESCRIPTION_CHARACTERS} characters, none of them a control character",
+            ),
         )
-        fields.require((new.precedence or 0) >= 0, "precedence", "RANGE", "must not be negative")
+        fields.require((new.precedence or 0) >= 0, Violation("precedence", "RANGE", "must not be negative"))
         fields.check()
         name = parsed.value
         async with self._changes.apart(operator, AuditKind.ADMIN_CREATE_GROUP, group=name) as act:

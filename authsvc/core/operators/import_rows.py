@@ -57,8 +57,10 @@ class Batch:
             InvalidFields: every broken rule at once.
         """
         fields = Fields()
-        fields.require(1 <= self.first_row < 2**53, "batch.first_row", "RANGE", "must be at least 1")
-        fields.require(1 <= len(self.rows) <= BATCH_ROWS, "batch.rows", "COUNT", f"must be 1 to {BATCH_ROWS}")
+        fields.require(1 <= self.first_row < 2**53, Violation("batch.first_row", "RANGE", "must be at least 1"))
+        fields.require(
+            1 <= len(self.rows) <= BATCH_ROWS, Violation("batch.rows", "COUNT", f"must be 1 to {BATCH_ROWS}")
+        )
         fields.check()
 
 

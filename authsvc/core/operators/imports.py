@@ -14,7 +14,7 @@ from authsvc.core.fields import Fields, has_control_characters, refused
 from authsvc.core.operators.identity import Operator
 from authsvc.core.operators.import_rows import Batch, Rows, Seen, sort
 from authsvc.core.operators.user_records import RecordRules
-from authsvc.errors import Conflict
+from authsvc.errors import Conflict, Violation
 from authsvc.store import groups, imports, users
 from authsvc.store.db import RETRY_CONFLICT, Database, Executor
 from authsvc.store.imports import Counts, ProblemRows
@@ -212,14 +212,14 @@ def _check(options: ImportOptions) -> None:
     fields = Fields()
     fields.require(
         options.dry_run or _IMPORT_ID.fullmatch(options.import_id) is not None,
-        "options.import_id",
-        "IMPORT_ID",
-        "must have 1 to 64 letters, digits, `.`, `_` or `-`",
+        Violation("options.import_id", "IMPORT_ID", "must have 1 to 64 letters, digits, `.`, `_` or `-`"),
     )
     fields.require(
         len(options.source) <= SOURCE_CHARACTERS and not has_control_characters(options.source),
-        "options.source",
-        "SOURCE",
-        f"must have at most {SOURCE_CHARACTERS} characters, none of them a control character",
+        Violation(
+            "options.source",
+            "SOURCE",
+            f"must have at most {SOURCE_CHARACTERS} characters, none of them a control character",
+        ),
     )
     fields.check()

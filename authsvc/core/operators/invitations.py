@@ -22,7 +22,7 @@ from authsvc.core.operators.identity import Operator
 from authsvc.crypto.password_hash import PasswordHasher
 from authsvc.crypto.tokens import new_id
 from authsvc.domain import Medium, User, UserId, UsernameKey, UserStatus
-from authsvc.errors import EmailExists, UsernameExists, UserNotFound
+from authsvc.errors import EmailExists, UsernameExists, UserNotFound, Violation
 from authsvc.store import challenges, passwords, users
 from authsvc.store.db import Database, Executor
 
@@ -179,7 +179,7 @@ class Invitations:
         words = own_words(name.valid.key if name.valid else UsernameKey(""), invitation.attributes.get("email"))
         for mark, attribute in (("email_verified", "email"), ("phone_number_verified", "phone_number")):
             holds = mark not in invitation.claims or bool(invitation.attributes.get(attribute))
-            fields.require(holds, mark, "MISSING", f'needs attributes["{attribute}"]')
+            fields.require(holds, Violation(mark, "MISSING", f'needs attributes["{attribute}"]'))
         password = fields.take(self._password, invitation, words)
         required = ("email",) if invitation.is_mailed else ()
         attributes = fields.take(self._rules.parse, invitation.attributes, required=required, by_operator=True)

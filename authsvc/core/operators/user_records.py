@@ -21,7 +21,8 @@ from authsvc.crypto.password_hash import PasswordHasher
 from authsvc.crypto.sealing import KeyRing, Purpose
 from authsvc.crypto.tokens import new_id
 from authsvc.crypto.totp import TotpSecret
-from authsvc.domain import DeviceId, FactorKind, Medium, User, UserId, UsernameKey, UserStatus
+from authsvc.domain import DeviceId, FactorKind, Medium, User, UserId, UserStatus
+from authsvc.errors import Violation
 from authsvc.store.users import Device, Password, WholeUser
 
 FRIENDLY_NAME_CHARACTERS = 64
@@ -97,10 +98,10 @@ class RecordRules:
         recovered_by = fields.take(_parse_one_of, record.password_recovered_by, Medium, field="password_recovered_by")
         for moment, name in ((record.created_at, "created_at"), (record.updated_at, "updated_at")):
             fields.take(_check_past, moment, now, field=name)
-        fields.require(len(record.groups) <= GROUPS, "groups", "LIMIT", f"must be at most {GROUPS}")
+        fields.require(len(record.groups) <= GROUPS, Violation("groups", "LIMIT", f"must be at most {GROUPS}"))
         secrets = self._parse_devices(fields, record.totp_devices, now)
         fields.check()
-        named = username.value if username else Username(str(user_id.value), UsernameKey(str(user_id.value)))
+        named = username.value if username else Username.of_id(user_id.value)
         email = attributes.value.email
         kept = (status.valid or UserStatus.CONFIRMED) if hash_.valid else UserStatus.RESET_REQUIRED
         user = User(
@@ -142,11 +143,11 @@ class RecordRules:
             email = attributes.valid.email
             # No address at all is another one.
             is_same = not by_email or email == Fields().take(parse_email, record.username).valid
-            fields.require(is_same, "username", "EMAIL", 'must be the same address as attributes["email"]')
+            fields.require(is_same, Violation("username", "EMAIL", 'must be the same address as attributes["email"]'))
             holds = not record.email_verified or email is not None or not is_same
-            fields.require(holds, "email_verified", "ABSENT", "must be false without an e-mail address")
+            fields.require(holds, Violation("email_verified", "ABSENT", "must be false without an e-mail address"))
         holds = not record.phone_number_verified or "phone_number" in record.attributes
-        fields.require(holds, "phone_number_verified", "ABSENT", "must be false without a phone number")
+        fields.require(holds, Violation("phone_number_verified", "ABSENT", "must be false without a phone number"))
         return username, attributes
 
     def _parse_hash(self, text: str) -> str | None:
@@ -157,7 +158,7 @@ class RecordRules:
 
     def _parse_devices(self, fields: Fields, devices: Sequence[TotpRecord], now: datetime) -> list[Field[TotpSecret]]:
         limit = self._settings.totp_device_limit
-        fields.require(len(devices) <= limit, "totp_devices", "LIMIT", f"must be at most {limit}")
+        fields.require(len(devices) <= limit, Violation("totp_devices", "LIMIT", f"must be at most {limit}"))
         secrets = []
         for index, device in enumerate(devices[:limit]):
             at = f"totp_devices[{index}]"
@@ -165,9 +166,11 @@ class RecordRules:
             name = device.friendly_name
             fields.require(
                 len(name) <= FRIENDLY_NAME_CHARACTERS and not has_control_characters(name),
-                f"{at}.friendly_name",
-                "NAME",
-                f"must have at most {FRIENDLY_NAME_CHARACTERS} characters, none of them a control character",
+                Violation(
+                    f"{at}.friendly_name",
+                    "NAME",
+                    f"must have at most {FRIENDLY_NAME_CHARACTERS} characters, none of them a control character",
+                ),
             )
             fields.take(_check_past, device.verified_at, now, field=f"{at}.verified_at")
         return secrets

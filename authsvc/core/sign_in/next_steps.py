@@ -112,7 +112,7 @@ class NextSteps:
         elif step in ANSWERED_ELSEWHERE:
             advance = Advance(user, SignInOutcome(step))
         else:
-            advance = await self._store(at, accepted, step, progress)
+            advance = await self._store(at, accepted, step, progress=progress)
         if forget is not None:
             await self._throttle.forget(tx, user.username_key, forget)
         did = (AuditEvent(kind, at.caller, user.user_id) for kind in accepted.did)
@@ -151,7 +151,7 @@ class NextSteps:
             has_challenge_hook=self._factors.has_challenge_hook,
         )
 
-    async def _store(self, at: At, accepted: Accepted, step: Step, progress: Progress) -> Advance:
+    async def _store(self, at: At, accepted: Accepted, step: Step, *, progress: Progress) -> Advance:
         """Store the challenge session of a step, and make what the step needs."""
         user = accepted.user
         session, opening = self._challenge_sessions.open(step, at.now, is_set_up=step in SETUP_STEPS)
