@@ -141,11 +141,7 @@ class Composition:
             settings=settings.accounts,
         )
         confirmations = Confirmations(
-            throttle=self.throttle,
-            codes=self.codes,
-            notices=self.notices,
-            signed_in=self.signed_in,
-            settings=settings,
+            throttle=self.throttle, codes=self.codes, notices=self.notices, signed_in=self.signed_in, settings=settings
         )
         sign_in, sign_in_steps = self._sign_in()
         return Flows(
@@ -275,11 +271,7 @@ class Composition:
     def _sign_in(self) -> tuple[SignIn, SignInSteps]:
         ground = self._ground
         new_passwords = NewPasswords(
-            database=ground.database,
-            gate=self.gate,
-            policy=self.policy,
-            notices=self.notices,
-            settings=ground.settings,
+            database=ground.database, gate=self.gate, policy=self.policy, notices=self.notices, settings=ground.settings
         )
         steps = NextSteps(
             challenge_sessions=self.challenges,

@@ -153,10 +153,7 @@ class Walk:
         return TotpSecret(setup.shared_secret)
 
     async def _call(
-        self,
-        method: grpc.aio.UnaryUnaryMultiCallable[Request, Response],
-        request: Request,
-        access_token: str = "",
+        self, method: grpc.aio.UnaryUnaryMultiCallable[Request, Response], request: Request, access_token: str = ""
     ) -> Response:
         name = type(request).__name__.removesuffix("Request")
         metadata = [("authorization", f"Bearer {access_token}")] if access_token else []

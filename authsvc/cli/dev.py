@@ -22,11 +22,7 @@ FLOW = (
         f"""-d '{{{_CREDENTIALS}, "attributes": {{"email": "ada@example.com"}}}}'""",
         "SignUp",
     ),
-    (
-        "CODE=… from the mail",
-        """-d '{"username": "ada", "confirmation_code": "'$CODE'"}'""",
-        "ConfirmSignUp",
-    ),
+    ("CODE=… from the mail", """-d '{"username": "ada", "confirmation_code": "'$CODE'"}'""", "ConfirmSignUp"),
     ("Sign in. No authenticator is set up yet, so this makes one.", f"-d '{{{_CREDENTIALS}}}'", "SignIn"),
     (
         "SESSION=… session   SECRET=… next_step.totp_setup.shared_secret, for oathtool or an authenticator app",

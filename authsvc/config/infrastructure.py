@@ -38,10 +38,7 @@ class DatabaseSettings(Section):
         3, ge=1, le=50, description="Most connections of one worker process for throttling."
     )
     connect_timeout: Duration = Field(
-        seconds(5),
-        ge=seconds(1),
-        le=seconds(60),
-        description="For one connection attempt.",
+        seconds(5), ge=seconds(1), le=seconds(60), description="For one connection attempt."
     )
     acquire_timeout: Duration = Field(
         seconds(3),
@@ -73,16 +70,10 @@ class ServerSettings(Section):
         65_536, ge=4_096, le=4_194_304, description="Largest request; a larger one is INVALID_FIELDS."
     )
     request_timeout: Duration = Field(
-        seconds(30),
-        ge=seconds(1),
-        le=minutes(5),
-        description="Longest time for a call, whatever its deadline.",
+        seconds(30), ge=seconds(1), le=minutes(5), description="Longest time for a call, whatever its deadline."
     )
     keepalive: Duration = Field(
-        seconds(60),
-        ge=seconds(10),
-        le=hours(2),
-        description="Ping interval on idle connections.",
+        seconds(60), ge=seconds(10), le=hours(2), description="Ping interval on idle connections."
     )
     max_connection_age: Duration = Field(
         minutes(30),
@@ -91,10 +82,7 @@ class ServerSettings(Section):
         description="After it a connection is asked to reconnect, so load spreads.",
     )
     drain_timeout: Duration = Field(
-        seconds(20),
-        ge=seconds(1),
-        le=minutes(10),
-        description="Time for calls in flight after SIGTERM.",
+        seconds(20), ge=seconds(1), le=minutes(10), description="Time for calls in flight after SIGTERM."
     )
     metrics_host: str = Field("127.0.0.1", description="Address of the Prometheus endpoint.")
     metrics_port: int = Field(
@@ -137,37 +125,20 @@ class MailSettings(Section):
     )
     from_name: str = Field("", max_length=128, description="Sender name.")
     send_timeout: Duration = Field(
-        seconds(30),
-        ge=seconds(5),
-        le=minutes(5),
-        description="Longest time for one message in all.",
+        seconds(30), ge=seconds(5), le=minutes(5), description="Longest time for one message in all."
     )
     concurrency: int = Field(4, ge=1, le=64, description="Messages sent at once by one worker process.")
     lease: Duration = Field(
-        minutes(2),
-        ge=seconds(30),
-        le=minutes(30),
-        description="After it another worker may send the message.",
+        minutes(2), ge=seconds(30), le=minutes(30), description="After it another worker may send the message."
     )
     poll_interval: Duration = Field(
-        seconds(5),
-        ge=milliseconds(100),
-        le=minutes(5),
-        description="Longest wait of an idle worker.",
+        seconds(5), ge=milliseconds(100), le=minutes(5), description="Longest wait of an idle worker."
     )
     max_attempts: int = Field(12, ge=1, le=100, description="Tries after which a message is dead.")
     backoff_first: Duration = Field(
-        seconds(5),
-        ge=seconds(1),
-        le=minutes(10),
-        description="Wait after the first failed try, doubling.",
+        seconds(5), ge=seconds(1), le=minutes(10), description="Wait after the first failed try, doubling."
     )
-    backoff_max: Duration = Field(
-        minutes(30),
-        ge=seconds(10),
-        le=hours(12),
-        description="Longest wait between tries.",
-    )
+    backoff_max: Duration = Field(minutes(30), ge=seconds(10), le=hours(12), description="Longest wait between tries.")
     default_locale: LanguageTag = Field(
         "en", description="Language of mails and SMS to accounts without a `locale`, or with one that has no templates."
     )
@@ -267,12 +238,10 @@ class AdminSettings(Section):
     """Who may call AdminService, beside holders of admin keys (`authsvc admin-keys`); how `authsvc admin` calls it."""
 
     identities: Names = Field(
-        (),
-        description="Subject alternative names or common names of client certificates (mTLS); comma-separated.",
+        (), description="Subject alternative names or common names of client certificates (mTLS); comma-separated."
     )
     address: str = Field(
-        "",
-        description="`host:port` of the server that `authsvc admin` calls; the one of these settings here if empty.",
+        "", description="`host:port` of the server that `authsvc admin` calls; the one of these settings here if empty."
     )
     key: SecretStr = Field(SecretStr(""), description="Admin key that `authsvc admin` shows; the server needs none.")
 

@@ -36,10 +36,7 @@ class AccountsSettings(Section):
     )
     prevent_user_existence_errors: bool = Field(True, description="Whether SignIn hides that a name does not exist.")
     unconfirmed_purge: Duration = Field(
-        days(7),
-        ge=days(1),
-        le=days(365),
-        description="Age at which an unconfirmed account is removed.",
+        days(7), ge=days(1), le=days(365), description="Age at which an unconfirmed account is removed."
     )
     mfa: MfaMode = Field(MfaMode.REQUIRED, description="`OFF`, `OPTIONAL` (asked of those who enrolled) or `REQUIRED`.")
     mfa_types: MfaTypes = Field(
@@ -155,12 +152,7 @@ class CodesSettings(Section):
 class ChallengesSettings(Section):
     """Half-done sign-ins."""
 
-    ttl: Duration = Field(
-        minutes(3),
-        ge=minutes(1),
-        le=minutes(15),
-        description="Life of a challenge session.",
-    )
+    ttl: Duration = Field(minutes(3), ge=minutes(1), le=minutes(15), description="Life of a challenge session.")
     setup_ttl: Duration = Field(minutes(15), ge=minutes(3), le=hours(1), description="The same for set-up steps.")
     max_wrong: int = Field(5, ge=1, le=20, description="Wrong answers that kill a challenge session.")
 
@@ -175,17 +167,9 @@ class TokensSettings(Section):
     algorithm: Literal["EdDSA", "ES256"] = Field(
         "EdDSA", description="Signature of new signing keys: `EdDSA` or `ES256`."
     )
-    access_ttl: Duration = Field(
-        minutes(15),
-        ge=minutes(5),
-        le=hours(24),
-        description="Life of access and ID tokens.",
-    )
+    access_ttl: Duration = Field(minutes(15), ge=minutes(5), le=hours(24), description="Life of access and ID tokens.")
     refresh_ttl: Duration = Field(
-        days(30),
-        ge=hours(1),
-        le=days(3650),
-        description="Life of a session from its sign-in.",
+        days(30), ge=hours(1), le=days(3650), description="Life of a session from its sign-in."
     )
     refresh_grace: Duration = Field(
         seconds(30),
@@ -194,10 +178,7 @@ class TokensSettings(Section):
         description="Time in which a repeated refresh gets the same successor.",
     )
     reauthentication_window: Duration = Field(
-        minutes(10),
-        ge=minutes(1),
-        le=hours(24),
-        description="Oldest authentication for sensitive calls.",
+        minutes(10), ge=minutes(1), le=hours(24), description="Oldest authentication for sensitive calls."
     )
     signing_key_lead: Duration = Field(
         minutes(10),

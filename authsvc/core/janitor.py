@@ -13,17 +13,7 @@ from authsvc.core.audit.retention import AuditRetention
 from authsvc.crypto.sealing import KeyRing
 from authsvc.crypto.tokens import jitter
 from authsvc.errors import DomainError
-from authsvc.store import (
-    challenges,
-    codes,
-    imports,
-    outbox,
-    refresh_tokens,
-    sessions,
-    signing_keys,
-    throttle,
-    users,
-)
+from authsvc.store import challenges, codes, imports, outbox, refresh_tokens, sessions, signing_keys, throttle, users
 from authsvc.store.db import Database
 from authsvc.store.factors import totp
 

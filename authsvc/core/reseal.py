@@ -68,8 +68,5 @@ async def _reseal_chain(database: Database, ring: KeyRing, number: int) -> bool:
     end = ring.digest(Purpose.AUDIT_HEAD, *head_parts(number, chain.sequence, chain.digest, last_at=chain.last_at))
     begin = ring.digest(Purpose.AUDIT_PRUNED, *pruned_parts(number, chain.pruned_sequence, chain.pruned_digest))
     return await audit.replace_seals(
-        database,
-        chain=chain,
-        seal=chain.seal and end,
-        pruned_seal=chain.pruned_seal and begin,
+        database, chain=chain, seal=chain.seal and end, pruned_seal=chain.pruned_seal and begin
     )

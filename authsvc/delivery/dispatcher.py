@@ -76,10 +76,7 @@ class Dispatcher:
     async def run(self) -> None:
         """Send what comes, whatever fails, until `stop`. Cancelling is safe too: the leases see to the rest."""
         async with asyncio.TaskGroup() as helpers:
-            running = [
-                helpers.create_task(self._keep_listening()),
-                helpers.create_task(self._keep_sweeping()),
-            ]
+            running = [helpers.create_task(self._keep_listening()), helpers.create_task(self._keep_sweeping())]
             try:
                 async with asyncio.TaskGroup() as sends:
                     await self._keep_sending(sends)

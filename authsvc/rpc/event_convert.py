@@ -9,12 +9,7 @@ from authsvc.domain import Event
 from authsvc.rpc.convert import timestamp
 from authsvc.v1 import admin_service_pb2 as admin_pb
 from authsvc.v1 import auth_service_pb2 as pb
-from authsvc.v1.auth_event_pb2 import (
-    AUTH_EVENT_KIND_UNSPECIFIED,
-    AuthEvent,
-    AuthEventKind,
-    AuthEventResult,
-)
+from authsvc.v1.auth_event_pb2 import AUTH_EVENT_KIND_UNSPECIFIED, AuthEvent, AuthEventKind, AuthEventResult
 from authsvc.v1.error_reason_pb2 import ERROR_REASON_UNSPECIFIED, ErrorReason
 
 _KINDS = dict(AuthEventKind.items())

@@ -19,15 +19,7 @@ from authsvc.clock import monotonic
 from authsvc.config import ServerSettings
 from authsvc.core.fields import refused
 from authsvc.errors import DeadlineExceeded, DomainError, Internal
-from authsvc.rpc.call import (
-    Call,
-    Callers,
-    Context,
-    access_token_of,
-    current_call,
-    metadata_of,
-    request_id_of,
-)
+from authsvc.rpc.call import Call, Callers, Context, access_token_of, current_call, metadata_of, request_id_of
 from authsvc.rpc.hashing import is_waiting_for_hash
 from authsvc.rpc.status import REQUEST_ID, abort
 from authsvc.telemetry.metrics import Metrics

@@ -94,10 +94,7 @@ class Server:
             handlers=handlers.generic,
             interceptors=[
                 CallInterceptor(
-                    settings=settings,
-                    metrics=metrics,
-                    hash_wait=hash_wait,
-                    guards={ADMIN_SERVICE: admin.authorise},
+                    settings=settings, metrics=metrics, hash_wait=hash_wait, guards={ADMIN_SERVICE: admin.authorise}
                 )
             ],
             options=_options(settings),

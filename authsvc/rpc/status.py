@@ -76,9 +76,7 @@ async def abort(context: grpc.aio.ServicerContext[object, object], error: Domain
     """End a call with the status of an error; does not return."""
     status = to_status(error, request_id)
     await context.abort(
-        CODES[error.reason],
-        status.message,
-        ((STATUS_DETAILS, status.SerializeToString()), (REQUEST_ID, request_id)),
+        CODES[error.reason], status.message, ((STATUS_DETAILS, status.SerializeToString()), (REQUEST_ID, request_id))
     )
 
 

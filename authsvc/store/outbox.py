@@ -173,13 +173,7 @@ update outbox
 
 
 async def finish(
-    executor: Executor,
-    *,
-    mail_id: MailId,
-    attempts: int,
-    state: MailState,
-    last_error: str | None,
-    now: datetime,
+    executor: Executor, *, mail_id: MailId, attempts: int, state: MailState, last_error: str | None, now: datetime
 ) -> bool:
     """End a mail and wipe its parameters; False if the lease was lost or the mail has an end already."""
     tag = await executor.execute(FINISH, mail_id, attempts, state, last_error, now)

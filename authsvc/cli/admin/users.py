@@ -105,18 +105,7 @@ def update_user_attributes(admin: Admin, user: dict[str, str], **fields: Any) ->
 
 
 delete_user = act_on_user(
-    "delete-user",
-    method="DeleteUser",
-    done="deleted",
-    help="Erase a user for good.",
-    question="Erase {user} for good?",
+    "delete-user", method="DeleteUser", done="deleted", help="Erase a user for good.", question="Erase {user} for good?"
 )
 
-COMMANDS = (
-    create_user,
-    resend_invitation,
-    get_user,
-    list_users,
-    update_user_attributes,
-    delete_user,
-)
+COMMANDS = (create_user, resend_invitation, get_user, list_users, update_user_attributes, delete_user)

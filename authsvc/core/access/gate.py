@@ -69,13 +69,7 @@ class PasswordGuess:
     __slots__ = ("_clock", "_database", "_hasher", "_place", "_username_key")
 
     def __init__(
-        self,
-        *,
-        place: HashPlace,
-        username_key: UsernameKey,
-        database: Database,
-        hasher: PasswordHasher,
-        clock: Clock,
+        self, *, place: HashPlace, username_key: UsernameKey, database: Database, hasher: PasswordHasher, clock: Clock
     ) -> None:
         self._place = place
         self._username_key = username_key
@@ -143,11 +137,7 @@ class Gate:
         async with self._hasher.place() as place:
             await self._throttle.spend_try(PASSWORD.guarded, username_key)
             yield PasswordGuess(
-                place=place,
-                username_key=username_key,
-                database=self._database,
-                hasher=self._hasher,
-                clock=self._clock,
+                place=place, username_key=username_key, database=self._database, hasher=self._hasher, clock=self._clock
             )
 
     async def hash_unlike_present(self, username_key: UsernameKey, password: Password, violation: Violation) -> str:

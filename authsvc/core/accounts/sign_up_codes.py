@@ -89,10 +89,7 @@ class SignUpCodes:
             # Before the account is read: a sign-up that takes the name over meanwhile must be seen, or its code would
             # be replaced by one that is sent to the former account's address.
             await users.reserve_username(
-                executor,
-                username_key=username_key,
-                until=self.expiry(now),
-                at_most=self._settings.unconfirmed_purge,
+                executor, username_key=username_key, until=self.expiry(now), at_most=self._settings.unconfirmed_purge
             )
             user = await users.find(executor, username_key=username_key)
             is_waiting = user is not None and user.status is UserStatus.UNCONFIRMED

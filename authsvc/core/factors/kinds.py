@@ -86,18 +86,10 @@ TOTP = Spec(
     can_prove=lambda _user, state: state.authenticators > 0,
 )
 SMS = _sent(
-    FactorKind.SMS,
-    medium=Medium.SMS,
-    attribute="phone_number",
-    method="sms",
-    asked=Step.CONFIRM_SIGN_IN_WITH_SMS_CODE,
+    FactorKind.SMS, medium=Medium.SMS, attribute="phone_number", method="sms", asked=Step.CONFIRM_SIGN_IN_WITH_SMS_CODE
 )
 EMAIL = _sent(
-    FactorKind.EMAIL,
-    medium=Medium.EMAIL,
-    attribute="email",
-    method="otp",
-    asked=Step.CONFIRM_SIGN_IN_WITH_EMAIL_CODE,
+    FactorKind.EMAIL, medium=Medium.EMAIL, attribute="email", method="otp", asked=Step.CONFIRM_SIGN_IN_WITH_EMAIL_CODE
 )
 RECOVERY_CODE = Spec(
     kind=FactorKind.RECOVERY_CODE, proof="recovery", method="otp", answer="recovery_code", is_second=True

@@ -9,14 +9,7 @@ from datetime import datetime, timedelta
 from authsvc.clock import Clock
 from authsvc.config import CodesSettings
 from authsvc.core.access.throttle import Guarded, Sends, Throttle
-from authsvc.core.messages.kinds import (
-    AttributeCode,
-    CodeMessage,
-    EmailTaken,
-    Recipient,
-    ResetPasswordCode,
-    SignUpCode,
-)
+from authsvc.core.messages.kinds import AttributeCode, CodeMessage, EmailTaken, Recipient, ResetPasswordCode, SignUpCode
 from authsvc.core.messages.notices import Notices
 from authsvc.core.names import mask_email, mask_phone
 from authsvc.crypto.sealing import KeyRing, Purpose
@@ -202,11 +195,7 @@ class Codes:
             CodeExpired: another call used or replaced it.
         """
         medium = await codes.consume(
-            executor,
-            username_key=ref.username_key,
-            purpose=ref.purpose.key,
-            digests=self._digests(ref, code),
-            now=now,
+            executor, username_key=ref.username_key, purpose=ref.purpose.key, digests=self._digests(ref, code), now=now
         )
         if medium is None:
             raise CodeExpired
