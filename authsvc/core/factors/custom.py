@@ -33,6 +33,10 @@ class Custom(Factor):
         self._challenge = challenge
         self._clock = clock
 
+    async def open(self, executor: Executor, user: User, opening: Opening) -> Opened:
+        """Leave the question to `ask`."""
+        return Opened(is_unasked=True)
+
     async def ask(self, user: User, digest: bytes, caller: Caller) -> dict[str, str] | None:
         """Have the hook ask for a step that was stored; return what the user is shown, None if no answer is needed.
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from authsvc.core.access.caller import Caller
-from authsvc.core.access.challenges import Opening
+from authsvc.core.access.challenges import Opening, consume
 from authsvc.core.audit.trail import AuditKind
 from authsvc.core.factors.kinds import CUSTOM_CHALLENGE, Spec
 from authsvc.core.messages.codes import CodeDelivery
@@ -32,7 +32,10 @@ class TotpSetup:
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """Hold what a factor made for a step: what the session keeps, and what the user is told."""
+    """Hold what a factor made for a step: what the session keeps, and what the user is told.
+
+    `is_unasked`: the question is still to be asked for, after the commit.
+    """
 
     device_id: DeviceId | None = None
     code_digest: bytes | None = None
@@ -40,6 +43,7 @@ class Opened:
     code_delivery: CodeDelivery | None = None
     totp_setup: TotpSetup | None = None
     public_parameters: Mapping[str, str] = field(default_factory=dict)
+    is_unasked: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +121,22 @@ class Factor(ABC):
 
 
 class StepUpFactor(Factor):
-    """A factor by which a signed-in user can be proved again."""
+    """A factor by which a signed-in user can be proved again; so are its answers to steps of sign-ins compared."""
+
+    def parse(self, challenge: Challenge, text: str) -> str:
+        """Return an answer as it is compared."""
+        return self.parse_own(text)
+
+    async def match(self, challenge: Challenge, answer: str, caller: Caller) -> Accept:
+        """Compare an answer as one of a signed-in user; it uses the session up too."""
+        accept_own = await self.match_own(challenge.user_id, answer)
+
+        async def accept(executor: Executor, user: User, now: datetime) -> Accepted:
+            accepted = await accept_own(executor, user, now)
+            await consume(executor, challenge, now)
+            return accepted
+
+        return accept
 
     @abstractmethod
     def parse_own(self, text: str) -> str:

@@ -111,6 +111,10 @@ SPECS: dict[FactorKind, Spec] = {
 ENROLLABLE = tuple(spec for spec in SPECS.values() if spec.is_enrolled_by_users)
 # Those that count beside a password; a recovery code stands for any of them.
 SECOND = tuple(spec for spec in SPECS.values() if spec.is_second)
+# Those without a step of their own: each stands for whatever is asked for.
+STAND_INS = tuple(spec for spec in SECOND if spec.asked is None)
+# Those that are asked for after all that count.
+TRAILING = tuple(spec for spec in SPECS.values() if spec.asked and not spec.is_second)
 BESIDE_PASSWORD = tuple(spec for spec in SPECS.values() if spec is not PASSWORD)
 # Those whose codes are sent, and what these are counted by.
 SENT = tuple(spec for spec in SPECS.values() if spec.medium)

@@ -5,8 +5,6 @@ from __future__ import annotations
 import re
 from datetime import datetime
 
-from authsvc.core.access.caller import Caller
-from authsvc.core.access.challenges import consume
 from authsvc.core.access.throttle import Throttle
 from authsvc.core.accounts.signed_in import SignedIn
 from authsvc.core.audit.trail import AuditKind
@@ -20,7 +18,6 @@ from authsvc.crypto.sealing import KeyRing, Purpose
 from authsvc.crypto.tokens import new_recovery_code
 from authsvc.domain import User, UserId
 from authsvc.errors import CodeMismatch, MfaNotEnrolled
-from authsvc.store.challenges import Challenge
 from authsvc.store.db import Database, Executor
 from authsvc.store.factors import recovery
 
@@ -57,23 +54,9 @@ class RecoveryCode(StepUpFactor):
         self._throttle = throttle
         self._notices = notices
 
-    def parse(self, challenge: Challenge, text: str) -> str:
-        """Return a code as it is compared."""
-        return self.parse_own(text)
-
     def parse_own(self, text: str) -> str:
         """Return a code as it is compared."""
         return parse_recovery_code(text)
-
-    async def match(self, challenge: Challenge, answer: str, caller: Caller) -> Accept:
-        """Leave comparing to the statement that uses the code up."""
-
-        async def accept(executor: Executor, user: User, now: datetime) -> Accepted:
-            await self.accept(executor, user, answer, now=now)
-            await consume(executor, challenge, now)
-            return Accepted(user, self.spec.kind, did=(AuditKind.USE_RECOVERY_CODE,))
-
-        return accept
 
     async def require_enrolled(self, user_id: UserId) -> None:
         """See that codes are left."""

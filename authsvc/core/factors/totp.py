@@ -99,10 +99,6 @@ class Totp(StepUpFactor):
         )
         return TotpSetup(device_id, secret.base32, secret.setup_uri(issuer=self._issuer, username=user.login))
 
-    def parse(self, challenge: Challenge, text: str) -> str:
-        """Return a code's digits."""
-        return self.parse_own(text)
-
     def parse_own(self, text: str) -> str:
         """Return a code's digits."""
         return parse_code(text, field=self.spec.answer)
@@ -111,14 +107,7 @@ class Totp(StepUpFactor):
         """Compare a code with the active authenticators, or with the one that the session sets up."""
         if challenge.totp_device_id is not None:
             return await self._match_pending(challenge, challenge.totp_device_id, answer)
-        active = self._matching(await totp.list_active(self._database, user_id=challenge.user_id), answer)
-
-        async def accept(executor: Executor, user: User, now: datetime) -> Accepted:
-            accepted = await self._accept(executor, user, active, now=now)
-            await consume(executor, challenge, now)
-            return accepted
-
-        return accept
+        return await super().match(challenge, answer, caller)
 
     async def require_enrolled(self, user_id: UserId) -> None:
         """See that the user has an active authenticator."""

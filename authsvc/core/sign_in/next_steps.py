@@ -189,8 +189,7 @@ class NextSteps:
             missing_attributes=tuple(self._new_passwords.missing(user)) if asks_attributes else (),
             public_parameters=opened.public_parameters,
         )
-        is_unasked = step is Step.CONFIRM_SIGN_IN_WITH_CUSTOM_CHALLENGE and opened.sealed_state is None
-        return Advance(user, outcome, unasked=opening.digest if is_unasked else None)
+        return Advance(user, outcome, unasked=opening.digest if opened.is_unasked else None)
 
 
 def _event_of(advance: Advance, proved: Proved, caller: Caller) -> AuditEvent:

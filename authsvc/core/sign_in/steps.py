@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from authsvc.config import MfaMode
-from authsvc.core.factors.kinds import ENROLLABLE, RECOVERY_CODE, SECOND, SPECS, Spec
+from authsvc.core.factors.kinds import ENROLLABLE, SECOND, SPECS, STAND_INS, TRAILING, Spec
 from authsvc.core.factors.proved import Proved
 from authsvc.domain import FactorKind, Step, UserStatus
 
@@ -25,9 +25,8 @@ def _answers_to(step: Step) -> frozenset[str]:
     asked = {spec.asked for spec in SECOND if spec.asked}
     if step in _SELECTIONS:
         answers.add(MFA_TYPE)
-    # It stands for whatever is enrolled and asked for.
     if step in asked or step is Step.CONTINUE_SIGN_IN_WITH_MFA_SELECTION:
-        answers.add(RECOVERY_CODE.answer)
+        answers.update(spec.answer for spec in STAND_INS)
     return frozenset(answers)
 
 
@@ -129,7 +128,7 @@ TABLE: tuple[_Row, ...] = (
     (lambda now: now.lacks_distinct_factor, Step.RESET_PASSWORD),
     *(row for spec in ENROLLABLE for row in _setting_up(spec)),
     (lambda now: now.selects_set_up, Step.CONTINUE_SIGN_IN_WITH_MFA_SETUP_SELECTION),
-    (lambda now: now.is_challenged, Step.CONFIRM_SIGN_IN_WITH_CUSTOM_CHALLENGE),
+    *((lambda now: now.is_challenged, spec.asked) for spec in TRAILING if spec.asked),
     (lambda now: not now.needs_second_factor, Step.DONE),
 )
 
