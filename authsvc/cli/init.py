@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from authsvc.cli import whole_file
 from authsvc.cli.failures import Failed
 from authsvc.cli.settings_text import Target, settings_text
-from authsvc.config import SECOND_FACTORS, MfaMode, Settings
+from authsvc.config import SECOND_FACTORS, MfaMode, Settings, sends_sms
 from authsvc.core.accounts.attributes import STANDARD
 from authsvc.crypto.tokens import new_handle
 from authsvc.domain import FactorKind
@@ -104,7 +104,7 @@ class _Interview:
         return _settings(self.chosen)
 
     def _ask_for_sms(self, default: Settings) -> None:
-        needed = FactorKind.SMS in self.settings().accounts.mfa_types
+        needed = sends_sms(self.settings().accounts.mfa_types)
         question = "URL of the webhook that sends SMS" if needed else "URL of the webhook that sends SMS, or none"
         self._put(question, None if needed else NONE, _webhook_url)
         if not self.chosen["sms", "webhook_url"]:
@@ -166,9 +166,9 @@ def _sign_in_by(text: str) -> dict[Target, object]:
 
 
 def _mfa_types(text: str) -> dict[Target, object]:
-    kinds = _words(text, [kind.lower() for kind in SECOND_FACTORS])
-    answer: dict[Target, object] = {("accounts", "mfa_types"): [kind.upper() for kind in kinds]}
-    if FactorKind.SMS.lower() in kinds:
+    kinds = [FactorKind(kind.upper()) for kind in _words(text, [kind.lower() for kind in SECOND_FACTORS])]
+    answer: dict[Target, object] = {("accounts", "mfa_types"): [str(kind) for kind in kinds]}
+    if sends_sms(kinds):
         # Asked for next; until then something that is valid.
         answer |= _webhook_url("https://sms.invalid/")
     return answer

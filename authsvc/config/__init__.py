@@ -28,7 +28,7 @@ from authsvc.config.rules import (
     TokensSettings,
 )
 from authsvc.config.settings import Settings
-from authsvc.config.types import SECOND_FACTORS, AttributeType, CustomAttribute, MfaMode, TrustedCallers
+from authsvc.config.types import SECOND_FACTORS, AttributeType, CustomAttribute, MfaMode, TrustedCallers, sends_sms
 
 __all__ = [
     "PREFIX",
@@ -58,5 +58,6 @@ __all__ = [
     "TrustedCallers",
     "is_secret",
     "load",
+    "sends_sms",
     "setting_names",
 ]

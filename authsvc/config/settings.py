@@ -7,8 +7,7 @@ from collections.abc import Iterator
 from pydantic import model_validator
 
 from authsvc.config import infrastructure, rules
-from authsvc.config.types import MfaMode, Section
-from authsvc.domain import FactorKind
+from authsvc.config.types import MfaMode, Section, sends_sms
 
 
 class Settings(Section):
@@ -35,11 +34,7 @@ class Settings(Section):
         """Yield what contradicts itself within a section, or one section the other."""
         for section in type(self).model_fields:
             yield from getattr(self, section).broken_rules()
-        if (
-            FactorKind.SMS in self.accounts.mfa_types
-            and self.accounts.mfa is not MfaMode.OFF
-            and not self.sms.webhook_url
-        ):
+        if sends_sms(self.accounts.mfa_types) and self.accounts.mfa is not MfaMode.OFF and not self.sms.webhook_url:
             yield "accounts.mfa_types has SMS: sms.webhook_url must be given"
         if self.sms.webhook_url and self.mail.lease < self.sms.webhook_timeout * 2:
             yield "mail.lease must be at least twice sms.webhook_timeout, or SMS are sent twice"

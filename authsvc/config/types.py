@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 import json
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from datetime import timedelta
 from email.errors import HeaderParseError
 from email.headerregistry import Address
@@ -19,6 +19,11 @@ from authsvc.domain import FactorKind
 
 # What users may be asked for beside a password, and set up; `core.factors.kinds` says what each is.
 SECOND_FACTORS = (FactorKind.TOTP, FactorKind.SMS, FactorKind.EMAIL)
+
+
+def sends_sms(kinds: Collection[FactorKind]) -> bool:
+    """Tell whether second factors need the webhook for SMS."""
+    return FactorKind.SMS in kinds
 
 
 def _seconds(value: object) -> object:

@@ -16,7 +16,7 @@ from authsvc.core.factors.factor import Accept, Accepted, Factors
 from authsvc.core.factors.kinds import SPECS
 from authsvc.core.factors.rules import FactorRules
 from authsvc.core.fields import refused
-from authsvc.core.sign_in.steps import ANSWERS, MFA_TYPE, NEW_PASSWORD
+from authsvc.core.sign_in.steps import ANSWERS, MFA_TYPE, NEW_PASSWORD, step_of
 from authsvc.domain import FactorKind, Step, User
 from authsvc.errors import SessionExpired
 from authsvc.store.challenges import Challenge
@@ -80,7 +80,7 @@ def require_fitting(challenge: Challenge, answer: Answer) -> None:
     Raises:
         InvalidFields: it is of another kind; says which the step takes.
     """
-    wanted = ANSWERS[Step(challenge.step)]
+    wanted = ANSWERS[step_of(challenge)]
     if answer.name not in wanted:
         named = " or ".join(sorted(wanted))
         raise refused("answer", "KIND", f"must be {named}: that is what the session waits for")

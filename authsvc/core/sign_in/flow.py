@@ -18,6 +18,7 @@ from authsvc.core.messages.codes import CodeDelivery
 from authsvc.core.sign_in.answers import Answer, Answers, check_answer, require_fitting
 from authsvc.core.sign_in.next_steps import Advance, At, SignInOutcome
 from authsvc.core.sign_in.progression import Progression
+from authsvc.core.sign_in.steps import step_of
 from authsvc.domain import Step, UserStatus
 from authsvc.errors import (
     Conflict,
@@ -183,7 +184,7 @@ class SignInSteps:
         """
         await self._throttle.spend_call(Action.RESEND, caller)
         challenge = await self._find(parse_handle(session, field="session"))
-        factor = self._factors.find(kind_of_step(Step(challenge.step)))
+        factor = self._factors.find(kind_of_step(step_of(challenge)))
         if factor is None:
             raise SessionExpired
         factor.require_cooled_down(challenge)

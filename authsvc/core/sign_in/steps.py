@@ -1,4 +1,4 @@
-"""The table that chooses among the steps of a sign-in. No state, no clock, no database."""
+"""The steps of a sign-in: what answers each, and the table that chooses among them. No state, clock or database."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from authsvc.config import MfaMode
 from authsvc.core.factors.kinds import ENROLLABLE, SECOND, SPECS, STAND_INS, TRAILING, Spec
 from authsvc.core.factors.proved import Proved
 from authsvc.domain import FactorKind, Step, UserStatus
+from authsvc.store.challenges import Challenge
 
 # The answers that are no factor's: fields of `ConfirmSignInRequest.answer`.
 MFA_TYPE = "mfa_type"
@@ -40,6 +41,11 @@ SETUP_STEPS = frozenset(
         *(spec.set_up for spec in ENROLLABLE if spec.set_up and spec.set_up is not spec.asked),
     }
 )
+
+
+def step_of(challenge: Challenge) -> Step:
+    """Return the step that the challenge session of a sign-in waits at."""
+    return Step(challenge.step)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
