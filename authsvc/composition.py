@@ -213,9 +213,8 @@ class Composition:
             passwords=PasswordAdmin(
                 database=database,
                 hasher=ground.hasher,
-                throttle=self.throttle,
                 policy=self.policy,
-                notices=self.notices,
+                passwords=self.passwords,
                 changes=self.changes,
                 settings=settings.accounts,
             ),

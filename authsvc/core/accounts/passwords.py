@@ -37,13 +37,18 @@ class Passwords:
         now: datetime,
         keep: SessionId | None = None,
         recovered_by: Medium | None = None,
+        expires_at: datetime | None = None,
     ) -> None:
         """Set a password and tell the user by mail, in a transaction that holds the account's row.
 
-        All sessions end but one to `keep`. `recovered_by` is the medium of the code that the password was set with.
+        All sessions end but one to `keep`. `recovered_by` is the medium of the code that the password was set with. One
+        that an operator gives for a while ends at `expires_at`.
         """
-        await passwords.put(executor, user_id=user.user_id, hash_=hash_, now=now, recovered_by=recovered_by)
-        await end_all(executor, user.user_id, now, keep=keep)
+        user_id = user.user_id
+        await passwords.put(
+            executor, user_id=user_id, hash_=hash_, now=now, expires_at=expires_at, recovered_by=recovered_by
+        )
+        await end_all(executor, user_id, now, keep=keep)
         await self._throttle.forget(executor, user.username_key, PASSWORD.guarded)
         await self._notices.tell(executor, user, PasswordChanged(), now=now)
 

@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 from authsvc.config import AccountsSettings
-from authsvc.core.access.throttle import Throttle
 from authsvc.core.accounts.lookup import NamedUser, UserRef, find, parse_user
 from authsvc.core.accounts.password_policy import PasswordPolicy, own_words
+from authsvc.core.accounts.passwords import Passwords
 from authsvc.core.audit.trail import AuditKind
-from authsvc.core.factors.kinds import PASSWORD
 from authsvc.core.fields import Fields, parse_given
-from authsvc.core.messages.kinds import PasswordChanged
-from authsvc.core.messages.notices import Notices
 from authsvc.core.operators.changes import Changes
 from authsvc.core.operators.identity import Operator
-from authsvc.core.sessions.ends import end_all
 from authsvc.crypto.password_hash import PasswordHasher
 from authsvc.domain import UserStatus
-from authsvc.store import passwords, users
+from authsvc.store import users
 from authsvc.store.db import Database
 
 
@@ -28,17 +24,15 @@ class PasswordAdmin:
         *,
         database: Database,
         hasher: PasswordHasher,
-        throttle: Throttle,
         policy: PasswordPolicy,
-        notices: Notices,
+        passwords: Passwords,
         changes: Changes,
         settings: AccountsSettings,
     ) -> None:
         self._database = database
         self._hasher = hasher
-        self._throttle = throttle
         self._policy = policy
-        self._notices = notices
+        self._passwords = passwords
         self._changes = changes
         self._settings = settings
 
@@ -64,9 +58,6 @@ class PasswordAdmin:
         async with self._changes.of(found, operator, kind, temporary=is_temporary) as change:
             tx, now = change.executor, change.now
             expires_at = now + self._settings.temporary_password_ttl if temporary else None
-            await passwords.put(tx, user_id=user.user_id, hash_=hash_, now=now, expires_at=expires_at)
             status = UserStatus.FORCE_CHANGE_PASSWORD if temporary else UserStatus.CONFIRMED
             await users.set_status(tx, user_id=user.user_id, status=status, now=now)
-            await end_all(tx, user.user_id, now)
-            await self._throttle.forget(tx, user.username_key, PASSWORD.guarded)
-            await self._notices.tell(tx, change.user, PasswordChanged(), now=now)
+            await self._passwords.replace(tx, change.user, hash_, now=now, expires_at=expires_at)
