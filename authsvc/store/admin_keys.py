@@ -31,11 +31,7 @@ async def insert(executor: Executor, *, name: str, digest: bytes, now: datetime,
     return affected(await executor.execute(INSERT, name, digest, now, expires_at)) == 1
 
 
-FIND = """
-select name, created_at, expires_at, last_used_at, revoked_at
-  from admin_keys
- where digest = any($1::bytea[])
-"""
+FIND = "select name, created_at, expires_at, last_used_at, revoked_at from admin_keys where digest = any($1::bytea[])"
 
 
 async def find(executor: Executor, *, digests: list[bytes]) -> AdminKey | None:
@@ -57,11 +53,7 @@ async def touch(executor: Executor, *, name: str, now: datetime, unless_after: d
     return affected(await executor.execute(TOUCH, name, now, unless_after)) == 1
 
 
-LIST_ALL = """
-select name, created_at, expires_at, last_used_at, revoked_at
-  from admin_keys
- order by created_at, name
-"""
+LIST_ALL = "select name, created_at, expires_at, last_used_at, revoked_at from admin_keys order by created_at, name"
 
 
 async def list_all(executor: Executor) -> list[AdminKey]:
@@ -69,11 +61,7 @@ async def list_all(executor: Executor) -> list[AdminKey]:
     return [AdminKey(**row) for row in await executor.fetch(LIST_ALL)]
 
 
-REVOKE = """
-update admin_keys
-   set revoked_at = coalesce(revoked_at, $2)
- where name = $1
-"""
+REVOKE = "update admin_keys set revoked_at = coalesce(revoked_at, $2) where name = $1"
 
 
 async def revoke(executor: Executor, *, name: str, now: datetime) -> bool:

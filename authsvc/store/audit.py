@@ -210,9 +210,7 @@ async def walk(
     return [WalkedEvent(**row) for row in await executor.fetch(WALK, chain, *after, until, limit)]
 
 
-MAKE_MONTH = """
-select audit_make_month($1)
-"""
+MAKE_MONTH = "select audit_make_month($1)"
 
 
 async def make_month(executor: Executor, *, moment: datetime) -> bool:
@@ -221,10 +219,7 @@ async def make_month(executor: Executor, *, moment: datetime) -> bool:
     return made
 
 
-FIND_OLDEST = """
-select min(created_at)
-  from audit_events
-"""
+FIND_OLDEST = "select min(created_at) from audit_events"
 
 
 async def find_oldest(executor: Executor) -> datetime | None:
@@ -233,9 +228,7 @@ async def find_oldest(executor: Executor) -> datetime | None:
     return oldest
 
 
-TRY_PRUNE_LOCK = """
-select pg_try_advisory_xact_lock($1)
-"""
+TRY_PRUNE_LOCK = "select pg_try_advisory_xact_lock($1)"
 
 
 async def try_prune_lock(executor: Executor) -> bool:
@@ -280,11 +273,7 @@ async def find_events(executor: Executor, *, chain: int, first: int, last: int) 
     return [Event(**row) for row in await executor.fetch(FIND_EVENTS, chain, first, last)]
 
 
-NOTE_PRUNED = """
-update audit_chains
-   set pruned_sequence = $2, pruned_digest = $3, pruned_seal = $4
- where chain = $1
-"""
+NOTE_PRUNED = "update audit_chains set pruned_sequence = $2, pruned_digest = $3, pruned_seal = $4 where chain = $1"
 
 
 async def note_pruned(executor: Executor, *, chain: int, sequence: int, digest: bytes, seal: bytes) -> None:
@@ -308,9 +297,7 @@ async def replace_seals(executor: Executor, *, chain: Chain, seal: bytes | None,
     return affected(tag) == 1
 
 
-DROP_BEFORE = """
-select audit_drop_before($1)
-"""
+DROP_BEFORE = "select audit_drop_before($1)"
 
 
 async def drop_before(executor: Executor, *, month: datetime) -> int:

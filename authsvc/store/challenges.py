@@ -133,10 +133,7 @@ async def set_state(executor: Executor, *, digest: bytes, sealed_state: bytes, n
     return affected(await executor.execute(SET_STATE, digest, sealed_state, now)) == 1
 
 
-DELETE_OF_USER = """
-delete from challenge_sessions
- where user_id = $1
-"""
+DELETE_OF_USER = "delete from challenge_sessions where user_id = $1"
 
 
 async def delete_of_user(executor: Executor, *, user_id: UserId) -> None:

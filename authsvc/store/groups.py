@@ -22,11 +22,7 @@ async def insert(executor: Executor, *, group: Group) -> bool:
     return affected(tag) == 1
 
 
-FIND = """
-select name, description, precedence, created_at
-  from groups
- where name = $1
-"""
+FIND = "select name, description, precedence, created_at from groups where name = $1"
 
 
 async def find(executor: Executor, *, name: str) -> Group | None:
@@ -49,10 +45,7 @@ async def list_all(executor: Executor, *, after: str | None, limit: int) -> list
     return [Group(**row) for row in await executor.fetch(LIST_ALL, after, limit)]
 
 
-DELETE = """
-delete from groups
- where name = $1
-"""
+DELETE = "delete from groups where name = $1"
 
 
 async def delete(executor: Executor, *, name: str) -> bool:
@@ -132,11 +125,7 @@ async def insert_missing(executor: Executor, *, names: list[str], now: datetime)
     await executor.execute(INSERT_MISSING, names, now)
 
 
-FIND_EXISTING = """
-select name
-  from groups
- where name = any($1::text[])
-"""
+FIND_EXISTING = "select name from groups where name = any($1::text[])"
 
 
 async def find_existing(executor: Executor, *, names: list[str]) -> set[str]:

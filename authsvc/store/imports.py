@@ -61,11 +61,7 @@ async def begin(executor: Executor, *, import_id: str, source: str, now: datetim
     await executor.execute(BEGIN, import_id, source, now)
 
 
-FIND = """
-select source, next_row, imported, duplicates, refused
-  from imports
- where import_id = $1
-"""
+FIND = "select source, next_row, imported, duplicates, refused from imports where import_id = $1"
 
 
 async def find(executor: Executor, *, import_id: str) -> Import | None:

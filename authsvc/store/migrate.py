@@ -39,13 +39,9 @@ create table if not exists schema_checksums (
 );
 """
 
-TRY_LOCK = """
-select pg_try_advisory_lock($1)
-"""
+TRY_LOCK = "select pg_try_advisory_lock($1)"
 
-UNLOCK = """
-select pg_advisory_unlock($1)
-"""
+UNLOCK = "select pg_advisory_unlock($1)"
 
 LIST_APPLIED = """
 select m.version, c.checksum
@@ -53,28 +49,15 @@ select m.version, c.checksum
   left join schema_checksums c on c.version = m.version
 """
 
-HAS_VERSIONS = """
-select to_regclass('schema_migrations') is not null
-"""
+HAS_VERSIONS = "select to_regclass('schema_migrations') is not null"
 
-LIST_VERSIONS = """
-select version
-  from schema_migrations
-"""
+LIST_VERSIONS = "select version from schema_migrations"
 
-NOTE_APPLIED = """
-insert into schema_migrations (version)
-values ($1)
-"""
+NOTE_APPLIED = "insert into schema_migrations (version) values ($1)"
 
-NOTE_CHECKSUM = """
-insert into schema_checksums (version, checksum, applied_at)
-values ($1, $2, $3)
-"""
+NOTE_CHECKSUM = "insert into schema_checksums (version, checksum, applied_at) values ($1, $2, $3)"
 
-SET_LOCK_TIMEOUT = """
-select set_config('lock_timeout', '10s', $1)
-"""
+SET_LOCK_TIMEOUT = "select set_config('lock_timeout', '10s', $1)"
 
 
 class MigrationError(Exception):

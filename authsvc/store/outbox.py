@@ -283,9 +283,7 @@ async def purge_finished(executor: Executor, *, before: datetime, limit: int) ->
     return affected(await executor.execute(PURGE_FINISHED, before, limit))
 
 
-PING = """
-select 1
-"""
+PING = "select 1"
 
 
 async def listen(database: Database, *, on_hint: Callable[[], None], ping_every: timedelta) -> None:

@@ -48,11 +48,7 @@ async def put(
     await executor.execute(PUT, user_id, hash_, now, expires_at, recovered_by)
 
 
-CHOOSE = """
-update passwords
-   set hash = $2, changed_at = $3, expires_at = null
- where user_id = $1
-"""
+CHOOSE = "update passwords set hash = $2, changed_at = $3, expires_at = null where user_id = $1"
 
 
 async def choose(executor: Executor, *, user_id: UserId, hash_: str, now: datetime) -> None:

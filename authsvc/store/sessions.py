@@ -132,11 +132,7 @@ async def revoke_of_user(executor: Executor, *, user_id: UserId, now: datetime, 
     return affected(await executor.execute(REVOKE_OF_USER, user_id, now, keep))
 
 
-TOUCH = """
-update sessions
-   set last_used_at = $2, client_ip = $3, client_user_agent = $4
- where session_id = $1
-"""
+TOUCH = "update sessions set last_used_at = $2, client_ip = $3, client_user_agent = $4 where session_id = $1"
 
 
 async def touch(

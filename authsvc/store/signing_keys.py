@@ -47,9 +47,7 @@ values ($1, $2, $3, $4, $5, $6)
 """
 
 # Replicas that start at once make one first key between them; a rotation waits for them and for other rotations.
-LOCK = """
-lock table signing_keys in share row exclusive mode
-"""
+LOCK = "lock table signing_keys in share row exclusive mode"
 
 # A key that has an end may get an earlier one: a leaked key can be one that was retired already and still signs.
 RETIRE_OTHERS = """
@@ -78,10 +76,7 @@ async def rotate(executor: Executor, *, key: SigningKeyRow, others_expire_at: da
     await executor.execute(RETIRE_OTHERS, key.kid, others_expire_at)
 
 
-PURGE = """
-delete from signing_keys
- where expires_at <= $1
-"""
+PURGE = "delete from signing_keys where expires_at <= $1"
 
 
 async def purge(executor: Executor, *, expired_before: datetime) -> int:

@@ -80,10 +80,7 @@ async def reset_failures(executor: Executor, *, username_key: UsernameKey, facto
     await executor.execute(RESET_FAILURES, username_key, factors)
 
 
-RESET_ALL_FAILURES = """
-delete from failures
- where username_key = $1
-"""
+RESET_ALL_FAILURES = "delete from failures where username_key = $1"
 
 
 async def reset_all_failures(executor: Executor, *, username_key: UsernameKey) -> None:

@@ -112,10 +112,7 @@ async def remove(executor: Executor, *, user_id: UserId, kind: FactorKind) -> No
     await executor.execute(REMOVE, user_id, kind)
 
 
-RESET = """
-delete from factor_preferences
- where user_id = $1
-"""
+RESET = "delete from factor_preferences where user_id = $1"
 
 
 async def reset(executor: Executor, *, user_id: UserId) -> None:

@@ -7,10 +7,7 @@ from datetime import datetime
 from authsvc.domain import UserId
 from authsvc.store.db import Executor, affected
 
-DELETE_OF_USER = """
-delete from recovery_codes
- where user_id = $1
-"""
+DELETE_OF_USER = "delete from recovery_codes where user_id = $1"
 
 INSERT = """
 insert into recovery_codes (digest, user_id, created_at)
@@ -37,11 +34,7 @@ async def consume(executor: Executor, *, user_id: UserId, digests: list[bytes]) 
     return affected(await executor.execute(CONSUME, user_id, digests)) == 1
 
 
-COUNT = """
-select count(*)::int
-  from recovery_codes
- where user_id = $1
-"""
+COUNT = "select count(*)::int from recovery_codes where user_id = $1"
 
 
 async def count(executor: Executor, *, user_id: UserId) -> int:

@@ -144,10 +144,7 @@ async def delete_active(executor: Executor, *, device_id: DeviceId, user_id: Use
     return affected(await executor.execute(DELETE_ACTIVE, device_id, user_id)) == 1
 
 
-DELETE_OF_USER = """
-delete from totp_devices
- where user_id = $1
-"""
+DELETE_OF_USER = "delete from totp_devices where user_id = $1"
 
 
 async def delete_of_user(executor: Executor, *, user_id: UserId) -> None:

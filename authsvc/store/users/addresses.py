@@ -9,11 +9,7 @@ import asyncpg
 from authsvc.domain import EmailKey, Medium, User, UserId
 from authsvc.store.db import Executor, affected
 
-SET_PENDING_EMAIL = """
-update users
-   set pending_email = $2, pending_email_key = $3
- where user_id = $1
-"""
+SET_PENDING_EMAIL = "update users set pending_email = $2, pending_email_key = $3 where user_id = $1"
 
 
 async def set_pending_email(
@@ -23,11 +19,7 @@ async def set_pending_email(
     await executor.execute(SET_PENDING_EMAIL, user_id, email, email_key)
 
 
-SET_PENDING_PHONE = """
-update users
-   set pending_phone_number = $2
- where user_id = $1
-"""
+SET_PENDING_PHONE = "update users set pending_phone_number = $2 where user_id = $1"
 
 
 async def set_pending_phone(executor: Executor, *, user_id: UserId, phone_number: str | None) -> None:
@@ -137,11 +129,7 @@ async def verify_email(executor: Executor, *, user_id: UserId, now: datetime) ->
         return False
 
 
-VERIFY_PHONE = """
-update users
-   set phone_verified_at = coalesce(phone_verified_at, $2)
- where user_id = $1
-"""
+VERIFY_PHONE = "update users set phone_verified_at = coalesce(phone_verified_at, $2) where user_id = $1"
 
 
 async def verify_phone(executor: Executor, *, user_id: UserId, now: datetime) -> None:
@@ -157,11 +145,7 @@ async def verify(executor: Executor, *, user_id: UserId, medium: Medium, now: da
     return True
 
 
-SET_VERIFIED = """
-update users
-   set email_verified_at = $2, phone_verified_at = $3
- where user_id = $1
-"""
+SET_VERIFIED = "update users set email_verified_at = $2, phone_verified_at = $3 where user_id = $1"
 
 
 async def set_verified(

@@ -115,15 +115,9 @@ select r.group_name, r.user_id, $3
   from unnest($1::text[], $2::uuid[]) as r (group_name, user_id)
 """
 
-FORGET_CODES = """
-delete from codes
- where username_key = any($1::text[])
-"""
+FORGET_CODES = "delete from codes where username_key = any($1::text[])"
 
-FORGET_FAILURES = """
-delete from failures
- where username_key = any($1::text[])
-"""
+FORGET_FAILURES = "delete from failures where username_key = any($1::text[])"
 
 
 async def insert_belongings(executor: Executor, *, users: Sequence[WholeUser], now: datetime) -> None:

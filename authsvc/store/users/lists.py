@@ -107,9 +107,7 @@ async def list_by_email(
     return [_entry_of(row) for row in rows]
 
 
-PLAN_FOR_VALUES = """
-set local plan_cache_mode = force_custom_plan
-"""
+PLAN_FOR_VALUES = "set local plan_cache_mode = force_custom_plan"
 
 
 async def plan_for_values(executor: Executor) -> None:

@@ -37,11 +37,7 @@ async def find_by_id(executor: Executor, *, user_id: UserId) -> User | None:
     return None if row is None else user_of(row)
 
 
-FIND_ID = """
-select user_id
-  from users
- where username_key = $1
-"""
+FIND_ID = "select user_id from users where username_key = $1"
 
 
 async def find_id(executor: Executor, *, username_key: UsernameKey) -> UserId | None:

@@ -136,11 +136,7 @@ async def finish_forced_change(
     return affected(await executor.execute(FINISH_FORCED_CHANGE, user_id, email, email_key, attributes, now)) == 1
 
 
-SET_STATUS = """
-update users
-   set status = $2, reserved_until = null, updated_at = $3
- where user_id = $1
-"""
+SET_STATUS = "update users set status = $2, reserved_until = null, updated_at = $3 where user_id = $1"
 
 
 async def set_status(executor: Executor, *, user_id: UserId, status: UserStatus, now: datetime) -> None:
@@ -148,11 +144,7 @@ async def set_status(executor: Executor, *, user_id: UserId, status: UserStatus,
     await executor.execute(SET_STATUS, user_id, status, now)
 
 
-SET_DISABLED = """
-update users
-   set disabled_at = $2, updated_at = $3
- where user_id = $1
-"""
+SET_DISABLED = "update users set disabled_at = $2, updated_at = $3 where user_id = $1"
 
 
 async def set_disabled(executor: Executor, *, user_id: UserId, disabled_at: datetime | None, now: datetime) -> None:
@@ -160,11 +152,7 @@ async def set_disabled(executor: Executor, *, user_id: UserId, disabled_at: date
     await executor.execute(SET_DISABLED, user_id, disabled_at, now)
 
 
-TOUCH = """
-update users
-   set updated_at = $2
- where user_id = $1
-"""
+TOUCH = "update users set updated_at = $2 where user_id = $1"
 
 
 async def touch(executor: Executor, *, user_id: UserId, now: datetime) -> None:
@@ -172,11 +160,7 @@ async def touch(executor: Executor, *, user_id: UserId, now: datetime) -> None:
     await executor.execute(TOUCH, user_id, now)
 
 
-MERGE_ATTRIBUTES = """
-update users
-   set attributes = attributes || $2::jsonb, updated_at = $3
- where user_id = $1
-"""
+MERGE_ATTRIBUTES = "update users set attributes = attributes || $2::jsonb, updated_at = $3 where user_id = $1"
 
 
 async def merge_attributes(executor: Executor, *, user_id: UserId, attributes: dict[str, str], now: datetime) -> None:
@@ -184,11 +168,7 @@ async def merge_attributes(executor: Executor, *, user_id: UserId, attributes: d
     await executor.execute(MERGE_ATTRIBUTES, user_id, attributes, now)
 
 
-REMOVE_ATTRIBUTES = """
-update users
-   set attributes = attributes - $2::text[], updated_at = $3
- where user_id = $1
-"""
+REMOVE_ATTRIBUTES = "update users set attributes = attributes - $2::text[], updated_at = $3 where user_id = $1"
 
 
 async def remove_attributes(executor: Executor, *, user_id: UserId, names: list[str], now: datetime) -> None:
@@ -196,10 +176,7 @@ async def remove_attributes(executor: Executor, *, user_id: UserId, names: list[
     await executor.execute(REMOVE_ATTRIBUTES, user_id, names, now)
 
 
-DELETE = """
-delete from users
- where user_id = $1
-"""
+DELETE = "delete from users where user_id = $1"
 
 
 async def delete(executor: Executor, *, user_id: UserId) -> bool:
