@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from authsvc.store.db import Executor, affected
+from authsvc.store.db import Executor, affected, find_one
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +36,7 @@ FIND = "select name, created_at, expires_at, last_used_at, revoked_at from admin
 
 async def find(executor: Executor, *, digests: list[bytes]) -> AdminKey | None:
     """Find a key, whether it still opens anything or not."""
-    row = await executor.fetchrow(FIND, digests)
-    return None if row is None else AdminKey(**row)
+    return await find_one(executor, AdminKey, FIND, digests)
 
 
 TOUCH = """

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from authsvc.domain import Event, UserId
-from authsvc.store.db import Executor, affected
+from authsvc.store.db import Executor, affected, find_one
 
 # As many as the migration makes.
 CHAINS = 16
@@ -186,8 +186,7 @@ select c.chain, c.sequence, c.digest, c.last_at, c.seal, c.pruned_sequence, c.pr
 
 async def find_chain(executor: Executor, *, chain: int) -> Chain | None:
     """Find a chain as it ends at this moment."""
-    row = await executor.fetchrow(FIND_CHAIN, chain)
-    return None if row is None else Chain(**row)
+    return await find_one(executor, Chain, FIND_CHAIN, chain)
 
 
 WALK = f"""

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from authsvc.domain import DeviceId, UserId, UsernameKey
-from authsvc.store.db import Executor, affected
+from authsvc.store.db import Executor, affected, find_one
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,8 +66,7 @@ select c.digest, c.user_id, u.username_key, c.step, c.proved, c.totp_device_id, 
 
 async def find_live(executor: Executor, *, digests: list[bytes], now: datetime, max_wrong: int) -> Challenge | None:
     """Find a session that can still be answered."""
-    row = await executor.fetchrow(FIND_LIVE, digests, now, max_wrong)
-    return None if row is None else Challenge(**row)
+    return await find_one(executor, Challenge, FIND_LIVE, digests, now, max_wrong)
 
 
 SPEND_ANSWER = """

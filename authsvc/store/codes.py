@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from authsvc.domain import Medium, UsernameKey
-from authsvc.store.db import Executor, affected
+from authsvc.store.db import Executor, affected, find_one
 
 # Ten replaced codes are remembered, to be answered as expired.
 ISSUE = """
@@ -59,8 +59,7 @@ async def spend_try(
     executor: Executor, *, username_key: UsernameKey, purpose: str, digests: list[bytes], now: datetime, max_wrong: int
 ) -> Try | None:
     """Count one try against a live code and compare it, in one statement; None if there is no live code."""
-    row = await executor.fetchrow(SPEND_TRY, username_key, purpose, digests, now, max_wrong)
-    return None if row is None else Try(**row)
+    return await find_one(executor, Try, SPEND_TRY, username_key, purpose, digests, now, max_wrong)
 
 
 FORGIVE = """

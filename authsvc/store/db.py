@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from datetime import timedelta
-from typing import Any, Protocol, cast
+from typing import Any, Protocol, TypeVar, cast
 
 import asyncpg
 
@@ -18,6 +18,8 @@ from authsvc.errors import Conflict, DatabaseUnavailable
 RETRY_UNAVAILABLE = timedelta(seconds=1)
 RETRY_CONFLICT = timedelta(milliseconds=50)
 CLOSE_SECONDS = 5.0
+
+Found = TypeVar("Found")
 
 _UNAVAILABLE = (
     asyncpg.PostgresConnectionError,
@@ -41,19 +43,15 @@ class Executor(Protocol):
 
     async def fetch(self, query: str, *args: object) -> list[Any]:
         """Return all rows."""
-        ...
 
     async def fetchrow(self, query: str, *args: object) -> Any | None:
         """Return the first row, or None."""
-        ...
 
     async def fetchval(self, query: str, *args: object) -> Any:
         """Return the first column of the first row, or None."""
-        ...
 
     async def execute(self, query: str, *args: object) -> str:
         """Return the command tag."""
-        ...
 
 
 @contextmanager
@@ -178,6 +176,12 @@ class Database:
         """Return the command tag."""
         async with self.connection() as connection:
             return await connection.execute(query, *args)
+
+
+async def find_one(executor: Executor, make: Callable[..., Found], statement: str, *args: object) -> Found | None:
+    """Return what `make` makes of the columns of the first row, or None."""
+    row = await executor.fetchrow(statement, *args)
+    return None if row is None else make(**row)
 
 
 def affected(command_tag: str) -> int:

@@ -7,7 +7,7 @@ from datetime import datetime
 import asyncpg
 
 from authsvc.domain import Group, UserId
-from authsvc.store.db import Executor, affected
+from authsvc.store.db import Executor, affected, find_one
 
 INSERT = """
 insert into groups (name, description, precedence, created_at)
@@ -27,8 +27,7 @@ FIND = "select name, description, precedence, created_at from groups where name 
 
 async def find(executor: Executor, *, name: str) -> Group | None:
     """Find a group by its name."""
-    row = await executor.fetchrow(FIND, name)
-    return None if row is None else Group(**row)
+    return await find_one(executor, Group, FIND, name)
 
 
 LIST_ALL = """

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from authsvc.store.db import Executor, affected
+from authsvc.store.db import Executor, affected, find_one
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +66,7 @@ FIND = "select source, next_row, imported, duplicates, refused from imports wher
 
 async def find(executor: Executor, *, import_id: str) -> Import | None:
     """Read how far an import got; None if there is none of this id."""
-    row = await executor.fetchrow(FIND, import_id)
-    return None if row is None else Import(**row)
+    return await find_one(executor, Import, FIND, import_id)
 
 
 LOCK = """

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from authsvc.domain import Medium, UserId, UsernameKey
-from authsvc.store.db import Executor
+from authsvc.store.db import Executor, find_one
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,8 +106,7 @@ select u.user_id, p.hash, p.expires_at
 
 async def find(executor: Executor, *, username_key: UsernameKey) -> Credential | None:
     """Find what the password of a name is verified against."""
-    row = await executor.fetchrow(FIND, username_key)
-    return None if row is None else Credential(**row)
+    return await find_one(executor, Credential, FIND, username_key)
 
 
 HAS_HASH = """

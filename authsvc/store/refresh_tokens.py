@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from authsvc.domain import SessionId, UserId
-from authsvc.store.db import Executor, affected
+from authsvc.store.db import Executor, affected, find_one
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,8 +30,7 @@ select t.digest, t.session_id, s.user_id, t.used_at, t.sealed_successor
 
 async def find(executor: Executor, *, digests: list[bytes]) -> RefreshToken | None:
     """Find a token by its digests."""
-    row = await executor.fetchrow(FIND, digests)
-    return None if row is None else RefreshToken(**row)
+    return await find_one(executor, RefreshToken, FIND, digests)
 
 
 FIND_UNUSED = """

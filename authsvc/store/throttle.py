@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from authsvc.domain import UsernameKey
-from authsvc.store.db import Executor, affected
+from authsvc.store.db import Executor, affected, find_one
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +64,7 @@ select count, locked_until
 
 async def find_lock(executor: Executor, *, username_key: UsernameKey, factor: str) -> Lock | None:
     """Find the count of failures in a row and the end of the present lock."""
-    row = await executor.fetchrow(FIND_LOCK, username_key, factor)
-    return None if row is None else Lock(**row)
+    return await find_one(executor, Lock, FIND_LOCK, username_key, factor)
 
 
 RESET_FAILURES = """

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from authsvc.domain import DeviceId, TotpDevice, UserId
-from authsvc.store.db import Executor, affected
+from authsvc.store.db import Executor, affected, find_one
 
 INSERT_PENDING = """
 insert into totp_devices (device_id, user_id, friendly_name, sealed_secret, created_at, expires_at)
@@ -55,8 +55,7 @@ select device_id, user_id, friendly_name, sealed_secret, verified_at, last_used_
 
 async def find_pending(executor: Executor, *, device_id: DeviceId) -> TotpDevice | None:
     """Find an authenticator that waits for its first code."""
-    row = await executor.fetchrow(FIND_PENDING, device_id)
-    return None if row is None else TotpDevice(**row)
+    return await find_one(executor, TotpDevice, FIND_PENDING, device_id)
 
 
 LIST_ACTIVE = """

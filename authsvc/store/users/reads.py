@@ -3,38 +3,28 @@
 from __future__ import annotations
 
 from authsvc.domain import EmailKey, User, UserId, UsernameKey
-from authsvc.store.db import Executor
-from authsvc.store.users.rows import COLUMNS, user_of
+from authsvc.store.db import Executor, find_one
+from authsvc.store.users.rows import COLUMNS, user_from
 
 _SELECT = f"""
 select {COLUMNS}
   from users u
 """  # noqa: S608  # of the tree's own list of columns
 
-FIND = (
-    _SELECT
-    + """ where u.username_key = $1
-"""
-)
+FIND = _SELECT + " where u.username_key = $1"
 
 
 async def find(executor: Executor, *, username_key: UsernameKey) -> User | None:
     """Find an account by the key of its name."""
-    row = await executor.fetchrow(FIND, username_key)
-    return None if row is None else user_of(row)
+    return await find_one(executor, user_from, FIND, username_key)
 
 
-FIND_BY_ID = (
-    _SELECT
-    + """ where u.user_id = $1
-"""
-)
+FIND_BY_ID = _SELECT + " where u.user_id = $1"
 
 
 async def find_by_id(executor: Executor, *, user_id: UserId) -> User | None:
     """Find an account by its id."""
-    row = await executor.fetchrow(FIND_BY_ID, user_id)
-    return None if row is None else user_of(row)
+    return await find_one(executor, user_from, FIND_BY_ID, user_id)
 
 
 FIND_ID = "select user_id from users where username_key = $1"
@@ -46,31 +36,20 @@ async def find_id(executor: Executor, *, username_key: UsernameKey) -> UserId | 
     return found
 
 
-FIND_BY_SIGN_UP_REQUEST = (
-    _SELECT
-    + """ where u.sign_up_request = any($1::bytea[])
-"""
-)
+FIND_BY_SIGN_UP_REQUEST = _SELECT + " where u.sign_up_request = any($1::bytea[])"
 
 
 async def find_by_sign_up_request(executor: Executor, *, digests: list[bytes]) -> User | None:
     """Find the account that a sign-up made, by the digests of its request id."""
-    row = await executor.fetchrow(FIND_BY_SIGN_UP_REQUEST, digests)
-    return None if row is None else user_of(row)
+    return await find_one(executor, user_from, FIND_BY_SIGN_UP_REQUEST, digests)
 
 
-FIND_EMAIL_OWNER = (
-    _SELECT
-    + """ where u.email_key = $1
-   and u.email_verified_at is not null
-"""
-)
+FIND_EMAIL_OWNER = _SELECT + " where u.email_key = $1 and u.email_verified_at is not null"
 
 
 async def find_email_owner(executor: Executor, *, email_key: EmailKey | None) -> User | None:
     """Find the account that has verified an address."""
-    row = await executor.fetchrow(FIND_EMAIL_OWNER, email_key)
-    return None if row is None else user_of(row)
+    return await find_one(executor, user_from, FIND_EMAIL_OWNER, email_key)
 
 
 FIND_KEYS_BY_EMAIL = """
@@ -90,29 +69,17 @@ async def find_keys_by_email(
     return [row["username_key"] for row in await executor.fetch(FIND_KEYS_BY_EMAIL, email_key, verified_only, limit)]
 
 
-LOCK = (
-    _SELECT
-    + """ where u.user_id = $1
-   for update
-"""
-)
+LOCK = _SELECT + " where u.user_id = $1 for update"
 
 
 async def lock(executor: Executor, *, user_id: UserId) -> User | None:
     """Find an account and hold its row until the transaction ends: what changes one account happens in a row."""
-    row = await executor.fetchrow(LOCK, user_id)
-    return None if row is None else user_of(row)
+    return await find_one(executor, user_from, LOCK, user_id)
 
 
-LOCK_NAME = (
-    _SELECT
-    + """ where u.username_key = $1
-   for update
-"""
-)
+LOCK_NAME = _SELECT + " where u.username_key = $1 for update"
 
 
 async def lock_name(executor: Executor, *, username_key: UsernameKey) -> User | None:
     """Find an account by the key of its name, and hold its row like `lock`."""
-    row = await executor.fetchrow(LOCK_NAME, username_key)
-    return None if row is None else user_of(row)
+    return await find_one(executor, user_from, LOCK_NAME, username_key)

@@ -13,12 +13,17 @@ COLUMNS = """u.user_id, u.username, u.username_key, u.status, u.email, u.email_k
        u.phone_verified_at, u.pending_email, u.pending_email_key, u.pending_phone_number, u.created_at, u.updated_at,
        u.reserved_until, u.disabled_at"""
 
-_NAMES = [field.name for field in fields(User) if field.name != "status"]
+_NAMES = [field.name for field in fields(User)]
+
+
+def user_from(**columns: Any) -> User:
+    """Make an account of its columns."""
+    return User(**(columns | {"status": UserStatus(columns["status"])}))
 
 
 def user_of(row: Any) -> User:
-    """Make an account of a row that has its columns, among others or not."""
-    return User(status=UserStatus(row["status"]), **{name: row[name] for name in _NAMES})
+    """Make an account of a row that has its columns among others."""
+    return user_from(**{name: row[name] for name in _NAMES})
 
 
 @dataclass(frozen=True, slots=True)
