@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from authsvc.domain import Event, UserId
-from authsvc.store.db import Executor, affected, find_one
+from authsvc.store.db import Executor, affected, find_one, values_of
 
 # As many as the migration makes.
 CHAINS = 16
@@ -105,29 +105,7 @@ async def append(executor: Executor, *, event: Event, seal: bytes) -> bool:
 
     False if the chain has another end: it was not held.
     """
-    tag = await executor.execute(
-        APPEND,
-        event.chain,
-        event.sequence,
-        event.created_at,
-        event.kind,
-        event.result,
-        event.reason,
-        event.user_id,
-        event.actor,
-        event.session_id,
-        event.request_id,
-        event.details,
-        event.username,
-        event.client_ip,
-        event.client_user_agent,
-        event.personal_salt,
-        event.personal_digest,
-        event.key_id,
-        event.digest,
-        seal,
-    )
-    return affected(tag) == 1
+    return affected(await executor.execute(APPEND, *values_of(event), seal)) == 1
 
 
 ERASE_OF_USER = """
@@ -214,8 +192,7 @@ MAKE_MONTH = "select audit_make_month($1)"
 
 async def make_month(executor: Executor, *, moment: datetime) -> bool:
     """Make the partition of a moment's month; False if it is there."""
-    made: bool = await executor.fetchval(MAKE_MONTH, moment)
-    return made
+    return bool(await executor.fetchval(MAKE_MONTH, moment))
 
 
 FIND_OLDEST = "select min(created_at) from audit_events"
@@ -232,8 +209,7 @@ TRY_PRUNE_LOCK = "select pg_try_advisory_xact_lock($1)"
 
 async def try_prune_lock(executor: Executor) -> bool:
     """Become the only one who prunes until the transaction ends; False if somebody is."""
-    taken: bool = await executor.fetchval(TRY_PRUNE_LOCK, PRUNE_LOCK)
-    return taken
+    return bool(await executor.fetchval(TRY_PRUNE_LOCK, PRUNE_LOCK))
 
 
 LOCK_CHAINS = """
@@ -301,5 +277,4 @@ DROP_BEFORE = "select audit_drop_before($1)"
 
 async def drop_before(executor: Executor, *, month: datetime) -> int:
     """Remove all events of before a month, in a transaction that holds all chains; return how many months went."""
-    dropped: int = await executor.fetchval(DROP_BEFORE, month)
-    return dropped
+    return int(await executor.fetchval(DROP_BEFORE, month))

@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from dataclasses import fields
 from datetime import timedelta
 from typing import Any, Protocol, TypeVar, cast
 
@@ -182,6 +183,22 @@ async def find_one(executor: Executor, make: Callable[..., Found], statement: st
     """Return what `make` makes of the columns of the first row, or None."""
     row = await executor.fetchrow(statement, *args)
     return None if row is None else make(**row)
+
+
+async def write_unique(executor: Executor, statement: str, *args: object) -> bool:
+    """Write one row; False if there is none to write, or if another one has what must be unique.
+
+    The transaction is lost in the latter case.
+    """
+    try:
+        return affected(await executor.execute(statement, *args)) == 1
+    except asyncpg.UniqueViolationError:
+        return False
+
+
+def values_of(row: Any) -> list[object]:
+    """Return the fields of a dataclass in their order, for a statement that takes all of them."""
+    return [getattr(row, each.name) for each in fields(row)]
 
 
 def affected(command_tag: str) -> int:

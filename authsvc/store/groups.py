@@ -7,7 +7,7 @@ from datetime import datetime
 import asyncpg
 
 from authsvc.domain import Group, UserId
-from authsvc.store.db import Executor, affected, find_one
+from authsvc.store.db import Executor, affected, find_one, values_of
 
 INSERT = """
 insert into groups (name, description, precedence, created_at)
@@ -18,8 +18,7 @@ on conflict (name) do nothing
 
 async def insert(executor: Executor, *, group: Group) -> bool:
     """Make a group; False if there is one of this name."""
-    tag = await executor.execute(INSERT, group.name, group.description, group.precedence, group.created_at)
-    return affected(tag) == 1
+    return affected(await executor.execute(INSERT, *values_of(group))) == 1
 
 
 FIND = "select name, description, precedence, created_at from groups where name = $1"

@@ -19,14 +19,11 @@ class Counts:
 
 
 @dataclass(frozen=True, slots=True)
-class Import:
+class Import(Counts):
     """Hold how far an import got."""
 
     source: str
     next_row: int
-    imported: int
-    duplicates: int
-    refused: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from datetime import datetime
 
-import asyncpg
-
 from authsvc.domain import EmailKey, Medium, User, UserId
-from authsvc.store.db import Executor, affected
+from authsvc.store.db import Executor, affected, write_unique
 
 SET_PENDING_EMAIL = "update users set pending_email = $2, pending_email_key = $3 where user_id = $1"
 
@@ -47,10 +45,7 @@ async def confirm_email(executor: Executor, *, user_id: UserId, email: str, emai
 
     The transaction is lost if another account gets the address at this very moment.
     """
-    try:
-        return affected(await executor.execute(CONFIRM_EMAIL, user_id, email, email_key, now)) == 1
-    except asyncpg.UniqueViolationError:
-        return False
+    return await write_unique(executor, CONFIRM_EMAIL, user_id, email, email_key, now)
 
 
 CONFIRM_PHONE = """
@@ -123,10 +118,7 @@ async def verify_email(executor: Executor, *, user_id: UserId, now: datetime) ->
 
     The transaction is lost if another account gets the address at this very moment.
     """
-    try:
-        return affected(await executor.execute(VERIFY_EMAIL, user_id, now)) == 1
-    except asyncpg.UniqueViolationError:
-        return False
+    return await write_unique(executor, VERIFY_EMAIL, user_id, now)
 
 
 VERIFY_PHONE = "update users set phone_verified_at = coalesce(phone_verified_at, $2) where user_id = $1"
@@ -155,11 +147,7 @@ async def set_verified(
 
     The transaction is lost then.
     """
-    try:
-        await executor.execute(SET_VERIFIED, user_id, email_verified_at, phone_verified_at)
-    except asyncpg.UniqueViolationError:
-        return False
-    return True
+    return await write_unique(executor, SET_VERIFIED, user_id, email_verified_at, phone_verified_at)
 
 
 REPLACE_ATTRIBUTES = """
@@ -182,20 +170,17 @@ async def replace_attributes(executor: Executor, *, user: User, now: datetime) -
 
     The transaction is lost then.
     """
-    try:
-        await executor.execute(
-            REPLACE_ATTRIBUTES,
-            user.user_id,
-            user.email,
-            user.email_key,
-            user.email_verified_at,
-            user.attributes,
-            user.phone_verified_at,
-            user.pending_email,
-            user.pending_email_key,
-            user.pending_phone_number,
-            now,
-        )
-    except asyncpg.UniqueViolationError:
-        return False
-    return True
+    return await write_unique(
+        executor,
+        REPLACE_ATTRIBUTES,
+        user.user_id,
+        user.email,
+        user.email_key,
+        user.email_verified_at,
+        user.attributes,
+        user.phone_verified_at,
+        user.pending_email,
+        user.pending_email_key,
+        user.pending_phone_number,
+        now,
+    )

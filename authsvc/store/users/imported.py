@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime
 from uuid import UUID
 
-from authsvc.store.db import Executor
+from authsvc.domain import User
+from authsvc.store.db import Executor, values_of
 from authsvc.store.users.rows import WholeUser
 
 
@@ -64,6 +65,8 @@ select r.user_id, r.username, r.username_key, r.status, r.email, r.email_key, r.
 on conflict do nothing
 returning user_id
 """
+# An account comes without an address or a number that waits for its code.
+_INSERTED = [each.name for each in fields(User) if not each.name.startswith("pending_")]
 
 
 async def insert_many(executor: Executor, *, users: Sequence[WholeUser], now: datetime) -> set[UUID]:
@@ -71,22 +74,7 @@ async def insert_many(executor: Executor, *, users: Sequence[WholeUser], now: da
     # In one order, so that two imports, or an import and a sign-up, don't wait for each other.
     ordered = sorted((each.user for each in users), key=lambda user: user.username_key)
     await executor.execute(RELEASE_USERNAMES, [user.username_key for user in ordered], now)
-    rows = await executor.fetch(
-        INSERT_USERS,
-        [user.user_id for user in ordered],
-        [user.username for user in ordered],
-        [user.username_key for user in ordered],
-        [user.status for user in ordered],
-        [user.email for user in ordered],
-        [user.email_key for user in ordered],
-        [user.email_verified_at for user in ordered],
-        [user.attributes for user in ordered],
-        [user.phone_verified_at for user in ordered],
-        [user.created_at for user in ordered],
-        [user.updated_at for user in ordered],
-        [user.reserved_until for user in ordered],
-        [user.disabled_at for user in ordered],
-    )
+    rows = await executor.fetch(INSERT_USERS, *([getattr(user, name) for user in ordered] for name in _INSERTED))
     return {row["user_id"] for row in rows}
 
 
@@ -106,7 +94,7 @@ INSERT_DEVICES = """
 insert into totp_devices (device_id, user_id, friendly_name, sealed_secret, created_at, verified_at, last_step)
 select r.device_id, r.user_id, r.friendly_name, r.sealed_secret, r.verified_at, r.verified_at, 0
   from unnest($1::uuid[], $2::uuid[], $3::text[], $4::bytea[], $5::timestamptz[])
-       as r (device_id, user_id, friendly_name, sealed_secret, verified_at)
+       as r (user_id, device_id, friendly_name, sealed_secret, verified_at)
 """
 
 INSERT_MEMBERS = """
@@ -125,37 +113,28 @@ async def insert_belongings(executor: Executor, *, users: Sequence[WholeUser], n
     keys = [each.user.username_key for each in users]
     await executor.execute(FORGET_CODES, keys)
     await executor.execute(FORGET_FAILURES, keys)
-    passwords = [(each.user.user_id, each.password) for each in users if each.password.hash is not None]
+    passwords = [
+        (each.user.user_id, each.password.hash, each.password.expires_at, each.password.recovered_by)
+        for each in users
+        if each.password.hash is not None
+    ]
     if passwords:
-        await executor.execute(
-            INSERT_PASSWORDS,
-            [user_id for user_id, _ in passwords],
-            [password.hash for _, password in passwords],
-            [password.expires_at for _, password in passwords],
-            [password.recovered_by for _, password in passwords],
-            now,
-        )
-    choices = [(each, kind, enabled) for each in users for kind, enabled in each.factors.items()]
+        await executor.execute(INSERT_PASSWORDS, *_columns(passwords), now)
+    choices = [
+        (each.user.user_id, kind, enabled, kind == each.preferred)
+        for each in users
+        for kind, enabled in each.factors.items()
+    ]
     if choices:
-        await executor.execute(
-            INSERT_PREFERENCES,
-            [each.user.user_id for each, _, _ in choices],
-            [kind for _, kind, _ in choices],
-            [enabled for _, _, enabled in choices],
-            [kind == each.preferred for each, kind, _ in choices],
-        )
-    devices = [(each.user.user_id, device) for each in users for device in each.devices]
+        await executor.execute(INSERT_PREFERENCES, *_columns(choices))
+    devices = [(each.user.user_id, *values_of(device)) for each in users for device in each.devices]
     if devices:
-        await executor.execute(
-            INSERT_DEVICES,
-            [device.device_id for _, device in devices],
-            [user_id for user_id, _ in devices],
-            [device.friendly_name for _, device in devices],
-            [device.sealed_secret for _, device in devices],
-            [device.verified_at for _, device in devices],
-        )
+        await executor.execute(INSERT_DEVICES, *_columns(devices))
     members = [(group, each.user.user_id) for each in users for group in each.groups]
     if members:
-        await executor.execute(
-            INSERT_MEMBERS, [group for group, _ in members], [user_id for _, user_id in members], now
-        )
+        await executor.execute(INSERT_MEMBERS, *_columns(members), now)
+
+
+def _columns(rows: Sequence[tuple[object, ...]]) -> list[list[object]]:
+    """Return the columns of some rows, as `unnest` takes them."""
+    return list(map(list, zip(*rows, strict=True)))

@@ -11,7 +11,7 @@ from typing import Any
 from uuid import UUID
 
 from authsvc.domain import Medium, UserFilter, UserId, UsernameKey
-from authsvc.store.db import Executor
+from authsvc.store.db import Executor, values_of
 from authsvc.store.factors.preferences import CHOICES, STATE, choices_of, kind_of, state_of
 from authsvc.store.users.rows import COLUMNS, Device, Password, UserEntry, WholeUser, user_of
 
@@ -29,19 +29,22 @@ select {COLUMNS},
   from users u
 """  # noqa: S608  # of lists of columns
 
-# The same parameters in each order: one list of arguments for all.
+# Comes after everything that a name or an address may have as its next character.
+_LAST = "\U0010ffff"
+# The same parameters in each order: those of the filter, `_LAST`, the account before the page, and the page's length.
 _FILTERED = (
     _SELECT  # noqa: S608  # of this file's own constants
-    + """ where ($1::text is null or (u.username_key collate "C" >= $1 and u.username_key collate "C" < $1 || $2::text))
-   and ($3::text is null or u.email_key = $3)
-   and ($4::text is null
-        or (coalesce(u.email_key, '') collate "C" >= $4 and coalesce(u.email_key, '') collate "C" < $4 || $2))
-   and ($5::text is null or u.status = $5)
-   and ($6::boolean is null or (u.disabled_at is null) = $6)
-   and ($7::text is null or u.user_id in (select m.user_id from group_members m where m.group_name = $7))
-   and ($8::timestamptz is null or u.created_at >= $8)
-   and ($9::timestamptz is null or u.created_at < $9)
-   and ($10::jsonb is null or u.attributes @> $10)
+    + """ where ($1::text is null
+        or (u.username_key collate "C" >= $1 and u.username_key collate "C" < $1 || $10::text))
+   and ($2::text is null or u.email_key = $2)
+   and ($3::text is null
+        or (coalesce(u.email_key, '') collate "C" >= $3 and coalesce(u.email_key, '') collate "C" < $3 || $10))
+   and ($4::text is null or u.status = $4)
+   and ($5::boolean is null or (u.disabled_at is null) = $5)
+   and ($6::text is null or u.user_id in (select m.user_id from group_members m where m.group_name = $6))
+   and ($7::timestamptz is null or u.created_at >= $7)
+   and ($8::timestamptz is null or u.created_at < $8)
+   and ($9::jsonb is null or u.attributes @> $9)
 """
 )
 
@@ -63,22 +66,6 @@ BY_USERNAME = _both_ways('u.username_key collate "C"', "text")
 BY_EMAIL = _both_ways("""coalesce(u.email_key, '') collate "C\"""", "text", "u.user_id")
 
 
-def _terms(where: UserFilter) -> tuple[object, ...]:
-    return (
-        where.username_prefix,
-        # Comes after everything that a name or an address may have as its next character.
-        "\U0010ffff",
-        where.email_key,
-        where.email_prefix,
-        where.status,
-        where.enabled,
-        where.group,
-        where.created_from,
-        where.created_before,
-        where.attributes,
-    )
-
-
 def _entry_of(row: Any) -> UserEntry:
     return UserEntry(user_of(row), state_of(row), row["groups"])
 
@@ -87,7 +74,7 @@ async def list_by_creation(
     executor: Executor, *, where: UserFilter, descending: bool, after: tuple[datetime, UUID] | None, limit: int
 ) -> list[UserEntry]:
     """List accounts by creation and id from behind `after` on."""
-    rows = await executor.fetch(BY_CREATION[descending], *_terms(where), *(after or (None, None)), limit)
+    rows = await executor.fetch(BY_CREATION[descending], *values_of(where), _LAST, *(after or (None, None)), limit)
     return [_entry_of(row) for row in rows]
 
 
@@ -95,7 +82,7 @@ async def list_by_username(
     executor: Executor, *, where: UserFilter, descending: bool, after: tuple[str, UUID] | None, limit: int
 ) -> list[UserEntry]:
     """List accounts by the keys of their names, and id, from behind `after` on."""
-    rows = await executor.fetch(BY_USERNAME[descending], *_terms(where), *(after or (None, None)), limit)
+    rows = await executor.fetch(BY_USERNAME[descending], *values_of(where), _LAST, *(after or (None, None)), limit)
     return [_entry_of(row) for row in rows]
 
 
@@ -103,7 +90,7 @@ async def list_by_email(
     executor: Executor, *, where: UserFilter, descending: bool, after: tuple[str, UUID] | None, limit: int
 ) -> list[UserEntry]:
     """List accounts by the keys of their addresses, none as an empty one, and id, from behind `after` on."""
-    rows = await executor.fetch(BY_EMAIL[descending], *_terms(where), *(after or (None, None)), limit)
+    rows = await executor.fetch(BY_EMAIL[descending], *values_of(where), _LAST, *(after or (None, None)), limit)
     return [_entry_of(row) for row in rows]
 
 
