@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
+from functools import partial
 
 import structlog
 
@@ -13,9 +14,9 @@ from authsvc.core.audit.retention import AuditRetention
 from authsvc.crypto.sealing import KeyRing
 from authsvc.crypto.tokens import jitter
 from authsvc.errors import DomainError
-from authsvc.store import challenges, codes, imports, outbox, refresh_tokens, sessions, signing_keys, throttle, users
+from authsvc.store import signing_keys, throttle, users
 from authsvc.store.db import Database
-from authsvc.store.factors import totp
+from authsvc.store.ended import Ended, purge
 
 INTERVAL = timedelta(minutes=5)
 BATCH = 1_000
@@ -68,23 +69,26 @@ class Janitor:
         ended = now - KEEP_ENDED
         db = self._database
         limits = self._settings.limits
+        ends = {
+            Ended.CHALLENGE_SESSIONS: ended,
+            Ended.TOTP_DEVICES: ended,
+            Ended.CODES: ended,
+            Ended.RATE_WINDOWS: ended,
+            Ended.SESSIONS: now - KEEP_SESSIONS,
+            Ended.SUCCESSORS: now - self._settings.tokens.refresh_grace,
+            Ended.IMPORTS: now - KEEP_IMPORTS,
+            Ended.OUTBOX: now - KEEP_MAIL,
+        }
         purges: dict[str, Callable[[], Awaitable[int]]] = {
-            "challenge_sessions": lambda: challenges.purge(db, expired_before=ended, limit=BATCH),
-            "totp_devices": lambda: totp.purge_pending(db, expired_before=ended, limit=BATCH),
-            "codes": lambda: codes.purge(db, expired_before=ended, limit=BATCH),
-            "rate_windows": lambda: throttle.purge_windows(db, ended_before=ended, limit=BATCH),
+            what.value: partial(purge, db, what=what, before=before, limit=BATCH) for what, before in ends.items()
+        }
+        purges |= {
             "failures": lambda: throttle.purge_failures(
                 db, updated_before=now - KEEP_FAILURES, count_below=limits.close_at, limit=BATCH
             ),
             "few_failures": lambda: throttle.purge_failures(
                 db, updated_before=now - KEEP_FEW_FAILURES, count_below=limits.lock_from, limit=BATCH
             ),
-            "sessions": lambda: sessions.purge(db, expired_before=now - KEEP_SESSIONS, limit=BATCH),
-            "successors": lambda: refresh_tokens.forget_successors(
-                db, used_before=now - self._settings.tokens.refresh_grace, limit=BATCH
-            ),
-            "imports": lambda: imports.purge(db, before=now - KEEP_IMPORTS, limit=BATCH),
-            "outbox": lambda: outbox.purge_finished(db, before=now - KEEP_MAIL, limit=BATCH),
             "users": lambda: users.purge_unconfirmed(
                 db, created_before=now - self._settings.accounts.unconfirmed_purge, now=now, limit=BATCH
             ),
@@ -93,9 +97,9 @@ class Janitor:
         }
         failures: list[Exception] = []
         purged: dict[str, int] = {}
-        for what, purge in purges.items():
+        for what, batch in purges.items():
             try:
-                purged[what] = await self._drain(purge)
+                purged[what] = await self._drain(batch)
             except Exception as error:  # raised below, when the others had their turn
                 failures.append(error)
         await self._audit.make_months(now)
@@ -105,10 +109,10 @@ class Janitor:
             raise failures[0]
         return purged
 
-    async def _drain(self, purge: Callable[[], Awaitable[int]]) -> int:
+    async def _drain(self, batch: Callable[[], Awaitable[int]]) -> int:
         total = 0
         while True:
-            count = await purge()
+            count = await batch()
             total += count
             if count < BATCH:
                 return total

@@ -138,20 +138,3 @@ DELETE_OF_USER = "delete from challenge_sessions where user_id = $1"
 async def delete_of_user(executor: Executor, *, user_id: UserId) -> None:
     """End all half-done sign-ins and set-ups of an account."""
     await executor.execute(DELETE_OF_USER, user_id)
-
-
-PURGE = """
-delete from challenge_sessions
- where digest in (
-     select digest
-       from challenge_sessions
-      where expires_at <= $1
-      limit $2
-        for update skip locked
- )
-"""
-
-
-async def purge(executor: Executor, *, expired_before: datetime, limit: int) -> int:
-    """Delete sessions that expired before `expired_before`."""
-    return affected(await executor.execute(PURGE, expired_before, limit))

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from authsvc.domain import Medium, UsernameKey
-from authsvc.store.db import Executor, affected, find_one
+from authsvc.store.db import Executor, find_one
 
 # Ten replaced codes are remembered, to be answered as expired.
 ISSUE = """
@@ -104,20 +104,3 @@ delete from codes
 async def delete(executor: Executor, *, username_key: UsernameKey, purposes: list[str]) -> None:
     """End the codes of a name for some purposes."""
     await executor.execute(DELETE, username_key, purposes)
-
-
-PURGE = """
-delete from codes
- where (username_key, purpose) in (
-     select username_key, purpose
-       from codes
-      where expires_at <= $1
-      limit $2
-        for update skip locked
- )
-"""
-
-
-async def purge(executor: Executor, *, expired_before: datetime, limit: int) -> int:
-    """Delete codes that expired before `expired_before`."""
-    return affected(await executor.execute(PURGE, expired_before, limit))

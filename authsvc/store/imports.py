@@ -130,14 +130,3 @@ select field, rule, description, (array_agg(row_number order by row_number))[:$2
 async def list_problems(executor: Executor, *, import_id: str, rows: int, limit: int) -> list[ProblemRows]:
     """List at most `limit` problems, each with at most so many of the rows that have it."""
     return [ProblemRows(**row) for row in await executor.fetch(LIST_PROBLEMS, import_id, rows, limit)]
-
-
-PURGE = """
-delete from imports
- where import_id in (select import_id from imports where updated_at <= $1 limit $2 for update skip locked)
-"""
-
-
-async def purge(executor: Executor, *, before: datetime, limit: int) -> int:
-    """Delete imports that nobody has gone on with."""
-    return affected(await executor.execute(PURGE, before, limit))

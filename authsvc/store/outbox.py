@@ -263,26 +263,6 @@ async def delete_of_user(executor: Executor, *, user_id: UserId, supersede_keys:
     return affected(await executor.execute(DELETE_OF_USER, user_id, supersede_keys))
 
 
-PURGE_FINISHED = """
-with finished as materialized (
-    select mail_id
-      from outbox
-     where state <> 'QUEUED'
-       and finished_at < $1
-     limit $2
-       for update skip locked
-)
-delete from outbox
- using finished
- where outbox.mail_id = finished.mail_id
-"""
-
-
-async def purge_finished(executor: Executor, *, before: datetime, limit: int) -> int:
-    """Remove up to `limit` mails that had their end before `before`, and return how many."""
-    return affected(await executor.execute(PURGE_FINISHED, before, limit))
-
-
 PING = "select 1"
 
 

@@ -66,22 +66,3 @@ async def rotate(
 ) -> bool:
     """Use a token up and store its one successor; False if another call did."""
     return affected(await executor.execute(ROTATE, digest, now, sealed_successor, successor_digest)) == 1
-
-
-FORGET_SUCCESSORS = """
-update refresh_tokens
-   set sealed_successor = null
- where digest in (
-     select digest
-       from refresh_tokens
-      where sealed_successor is not null
-        and used_at <= $1
-      limit $2
-        for update skip locked
- )
-"""
-
-
-async def forget_successors(executor: Executor, *, used_before: datetime, limit: int) -> int:
-    """Wipe successors that no retry may ask for any more."""
-    return affected(await executor.execute(FORGET_SUCCESSORS, used_before, limit))

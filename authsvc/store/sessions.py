@@ -154,20 +154,3 @@ async def renew(
 ) -> None:
     """Note that the session's user was proved again, how, and from where; it does not end later by it."""
     await executor.execute(RENEW, session_id, now, amr, client_ip, client_user_agent)
-
-
-PURGE = """
-delete from sessions
- where session_id in (
-     select session_id
-       from sessions
-      where expires_at <= $1
-      limit $2
-        for update skip locked
- )
-"""
-
-
-async def purge(executor: Executor, *, expired_before: datetime, limit: int) -> int:
-    """Delete sessions that expired before `expired_before`, with their refresh tokens."""
-    return affected(await executor.execute(PURGE, expired_before, limit))

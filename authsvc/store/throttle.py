@@ -105,12 +105,7 @@ async def refund_failure(executor: Executor, *, username_key: UsernameKey, facto
 PURGE_FAILURES = """
 delete from failures
  where (username_key, factor) in (
-     select username_key, factor
-       from failures
-      where updated_at <= $1
-        and count < $2
-      limit $3
-        for update skip locked
+     select username_key, factor from failures where updated_at <= $1 and count < $2 limit $3 for update skip locked
  )
 """
 
@@ -173,20 +168,3 @@ delete from rate_windows
 async def delete_windows(executor: Executor, *, actions: list[str], subject: str) -> None:
     """Forget the calls of some actions by one subject."""
     await executor.execute(DELETE_WINDOWS, actions, subject)
-
-
-PURGE_WINDOWS = """
-delete from rate_windows
- where (action, subject) in (
-     select action, subject
-       from rate_windows
-      where ends_at <= $1
-      limit $2
-        for update skip locked
- )
-"""
-
-
-async def purge_windows(executor: Executor, *, ended_before: datetime, limit: int) -> int:
-    """Delete windows that ended before `ended_before`."""
-    return affected(await executor.execute(PURGE_WINDOWS, ended_before, limit))

@@ -8,9 +8,10 @@ from uuid import UUID, uuid4
 import pytest
 
 from authsvc.domain import DeviceId, UserId, UsernameKey
-from authsvc.store import challenges
+from authsvc.store import challenges, ended
 from authsvc.store.challenges import Challenge
 from authsvc.store.db import Database
+from authsvc.store.ended import Ended
 from authsvc.store.factors import totp as totp_devices
 from tests.clock import TICK, FakeClock
 from tests.store.rows import DAY, insert_user
@@ -147,7 +148,7 @@ async def test_session_goes_with_the_authenticator_it_is_about(sessions: Challen
         expires_at=sessions.now,
     )
     await sessions.insert(device_id=device_id)
-    assert await totp_devices.purge_pending(sessions.database, expired_before=sessions.now, limit=1) == 1
+    assert await ended.purge(sessions.database, what=Ended.TOTP_DEVICES, before=sessions.now, limit=1) == 1
     assert await sessions.find() is None
 
 
@@ -157,7 +158,7 @@ async def test_purge_takes_expired_sessions_up_to_its_limit(sessions: Challenges
         await sessions.insert(bytes([number]), ttl=DAY + TICK if number == 3 else DAY)
 
     async def purge() -> int:
-        return await challenges.purge(sessions.database, expired_before=sessions.now + DAY, limit=2)
+        return await ended.purge(sessions.database, what=Ended.CHALLENGE_SESSIONS, before=sessions.now + DAY, limit=2)
 
     assert [await purge() for _ in range(3)] == [2, 1, 0]
     assert await sessions.find(bytes([3])) is not None

@@ -7,9 +7,10 @@ from datetime import datetime, timedelta
 import pytest
 
 from authsvc.domain import Medium, UsernameKey
-from authsvc.store import codes
+from authsvc.store import codes, ended
 from authsvc.store.codes import Try
 from authsvc.store.db import Database
+from authsvc.store.ended import Ended
 from tests.clock import TICK, FakeClock
 
 TTL = timedelta(hours=1)
@@ -181,7 +182,7 @@ async def test_purge_takes_expired_codes_up_to_its_limit(mail_codes: Codes) -> N
         )
 
     async def purge() -> int:
-        return await codes.purge(mail_codes.database, expired_before=mail_codes.now, limit=2)
+        return await ended.purge(mail_codes.database, what=Ended.CODES, before=mail_codes.now, limit=2)
 
     assert [await purge() for _ in range(3)] == [2, 1, 0]
     assert await mail_codes.database.fetchval("select username_key from codes") == "u3"

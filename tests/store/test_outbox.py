@@ -11,8 +11,9 @@ import pytest
 
 from authsvc.clock import Clock
 from authsvc.domain import MailId, MailState, Medium
-from authsvc.store import outbox
+from authsvc.store import ended, outbox
 from authsvc.store.db import Database, Executor
+from authsvc.store.ended import Ended
 from authsvc.store.outbox import ClaimedMail, NewMail
 from tests.clock import TICK
 
@@ -308,7 +309,7 @@ async def test_purge_removes_only_what_ended_before(queue: Queue) -> None:
     old = [await queue.insert(sealed=None, at=-TICK) for _ in range(3)]
     new = await queue.insert(sealed=None)
     waiting = await queue.insert(at=-TICK)
-    counts = [await outbox.purge_finished(queue.database, before=queue.now, limit=2) for _ in range(3)]
+    counts = [await ended.purge(queue.database, what=Ended.OUTBOX, before=queue.now, limit=2) for _ in range(3)]
     assert counts == [2, 1, 0]
     left = {row["mail_id"] for row in await queue.database.fetch("select mail_id from outbox")}
     assert left == {new, waiting}

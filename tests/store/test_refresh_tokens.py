@@ -8,8 +8,9 @@ from uuid import UUID
 import pytest
 
 from authsvc.domain import SessionId, UserId
-from authsvc.store import refresh_tokens
+from authsvc.store import ended, refresh_tokens
 from authsvc.store.db import Database
+from authsvc.store.ended import Ended
 from authsvc.store.refresh_tokens import RefreshToken
 from tests.clock import TICK, FakeClock
 from tests.store.rows import insert_session, insert_user
@@ -99,7 +100,7 @@ async def test_successors_are_forgotten_after_the_grace(database: Database, sess
         assert await rotate(database, digest, successor, now + TICK if number == 3 else now)
 
     async def forget() -> int:
-        return await refresh_tokens.forget_successors(database, used_before=now, limit=2)
+        return await ended.purge(database, what=Ended.SUCCESSORS, before=now, limit=2)
 
     assert [await forget() for _ in range(3)] == [2, 1, 0]
     tokens = [await find(database, digest) for digest in chain]

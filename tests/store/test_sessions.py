@@ -7,8 +7,9 @@ from uuid import UUID, uuid4
 import pytest
 
 from authsvc.domain import Session, SessionId, UserId, UsernameKey, UserStatus
-from authsvc.store import sessions
+from authsvc.store import ended, sessions
 from authsvc.store.db import Database
+from authsvc.store.ended import Ended
 from tests.clock import TICK, FakeClock
 from tests.store.rows import DAY, insert_session, insert_user
 
@@ -147,7 +148,7 @@ async def test_purge_takes_expired_sessions_with_their_refresh_tokens(
         await insert_session(database, ada, now=now, expires_at=now + DAY + late, refresh_digest=bytes([number]))
 
     async def purge() -> int:
-        return await sessions.purge(database, expired_before=now + DAY, limit=2)
+        return await ended.purge(database, what=Ended.SESSIONS, before=now + DAY, limit=2)
 
     assert [await purge() for _ in range(3)] == [2, 1, 0]
     assert [row["digest"] for row in await database.fetch("select digest from refresh_tokens")] == [bytes([3])]

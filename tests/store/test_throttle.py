@@ -7,8 +7,9 @@ from datetime import datetime, timedelta
 import pytest
 
 from authsvc.domain import UsernameKey
-from authsvc.store import throttle
+from authsvc.store import ended, throttle
 from authsvc.store.db import Database
+from authsvc.store.ended import Ended
 from authsvc.store.throttle import Allowance, Lock
 from tests.clock import TICK, FakeClock
 
@@ -244,7 +245,7 @@ async def test_purge_takes_windows_that_ended(database: Database, clock: FakeClo
         await throttle.spend_call(database, allowance=per_source(source=str(number), window=window), now=now)
 
     async def purge() -> int:
-        return await throttle.purge_windows(database, ended_before=now + HOUR, limit=2)
+        return await ended.purge(database, what=Ended.RATE_WINDOWS, before=now + HOUR, limit=2)
 
     assert [await purge() for _ in range(3)] == [2, 1, 0]
     assert await database.fetchval("select subject from rate_windows") == "source:3"

@@ -7,7 +7,9 @@ from uuid import UUID, uuid4
 import pytest
 
 from authsvc.domain import DeviceId, TotpDevice, UserId
+from authsvc.store import ended
 from authsvc.store.db import Database
+from authsvc.store.ended import Ended
 from authsvc.store.factors import totp as totp_devices
 from tests.clock import TICK, FakeClock
 from tests.store.rows import insert_user
@@ -149,7 +151,7 @@ async def test_purge_takes_set_ups_that_were_not_finished_in_time(database: Data
         await insert(database, ada, now)
 
     async def purge() -> int:
-        return await totp_devices.purge_pending(database, expired_before=now + TTL, limit=2)
+        return await ended.purge(database, what=Ended.TOTP_DEVICES, before=now + TTL, limit=2)
 
     assert [await purge() for _ in range(3)] == [2, 1, 0]
     assert await names(database, ada) == ["active"]

@@ -112,24 +112,6 @@ async def claim_step(executor: Executor, *, device_id: DeviceId, step: int, now:
     return affected(await executor.execute(CLAIM_STEP, device_id, step, now)) == 1
 
 
-PURGE_PENDING = """
-delete from totp_devices
- where device_id in (
-     select device_id
-       from totp_devices
-      where verified_at is null
-        and expires_at <= $1
-      limit $2
-        for update skip locked
- )
-"""
-
-
-async def purge_pending(executor: Executor, *, expired_before: datetime, limit: int) -> int:
-    """Delete authenticators that were never verified in time."""
-    return affected(await executor.execute(PURGE_PENDING, expired_before, limit))
-
-
 DELETE_ACTIVE = """
 delete from totp_devices
  where device_id = $1
