@@ -212,12 +212,7 @@ async def try_prune_lock(executor: Executor) -> bool:
     return bool(await executor.fetchval(TRY_PRUNE_LOCK, PRUNE_LOCK))
 
 
-LOCK_CHAINS = """
-select chain
-  from audit_chains
- order by chain
-   for update
-"""
+LOCK_CHAINS = "select chain from audit_chains order by chain for update"
 
 # A statement of its own: it sees what the wait for the locks was for.
 LIST_CHAINS = """

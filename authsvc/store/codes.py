@@ -94,11 +94,7 @@ async def consume(
     return None if medium is None else Medium(medium)
 
 
-DELETE = """
-delete from codes
- where username_key = $1
-   and purpose = any($2::text[])
-"""
+DELETE = "delete from codes where username_key = $1 and purpose = any($2::text[])"
 
 
 async def delete(executor: Executor, *, username_key: UsernameKey, purposes: list[str]) -> None:

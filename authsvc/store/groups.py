@@ -67,11 +67,7 @@ async def add_member(executor: Executor, *, group: str, user_id: UserId, now: da
     return True
 
 
-REMOVE_MEMBER = """
-delete from group_members
- where group_name = $1
-   and user_id = $2
-"""
+REMOVE_MEMBER = "delete from group_members where group_name = $1 and user_id = $2"
 
 
 async def remove_member(executor: Executor, *, group: str, user_id: UserId) -> None:

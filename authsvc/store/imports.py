@@ -66,12 +66,7 @@ async def find(executor: Executor, *, import_id: str) -> Import | None:
     return await find_one(executor, Import, FIND, import_id)
 
 
-LOCK = """
-select next_row
-  from imports
- where import_id = $1
-   for update
-"""
+LOCK = "select next_row from imports where import_id = $1 for update"
 
 
 async def lock(executor: Executor, *, import_id: str) -> int | None:

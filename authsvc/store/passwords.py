@@ -70,12 +70,7 @@ async def end_mailed(executor: Executor, *, user_id: UserId, now: datetime) -> N
     await executor.execute(END_MAILED, user_id, now)
 
 
-SETTLE = """
-update passwords
-   set recovered_by = null
- where user_id = $1
-   and recovered_by is not null
-"""
+SETTLE = "update passwords set recovered_by = null where user_id = $1 and recovered_by is not null"
 
 
 async def settle(executor: Executor, *, user_id: UserId) -> None:
@@ -83,12 +78,7 @@ async def settle(executor: Executor, *, user_id: UserId) -> None:
     await executor.execute(SETTLE, user_id)
 
 
-REHASH = """
-update passwords
-   set hash = $3
- where user_id = $1
-   and hash = $2
-"""
+REHASH = "update passwords set hash = $3 where user_id = $1 and hash = $2"
 
 
 async def rehash(executor: Executor, *, user_id: UserId, verified: str, hash_: str) -> None:

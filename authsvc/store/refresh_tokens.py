@@ -33,12 +33,7 @@ async def find(executor: Executor, *, digests: list[bytes]) -> RefreshToken | No
     return await find_one(executor, RefreshToken, FIND, digests)
 
 
-FIND_UNUSED = """
-select digest
-  from refresh_tokens
- where session_id = $1
-   and used_at is null
-"""
+FIND_UNUSED = "select digest from refresh_tokens where session_id = $1 and used_at is null"
 
 
 async def find_unused(executor: Executor, *, session_id: SessionId) -> bytes | None:

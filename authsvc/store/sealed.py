@@ -50,12 +50,7 @@ async def list_secrets(executor: Executor, *, after: UUID, marker: bytes, limit:
     return [SealedSecret(**row) for row in await executor.fetch(LIST_SECRETS, after, marker, limit)]
 
 
-REPLACE_SECRET = """
-update totp_devices
-   set sealed_secret = $3
- where device_id = $1
-   and sealed_secret = $2
-"""
+REPLACE_SECRET = "update totp_devices set sealed_secret = $3 where device_id = $1 and sealed_secret = $2"
 
 
 async def replace_secret(executor: Executor, *, device_id: DeviceId, former: bytes, sealed: bytes) -> bool:
@@ -76,12 +71,7 @@ async def list_keys(executor: Executor, *, marker: bytes) -> list[SealedKey]:
     return [SealedKey(**row) for row in await executor.fetch(LIST_KEYS, marker)]
 
 
-REPLACE_KEY = """
-update signing_keys
-   set sealed_private = $3
- where kid = $1
-   and sealed_private = $2
-"""
+REPLACE_KEY = "update signing_keys set sealed_private = $3 where kid = $1 and sealed_private = $2"
 
 
 async def replace_key(executor: Executor, *, kid: str, former: bytes, sealed: bytes) -> bool:

@@ -54,12 +54,7 @@ class Lock:
     locked_until: datetime
 
 
-FIND_LOCK = """
-select count, locked_until
-  from failures
- where username_key = $1
-   and factor = $2
-"""
+FIND_LOCK = "select count, locked_until from failures where username_key = $1 and factor = $2"
 
 
 async def find_lock(executor: Executor, *, username_key: UsernameKey, factor: str) -> Lock | None:
@@ -67,11 +62,7 @@ async def find_lock(executor: Executor, *, username_key: UsernameKey, factor: st
     return await find_one(executor, Lock, FIND_LOCK, username_key, factor)
 
 
-RESET_FAILURES = """
-delete from failures
- where username_key = $1
-   and factor = any($2::text[])
-"""
+RESET_FAILURES = "delete from failures where username_key = $1 and factor = any($2::text[])"
 
 
 async def reset_failures(executor: Executor, *, username_key: UsernameKey, factors: list[str]) -> None:
@@ -144,12 +135,7 @@ async def spend_call(executor: Executor, *, allowance: Allowance, now: datetime)
     return affected(tag) == 1
 
 
-FIND_WINDOW_END = """
-select ends_at
-  from rate_windows
- where action = $1
-   and subject = $2
-"""
+FIND_WINDOW_END = "select ends_at from rate_windows where action = $1 and subject = $2"
 
 
 async def find_window_end(executor: Executor, *, allowance: Allowance) -> datetime | None:
@@ -158,11 +144,7 @@ async def find_window_end(executor: Executor, *, allowance: Allowance) -> dateti
     return end
 
 
-DELETE_WINDOWS = """
-delete from rate_windows
- where action = any($1::text[])
-   and subject = $2
-"""
+DELETE_WINDOWS = "delete from rate_windows where action = any($1::text[]) and subject = $2"
 
 
 async def delete_windows(executor: Executor, *, actions: list[str], subject: str) -> None:

@@ -100,11 +100,7 @@ async def enable(executor: Executor, *, user_id: UserId, kind: FactorKind) -> No
     await executor.execute(ENABLE, user_id, kind)
 
 
-REMOVE = """
-delete from factor_preferences
- where user_id = $1
-   and kind = $2
-"""
+REMOVE = "delete from factor_preferences where user_id = $1 and kind = $2"
 
 
 async def remove(executor: Executor, *, user_id: UserId, kind: FactorKind) -> None:

@@ -22,11 +22,7 @@ async def replace(executor: Executor, *, user_id: UserId, digests: list[bytes], 
     await executor.execute(INSERT, digests, user_id, now)
 
 
-CONSUME = """
-delete from recovery_codes
- where user_id = $1
-   and digest = any($2::bytea[])
-"""
+CONSUME = "delete from recovery_codes where user_id = $1 and digest = any($2::bytea[])"
 
 
 async def consume(executor: Executor, *, user_id: UserId, digests: list[bytes]) -> bool:

@@ -72,12 +72,7 @@ async def list_active(executor: Executor, *, user_id: UserId) -> list[TotpDevice
     return [TotpDevice(**row) for row in await executor.fetch(LIST_ACTIVE, user_id)]
 
 
-COUNT_ACTIVE = """
-select count(*)::int
-  from totp_devices
- where user_id = $1
-   and verified_at is not null
-"""
+COUNT_ACTIVE = "select count(*)::int from totp_devices where user_id = $1 and verified_at is not null"
 
 
 async def count_active(executor: Executor, *, user_id: UserId) -> int:

@@ -102,12 +102,7 @@ async def confirm(
     return user_id
 
 
-FINISH_RESET = """
-update users
-   set status = 'CONFIRMED'
- where user_id = $1
-   and status = 'RESET_REQUIRED'
-"""
+FINISH_RESET = "update users set status = 'CONFIRMED' where user_id = $1 and status = 'RESET_REQUIRED'"
 
 
 async def finish_reset(executor: Executor, *, user_id: UserId) -> None:
