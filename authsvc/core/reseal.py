@@ -45,13 +45,13 @@ async def reseal(database: Database, ring: KeyRing) -> Resealed:
                 unopened += 1
                 continue
             secrets += await sealed.replace_secret(database, device_id=row.device_id, former=row.sealed, sealed=anew)
-    for key in await sealed.list_keys(database, marker=ring.marker):
+    for kid, former in (await sealed.list_keys(database, marker=ring.marker)).items():
         try:
-            anew = ring.reseal(Purpose.SIGNING_KEY, key.sealed, bound_to=key.kid)
+            anew = ring.reseal(Purpose.SIGNING_KEY, former, bound_to=kid)
         except UnsealError:
             unopened += 1
             continue
-        keys += await sealed.replace_key(database, kid=key.kid, former=key.sealed, sealed=anew)
+        keys += await sealed.replace_key(database, kid=kid, former=former, sealed=anew)
     chains = sum([await _reseal_chain(database, ring, number) for number in range(CHAINS)])
     left = await sealed.list_left(database, marker=ring.marker, key_id=ring.keys[0].key_id)
     return Resealed(secrets, keys, chains, unopened, left)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from authsvc.errors import Violation
 from authsvc.store.db import Executor, affected, find_one
 
 
@@ -27,22 +28,9 @@ class Import(Counts):
 
 
 @dataclass(frozen=True, slots=True)
-class Problem:
-    """Hold one rule that one row breaks."""
+class ProblemRows(Violation):
+    """Hold what is wrong with the rows that it is wrong with."""
 
-    row_number: int
-    field: str
-    rule: str
-    description: str
-
-
-@dataclass(frozen=True, slots=True)
-class ProblemRows:
-    """Hold one problem with the rows that have it."""
-
-    field: str
-    rule: str
-    description: str
     rows: list[int]
 
 
@@ -100,15 +88,15 @@ select $1, r.row_number, r.field, r.rule, r.description
 """
 
 
-async def insert_problems(executor: Executor, *, import_id: str, problems: Sequence[Problem]) -> None:
-    """Note what is wrong with rows."""
+async def insert_problems(executor: Executor, *, import_id: str, problems: Sequence[tuple[int, Violation]]) -> None:
+    """Note what is wrong with which row."""
     await executor.execute(
         INSERT_PROBLEMS,
         import_id,
-        [problem.row_number for problem in problems],
-        [problem.field for problem in problems],
-        [problem.rule for problem in problems],
-        [problem.description for problem in problems],
+        [row for row, _ in problems],
+        [violation.field for _, violation in problems],
+        [violation.rule for _, violation in problems],
+        [violation.description for _, violation in problems],
     )
 
 

@@ -19,14 +19,6 @@ class SealedSecret:
 
 
 @dataclass(frozen=True, slots=True)
-class SealedKey:
-    """Hold the private half of a signing key."""
-
-    kid: str
-    sealed: bytes
-
-
-@dataclass(frozen=True, slots=True)
 class Left:
     """Count what needs one master key."""
 
@@ -66,9 +58,9 @@ select kid, sealed_private as sealed
 """
 
 
-async def list_keys(executor: Executor, *, marker: bytes) -> list[SealedKey]:
-    """List the signing keys that are sealed under another key than the one whose marker is given."""
-    return [SealedKey(**row) for row in await executor.fetch(LIST_KEYS, marker)]
+async def list_keys(executor: Executor, *, marker: bytes) -> dict[str, bytes]:
+    """Return the signing keys, by `kid`, that are sealed under another key than the one whose marker is given."""
+    return {row["kid"]: row["sealed"] for row in await executor.fetch(LIST_KEYS, marker)}
 
 
 REPLACE_KEY = "update signing_keys set sealed_private = $3 where kid = $1 and sealed_private = $2"

@@ -10,7 +10,6 @@ from datetime import datetime
 from authsvc.core.fields import Fields, has_control_characters
 from authsvc.core.operators.user_records import RecordRules, UserRecord
 from authsvc.errors import InvalidFields, Violation
-from authsvc.store.imports import Problem
 from authsvc.store.users import Taken, WholeUser
 
 BATCH_ROWS = 1_000
@@ -128,10 +127,10 @@ class Rows:
         return sorted({group for user in self.users.values() for group in user.groups})
 
     @property
-    def problems(self) -> list[Problem]:
+    def problems(self) -> list[tuple[int, Violation]]:
         """Return what is wrong with rows, in their order."""
         return [
-            Problem(row, violation.field, violation.rule, violation.description)
+            (row, violation)
             for row, violations in sorted((self.duplicates | self.refused).items())
             for violation in violations
         ]

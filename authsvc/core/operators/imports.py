@@ -175,7 +175,7 @@ class DryRun:
         self._seen = Seen()
         self._next_row = 1
         self._imported = self._duplicates = self._refused = 0
-        self._problems: dict[tuple[str, str, str], list[int]] = {}
+        self._problems: dict[Violation, list[int]] = {}
 
     async def take(self, batch: Batch) -> None:
         """Check a batch.
@@ -194,16 +194,15 @@ class DryRun:
         self._imported += len(rows.users)
         self._duplicates += len(rows.duplicates)
         self._refused += len(rows.refused)
-        for problem in rows.problems:
-            key = (problem.field, problem.rule, problem.description)
-            if len(self._problems) < MOST_PROBLEMS or key in self._problems:
-                numbers = self._problems.setdefault(key, [])
+        for row, violation in rows.problems:
+            if len(self._problems) < MOST_PROBLEMS or violation in self._problems:
+                numbers = self._problems.setdefault(violation, [])
                 if len(numbers) < MOST_ROWS_OF_A_PROBLEM:
-                    numbers.append(problem.row_number)
+                    numbers.append(row)
 
     async def report(self) -> ImportReport:
         """Tell what the batches of this call would do."""
-        found = [ProblemRows(*key, rows) for key, rows in self._problems.items()]
+        found = [ProblemRows(**asdict(violation), rows=rows) for violation, rows in self._problems.items()]
         problems = sorted(found, key=lambda problem: (problem.rows[0], problem.field, problem.rule))
         return ImportReport(self._next_row, self._imported, self._duplicates, self._refused, problems)
 
