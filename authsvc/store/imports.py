@@ -19,21 +19,6 @@ class Counts:
     refused: int
 
 
-@dataclass(frozen=True, slots=True)
-class Import(Counts):
-    """Hold how far an import got."""
-
-    source: str
-    next_row: int
-
-
-@dataclass(frozen=True, slots=True)
-class ProblemRows(Violation):
-    """Hold what is wrong with the rows that it is wrong with."""
-
-    rows: list[int]
-
-
 BEGIN = """
 insert into imports (import_id, source, next_row, created_at, updated_at)
 values ($1, $2, 1, $3, $3)
@@ -44,6 +29,14 @@ on conflict (import_id) do nothing
 async def begin(executor: Executor, *, import_id: str, source: str, now: datetime) -> None:
     """Begin an import, unless there is one of this id."""
     await executor.execute(BEGIN, import_id, source, now)
+
+
+@dataclass(frozen=True, slots=True)
+class Import(Counts):
+    """Hold how far an import got."""
+
+    source: str
+    next_row: int
 
 
 FIND = "select source, next_row, imported, duplicates, refused from imports where import_id = $1"
@@ -98,6 +91,13 @@ async def insert_problems(executor: Executor, *, import_id: str, problems: Seque
         [violation.rule for _, violation in problems],
         [violation.description for _, violation in problems],
     )
+
+
+@dataclass(frozen=True, slots=True)
+class ProblemRows(Violation):
+    """Hold what is wrong with the rows that it is wrong with."""
+
+    rows: list[int]
 
 
 LIST_PROBLEMS = """

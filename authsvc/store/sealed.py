@@ -18,15 +18,6 @@ class SealedSecret:
     sealed: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Left:
-    """Count what needs one master key."""
-
-    what: str
-    key_id: str
-    count: int
-
-
 LIST_SECRETS = """
 select device_id, user_id, sealed_secret as sealed
   from totp_devices
@@ -69,6 +60,15 @@ REPLACE_KEY = "update signing_keys set sealed_private = $3 where kid = $1 and se
 async def replace_key(executor: Executor, *, kid: str, former: bytes, sealed: bytes) -> bool:
     """Replace a sealed signing key; False if it is gone or was replaced by another call."""
     return affected(await executor.execute(REPLACE_KEY, kid, former, sealed)) == 1
+
+
+@dataclass(frozen=True, slots=True)
+class Left:
+    """Count what needs one master key."""
+
+    what: str
+    key_id: str
+    count: int
 
 
 LIST_LEFT = """

@@ -16,7 +16,8 @@ from authsvc.store import passwords, users
 from authsvc.store.db import Database
 from authsvc.store.factors import preferences
 from authsvc.store.migrate import migrate, read_migrations
-from authsvc.store.users import Password, WholeUser
+from authsvc.store.users import imported
+from authsvc.store.users.rows import Password, WholeUser
 from tests.clock import FakeClock
 from tests.store.rows import insert_user
 from tests.store.test_statements import modules, statements
@@ -207,8 +208,8 @@ async def test_accounts_that_are_imported_are_read_by_the_former_release(databas
         for number, (totp, sms, email, preferred) in enumerate(COLUMNS)
     ]
     async with database.transaction() as transaction:
-        await users.insert_many(transaction, users=whole, now=now)
-        await users.insert_belongings(transaction, users=whole, now=now)
+        await imported.insert_many(transaction, users=whole, now=now)
+        await imported.insert_belongings(transaction, users=whole, now=now)
     assert [await old_read(database, each.user.user_id) for each in whole] == COLUMNS
     assert [await new_read(database, each.user.user_id) for each in whole] == COLUMNS
 

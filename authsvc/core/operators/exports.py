@@ -13,9 +13,9 @@ from authsvc.core.operators.changes import Changes
 from authsvc.core.operators.identity import Operator
 from authsvc.core.operators.user_records import TotpRecord, UserRecord
 from authsvc.crypto.sealing import KeyRing, Purpose
-from authsvc.store import users
 from authsvc.store.db import Database
-from authsvc.store.users import WholeUser
+from authsvc.store.users import lists
+from authsvc.store.users.rows import WholeUser
 
 PAGE = 200
 
@@ -42,7 +42,7 @@ class Exports:
         details = {"include_secrets": str(include_secrets).lower(), "after_user_id": str(after) if after else ""}
         async with self._changes.apart(operator, AuditKind.ADMIN_EXPORT_USERS, **details):
             pass
-        while page := await users.list_whole(self._database, after=after, limit=PAGE, with_secrets=include_secrets):
+        while page := await lists.list_whole(self._database, after=after, limit=PAGE, with_secrets=include_secrets):
             after = page[-1].user.user_id
             yield await asyncio.to_thread(lambda whole: [self._record(each) for each in whole], page)
             if len(page) < PAGE:

@@ -10,7 +10,8 @@ from datetime import datetime
 from authsvc.core.fields import Fields, has_control_characters
 from authsvc.core.operators.user_records import RecordRules, UserRecord
 from authsvc.errors import InvalidFields, Violation
-from authsvc.store.users import Taken, WholeUser
+from authsvc.store.users.imported import Taken
+from authsvc.store.users.rows import WholeUser
 
 BATCH_ROWS = 1_000
 

@@ -15,9 +15,10 @@ from authsvc.core.operators.identity import Operator
 from authsvc.core.operators.import_rows import Batch, Rows, Seen, sort
 from authsvc.core.operators.user_records import RecordRules
 from authsvc.errors import Conflict, Violation
-from authsvc.store import groups, imports, users
+from authsvc.store import groups, imports
 from authsvc.store.db import RETRY_CONFLICT, Database, Executor
 from authsvc.store.imports import Counts, ProblemRows
+from authsvc.store.users import imported
 
 # Of one import; there are few kinds of problems, and many rows may have each.
 MOST_PROBLEMS = 10_000
@@ -146,15 +147,15 @@ class StoringImport:
         if self._options.create_groups:
             await groups.insert_missing(executor, names=rows.groups, now=now)
         rows = rows.without_groups_but(await groups.hold_existing(executor, names=rows.groups))
-        inserted = await users.insert_many(executor, users=list(rows.users.values()), now=now)
+        inserted = await imported.insert_many(executor, users=list(rows.users.values()), now=now)
         left_out = {row: user for row, user in rows.users.items() if user.user.user_id not in inserted}
         if left_out:
-            taken = await users.find_taken(executor, users=list(left_out.values()), now=now)
+            taken = await imported.find_taken(executor, users=list(left_out.values()), now=now)
             rows = rows.without(dict(zip(left_out, taken, strict=True)))
         if len(rows.users) > len(inserted):
             # What was in the way has gone since.
             raise Conflict(retry_after=RETRY_CONFLICT)
-        await users.insert_belongings(executor, users=list(rows.users.values()), now=now)
+        await imported.insert_belongings(executor, users=list(rows.users.values()), now=now)
         await imports.insert_problems(executor, import_id=import_id, problems=rows.problems)
         counts = Counts(imported=len(rows.users), duplicates=len(rows.duplicates), refused=len(rows.refused))
         if not await imports.advance(executor, import_id=import_id, next_row=batch.next_row, counts=counts, now=now):
@@ -188,7 +189,7 @@ class DryRun:
         rows = await sort(self._rules, batch, self._seen, now=now)
         if not self._options.create_groups:
             rows = rows.without_groups_but(await groups.find_existing(self._database, names=rows.groups))
-        taken = await users.find_taken(self._database, users=list(rows.users.values()), now=now)
+        taken = await imported.find_taken(self._database, users=list(rows.users.values()), now=now)
         rows = rows.without(dict(zip(rows.users, taken, strict=True)))
         self._next_row = batch.next_row
         self._imported += len(rows.users)

@@ -20,9 +20,10 @@ from authsvc.core.pages import Page, Pager, PageRequest, check_page
 from authsvc.crypto.sealing import KeyRing
 from authsvc.domain import FactorKind, User, UserFilter, UserStatus
 from authsvc.errors import GroupNotFound, UserNotFound
-from authsvc.store import groups, users
+from authsvc.store import groups
 from authsvc.store.db import Database, Executor
-from authsvc.store.users import UserEntry
+from authsvc.store.users import lists
+from authsvc.store.users.rows import UserEntry
 
 MOST_ATTRIBUTE_FILTERS = 10
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -83,9 +84,9 @@ class UserList:
         ref = parse_user(named)
         found = None
         if ref.user_id is not None:
-            found = await users.find_entry_by_id(self._database, user_id=ref.user_id)
+            found = await lists.find_entry_by_id(self._database, user_id=ref.user_id)
         elif ref.username_key is not None:
-            found = await users.find_entry(self._database, username_key=ref.username_key)
+            found = await lists.find_entry(self._database, username_key=ref.username_key)
         if found is None:
             raise UserNotFound
         return _view_of(found)
@@ -103,7 +104,7 @@ class UserList:
         position = pager.position(2)
         after = (position[1], UUID(position[0])) if position else None
         async with self._database.transaction() as transaction:
-            await users.plan_for_values(transaction)
+            await lists.plan_for_values(transaction)
             found = await _list(
                 transaction, where=where, order=order, descending=descending, after=after, limit=pager.limit
             )
@@ -126,7 +127,7 @@ class UserList:
         if await groups.find(self._database, name=name) is None:
             raise GroupNotFound
         after = UUID(position[0]) if position else None
-        found = await users.list_of_group(self._database, group=name, after=after, limit=pager.limit)
+        found = await lists.list_of_group(self._database, group=name, after=after, limit=pager.limit)
         return pager.page(list(map(_view_of, found)), lambda last: (last.user.user_id,))
 
 
@@ -142,11 +143,11 @@ async def _list(
     match order:
         case UserOrder.CREATED_AT:
             since = (datetime.fromisoformat(after[0]), after[1]) if after else None
-            return await users.list_by_creation(executor, where=where, descending=descending, after=since, limit=limit)
+            return await lists.list_by_creation(executor, where=where, descending=descending, after=since, limit=limit)
         case UserOrder.USERNAME:
-            return await users.list_by_username(executor, where=where, descending=descending, after=after, limit=limit)
+            return await lists.list_by_username(executor, where=where, descending=descending, after=after, limit=limit)
         case UserOrder.EMAIL:
-            return await users.list_by_email(executor, where=where, descending=descending, after=after, limit=limit)
+            return await lists.list_by_email(executor, where=where, descending=descending, after=after, limit=limit)
 
 
 def _key(last: User, order: UserOrder) -> str:

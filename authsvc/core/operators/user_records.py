@@ -23,7 +23,7 @@ from authsvc.crypto.tokens import new_id
 from authsvc.crypto.totp import TotpSecret
 from authsvc.domain import DeviceId, FactorKind, Medium, User, UserId, UserStatus
 from authsvc.errors import Violation
-from authsvc.store.users import Device, Password, WholeUser
+from authsvc.store.users.rows import Device, Password, WholeUser
 
 FRIENDLY_NAME_CHARACTERS = 64
 GROUPS = 100

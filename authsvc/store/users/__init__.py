@@ -12,17 +12,6 @@ from authsvc.store.users.addresses import (
     set_verified,
     verify,
 )
-from authsvc.store.users.imported import Taken, find_taken, insert_belongings, insert_many
-from authsvc.store.users.lists import (
-    find_entry,
-    find_entry_by_id,
-    list_by_creation,
-    list_by_email,
-    list_by_username,
-    list_of_group,
-    list_whole,
-    plan_for_values,
-)
 from authsvc.store.users.reads import (
     find,
     find_by_id,
@@ -33,7 +22,6 @@ from authsvc.store.users.reads import (
     lock,
     lock_name,
 )
-from authsvc.store.users.rows import Device, Password, UserEntry, WholeUser
 from authsvc.store.users.writes import (
     confirm,
     delete,
@@ -50,11 +38,6 @@ from authsvc.store.users.writes import (
 )
 
 __all__ = [
-    "Device",
-    "Password",
-    "Taken",
-    "UserEntry",
-    "WholeUser",
     "confirm",
     "confirm_email",
     "confirm_phone",
@@ -63,25 +46,14 @@ __all__ = [
     "find_by_id",
     "find_by_sign_up_request",
     "find_email_owner",
-    "find_entry",
-    "find_entry_by_id",
     "find_id",
     "find_keys_by_email",
-    "find_taken",
     "finish_forced_change",
     "finish_reset",
     "insert",
-    "insert_belongings",
-    "insert_many",
-    "list_by_creation",
-    "list_by_email",
-    "list_by_username",
-    "list_of_group",
-    "list_whole",
     "lock",
     "lock_name",
     "merge_attributes",
-    "plan_for_values",
     "purge_unconfirmed",
     "remove_attributes",
     "remove_email",
