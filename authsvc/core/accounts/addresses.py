@@ -23,6 +23,7 @@ from authsvc.errors import CodeExpired, Conflict
 from authsvc.store import users
 from authsvc.store.db import RETRY_CONFLICT
 from authsvc.store.factors import preferences
+from authsvc.store.users import addresses
 
 EMAIL = "email"
 PHONE_NUMBER = "phone_number"
@@ -131,11 +132,11 @@ class Confirmations:
         executor, user_id = change.executor, change.user.user_id
         number = given.others.get(PHONE_NUMBER)
         if given.email:
-            await users.set_pending_email(executor, user_id=user_id, email=None, email_key=None)
+            await addresses.set_pending_email(executor, user_id=user_id, email=None, email_key=None)
         if number and self._sends_sms:
-            await users.set_pending_phone(executor, user_id=user_id, phone_number=None)
+            await addresses.set_pending_phone(executor, user_id=user_id, phone_number=None)
         elif number:
-            await users.set_unverified_phone(executor, user_id=user_id, phone_number=number, now=change.now)
+            await addresses.set_unverified_phone(executor, user_id=user_id, phone_number=number, now=change.now)
         sent = {}
         for each in new:
             await _set_pending(change, each)
@@ -146,10 +147,10 @@ class Confirmations:
         """Remove address or number with what waits; the address is told."""
         executor, user, now = change.executor, change.user, change.now
         if name == EMAIL:
-            await users.remove_email(executor, user_id=user.user_id, now=now)
+            await addresses.remove_email(executor, user_id=user.user_id, now=now)
             await self._notices.tell(executor, user, EmailChanged(), now=now)
         else:
-            await users.remove_phone(executor, user_id=user.user_id, now=now)
+            await addresses.remove_phone(executor, user_id=user.user_id, now=now)
         # What is gone is no second factor any more.
         await preferences.remove(executor, user_id=user.user_id, kind=sent_to(name).kind)
         await self._codes.drop(executor, user.username_key, RESET_PASSWORD, _PURPOSES[name])
@@ -206,14 +207,14 @@ def _parse_name(name: str) -> str:
 async def _set_pending(change: Change, new: Unverified) -> None:
     executor, user_id = change.executor, change.user.user_id
     if new.name == EMAIL:
-        await users.set_pending_email(executor, user_id=user_id, email=new.value, email_key=EmailKey(new.key))
+        await addresses.set_pending_email(executor, user_id=user_id, email=new.value, email_key=EmailKey(new.key))
     else:
-        await users.set_pending_phone(executor, user_id=user_id, phone_number=new.value)
+        await addresses.set_pending_phone(executor, user_id=user_id, phone_number=new.value)
 
 
 async def _put_into_use(change: Change, waiting: Unverified) -> bool:
     executor, user_id, now = change.executor, change.user.user_id, change.now
     if waiting.name == EMAIL:
         key = EmailKey(waiting.key)
-        return await users.confirm_email(executor, user_id=user_id, email=waiting.value, email_key=key, now=now)
-    return await users.confirm_phone(executor, user_id=user_id, phone_number=waiting.value, now=now)
+        return await addresses.confirm_email(executor, user_id=user_id, email=waiting.value, email_key=key, now=now)
+    return await addresses.confirm_phone(executor, user_id=user_id, phone_number=waiting.value, now=now)

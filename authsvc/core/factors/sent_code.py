@@ -25,6 +25,7 @@ from authsvc.store import challenges, users
 from authsvc.store.challenges import Challenge
 from authsvc.store.db import Database, Executor
 from authsvc.store.factors import preferences
+from authsvc.store.users import addresses
 
 _PURPOSE = "SIGN_IN"
 
@@ -201,7 +202,7 @@ class SentCode(Factor):
 
     async def _set_up(self, executor: Executor, user: User, now: datetime) -> User:
         """Make what a code was sent to a second factor: this sign-in had none to ask for."""
-        if not await users.verify(executor, user_id=user.user_id, medium=medium_of(self.spec), now=now):
+        if not await addresses.verify(executor, user_id=user.user_id, medium=medium_of(self.spec), now=now):
             raise SessionExpired
         await preferences.enable(executor, user_id=user.user_id, kind=self.spec.kind)
         await self._notices.tell(executor, user, MfaChanged(MfaChange.PREFERENCE_CHANGED), now=now)

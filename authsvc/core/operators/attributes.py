@@ -21,8 +21,9 @@ from authsvc.core.operators.changes import Changes
 from authsvc.core.operators.identity import Operator
 from authsvc.domain import User
 from authsvc.errors import EmailExists, Violation
-from authsvc.store import challenges, passwords, users
+from authsvc.store import challenges, passwords
 from authsvc.store.factors import preferences
+from authsvc.store.users import addresses
 
 EMAIL = "email"
 PHONE_NUMBER = "phone_number"
@@ -69,7 +70,7 @@ class AttributeAdmin:
         async with self._changes.of(ref.value, operator, kind, **_details(change)) as held:
             tx, user, now = held.executor, held.user, held.now
             changed = _changed(user, change, set_, now=now)
-            if not await users.replace_attributes(tx, user=changed, now=now):
+            if not await addresses.replace_attributes(tx, user=changed, now=now):
                 raise EmailExists
             had = await preferences.find(tx, user_id=user.user_id)
             # What is gone is no second factor any more.

@@ -25,6 +25,7 @@ from authsvc.domain import Medium, User, UserId, UsernameKey, UserStatus
 from authsvc.errors import EmailExists, UsernameExists, UserNotFound, Violation
 from authsvc.store import challenges, passwords, users
 from authsvc.store.db import Database, Executor
+from authsvc.store.users import addresses
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +162,7 @@ class Invitations:
             ),
         ):
             raise UsernameExists
-        if not await users.set_verified(
+        if not await addresses.set_verified(
             executor,
             user_id=user_id,
             email_verified_at=now if invitation.email_verified else None,

@@ -1,17 +1,5 @@
-"""Accounts; what writes their rows is here, and nowhere else."""
+"""Accounts, one at a time; what writes their rows is in this package, and nowhere else."""
 
-from authsvc.store.users.addresses import (
-    confirm_email,
-    confirm_phone,
-    remove_email,
-    remove_phone,
-    replace_attributes,
-    set_pending_email,
-    set_pending_phone,
-    set_unverified_phone,
-    set_verified,
-    verify,
-)
 from authsvc.store.users.reads import (
     find,
     find_by_id,
@@ -39,8 +27,6 @@ from authsvc.store.users.writes import (
 
 __all__ = [
     "confirm",
-    "confirm_email",
-    "confirm_phone",
     "delete",
     "find",
     "find_by_id",
@@ -56,16 +42,8 @@ __all__ = [
     "merge_attributes",
     "purge_unconfirmed",
     "remove_attributes",
-    "remove_email",
-    "remove_phone",
-    "replace_attributes",
     "reserve_username",
     "set_disabled",
-    "set_pending_email",
-    "set_pending_phone",
     "set_status",
-    "set_unverified_phone",
-    "set_verified",
     "touch",
-    "verify",
 ]

@@ -101,7 +101,8 @@ async def remove_phone(executor: Executor, *, user_id: UserId, now: datetime) ->
     await executor.execute(REMOVE_PHONE, user_id, now)
 
 
-VERIFY_EMAIL = """
+VERIFY = {
+    Medium.EMAIL: """
 update users u
    set email_verified_at = coalesce(u.email_verified_at, $2)
  where u.user_id = $1
@@ -110,31 +111,17 @@ update users u
         where other.email_key = u.email_key
           and other.email_verified_at is not null
    ))
-"""
-
-
-async def verify_email(executor: Executor, *, user_id: UserId, now: datetime) -> bool:
-    """Note that the address has just been proved; False if another account has verified it.
-
-    The transaction is lost if another account gets the address at this very moment.
-    """
-    return await write_unique(executor, VERIFY_EMAIL, user_id, now)
-
-
-VERIFY_PHONE = "update users set phone_verified_at = coalesce(phone_verified_at, $2) where user_id = $1"
-
-
-async def verify_phone(executor: Executor, *, user_id: UserId, now: datetime) -> None:
-    """Note that the number has just been proved."""
-    await executor.execute(VERIFY_PHONE, user_id, now)
+""",
+    Medium.SMS: "update users set phone_verified_at = coalesce(phone_verified_at, $2) where user_id = $1",
+}
 
 
 async def verify(executor: Executor, *, user_id: UserId, medium: Medium, now: datetime) -> bool:
-    """Note that the address, or number, has just been proved; False if another account has verified it."""
-    if medium is Medium.EMAIL:
-        return await verify_email(executor, user_id=user_id, now=now)
-    await verify_phone(executor, user_id=user_id, now=now)
-    return True
+    """Note that the address, or number, has just been proved; False if another account has verified the address.
+
+    The transaction is lost if another account gets the address at this very moment.
+    """
+    return await write_unique(executor, VERIFY[medium], user_id, now)
 
 
 SET_VERIFIED = "update users set email_verified_at = $2, phone_verified_at = $3 where user_id = $1"
