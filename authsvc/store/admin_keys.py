@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from authsvc.store.db import Executor, affected, find_one
+from authsvc.store.db import Executor, find_one, wrote_one
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,7 @@ on conflict (name) do nothing
 
 async def insert(executor: Executor, *, name: str, digest: bytes, now: datetime, expires_at: datetime) -> bool:
     """Store a new key; False if there is, or was, one of this name."""
-    return affected(await executor.execute(INSERT, name, digest, now, expires_at)) == 1
+    return await wrote_one(executor, INSERT, name, digest, now, expires_at)
 
 
 FIND = "select name, created_at, expires_at, last_used_at, revoked_at from admin_keys where digest = any($1::bytea[])"
@@ -49,7 +49,7 @@ update admin_keys
 
 async def touch(executor: Executor, *, name: str, now: datetime, unless_after: datetime) -> bool:
     """Note that a key was used, or tried; False if one of its uses after `unless_after` is noted."""
-    return affected(await executor.execute(TOUCH, name, now, unless_after)) == 1
+    return await wrote_one(executor, TOUCH, name, now, unless_after)
 
 
 LIST_ALL = "select name, created_at, expires_at, last_used_at, revoked_at from admin_keys order by created_at, name"
@@ -65,4 +65,4 @@ REVOKE = "update admin_keys set revoked_at = coalesce(revoked_at, $2) where name
 
 async def revoke(executor: Executor, *, name: str, now: datetime) -> bool:
     """End a key for good, if it has not ended yet; False if there is none of this name."""
-    return affected(await executor.execute(REVOKE, name, now)) == 1
+    return await wrote_one(executor, REVOKE, name, now)

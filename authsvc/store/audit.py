@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from authsvc.domain import Event, UserId
-from authsvc.store.db import Executor, affected, find_one, values_of
+from authsvc.store.db import Executor, affected, find_one, values_of, wrote_one
 
 # As many as the migration makes.
 CHAINS = 16
@@ -105,7 +105,7 @@ async def append(executor: Executor, *, event: Event, seal: bytes) -> bool:
 
     False if the chain has another end: it was not held.
     """
-    return affected(await executor.execute(APPEND, *values_of(event), seal)) == 1
+    return await wrote_one(executor, APPEND, *values_of(event), seal)
 
 
 ERASE_OF_USER = """
@@ -263,8 +263,7 @@ update audit_chains
 
 async def replace_seals(executor: Executor, *, chain: Chain, seal: bytes | None, pruned_seal: bytes | None) -> bool:
     """Replace the seals of a chain's row; False if they are these, or were replaced by another call."""
-    tag = await executor.execute(REPLACE_SEALS, chain.chain, chain.seal, chain.pruned_seal, seal, pruned_seal)
-    return affected(tag) == 1
+    return await wrote_one(executor, REPLACE_SEALS, chain.chain, chain.seal, chain.pruned_seal, seal, pruned_seal)
 
 
 DROP_BEFORE = "select audit_drop_before($1)"

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from authsvc.domain import DeviceId, UserId, UsernameKey
-from authsvc.store.db import Executor, affected, find_one
+from authsvc.store.db import Executor, find_one, wrote_one
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,7 +80,7 @@ update challenge_sessions
 
 async def spend_answer(executor: Executor, *, digest: bytes, now: datetime, max_wrong: int) -> bool:
     """Count an answer as wrong in advance; False if the session can't be answered any more."""
-    return affected(await executor.execute(SPEND_ANSWER, digest, now, max_wrong)) == 1
+    return await wrote_one(executor, SPEND_ANSWER, digest, now, max_wrong)
 
 
 CONSUME = """
@@ -96,7 +96,7 @@ async def consume(executor: Executor, *, digest: bytes, now: datetime, code_dige
 
     Another call may also have replaced the code.
     """
-    return affected(await executor.execute(CONSUME, digest, now, code_digests)) == 1
+    return await wrote_one(executor, CONSUME, digest, now, code_digests)
 
 
 # Ten replaced codes are remembered, to be answered as expired.
@@ -115,7 +115,7 @@ async def replace_code(
     executor: Executor, *, digest: bytes, code_digest: bytes, now: datetime, sent_before: datetime
 ) -> bool:
     """Give a session a new code; False if it has ended, or was given one after `sent_before`."""
-    return affected(await executor.execute(REPLACE_CODE, digest, code_digest, now, sent_before)) == 1
+    return await wrote_one(executor, REPLACE_CODE, digest, code_digest, now, sent_before)
 
 
 SET_STATE = """
@@ -129,7 +129,7 @@ update challenge_sessions
 
 async def set_state(executor: Executor, *, digest: bytes, sealed_state: bytes, now: datetime) -> bool:
     """Give a session that was waiting for it what its custom challenge remembers; False if it has ended."""
-    return affected(await executor.execute(SET_STATE, digest, sealed_state, now)) == 1
+    return await wrote_one(executor, SET_STATE, digest, sealed_state, now)
 
 
 DELETE_OF_USER = "delete from challenge_sessions where user_id = $1"

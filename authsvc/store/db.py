@@ -185,13 +185,18 @@ async def find_one(executor: Executor, make: Callable[..., Found], statement: st
     return None if row is None else make(**row)
 
 
+async def wrote_one(executor: Executor, statement: str, *args: object) -> bool:
+    """Run a statement that writes one row or none, and tell whether it did."""
+    return affected(await executor.execute(statement, *args)) == 1
+
+
 async def write_unique(executor: Executor, statement: str, *args: object) -> bool:
     """Write one row; False if there is none to write, or if another one has what must be unique.
 
     The transaction is lost in the latter case.
     """
     try:
-        return affected(await executor.execute(statement, *args)) == 1
+        return await wrote_one(executor, statement, *args)
     except asyncpg.UniqueViolationError:
         return False
 

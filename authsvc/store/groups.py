@@ -7,7 +7,7 @@ from datetime import datetime
 import asyncpg
 
 from authsvc.domain import Group, UserId
-from authsvc.store.db import Executor, affected, find_one, values_of
+from authsvc.store.db import Executor, find_one, values_of, wrote_one
 
 INSERT = """
 insert into groups (name, description, precedence, created_at)
@@ -18,7 +18,7 @@ on conflict (name) do nothing
 
 async def insert(executor: Executor, *, group: Group) -> bool:
     """Make a group; False if there is one of this name."""
-    return affected(await executor.execute(INSERT, *values_of(group))) == 1
+    return await wrote_one(executor, INSERT, *values_of(group))
 
 
 FIND = "select name, description, precedence, created_at from groups where name = $1"
@@ -48,7 +48,7 @@ DELETE = "delete from groups where name = $1"
 
 async def delete(executor: Executor, *, name: str) -> bool:
     """Delete a group with its memberships; False if there is none of this name."""
-    return affected(await executor.execute(DELETE, name)) == 1
+    return await wrote_one(executor, DELETE, name)
 
 
 ADD_MEMBER = """

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from authsvc.errors import Violation
-from authsvc.store.db import Executor, affected, find_one
+from authsvc.store.db import Executor, find_one, wrote_one
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +70,9 @@ update imports
 
 async def advance(executor: Executor, *, import_id: str, next_row: int, counts: Counts, now: datetime) -> bool:
     """Note that the rows before `next_row` are done; False if they were already."""
-    tag = await executor.execute(ADVANCE, import_id, next_row, counts.imported, counts.duplicates, counts.refused, now)
-    return affected(tag) == 1
+    return await wrote_one(
+        executor, ADVANCE, import_id, next_row, counts.imported, counts.duplicates, counts.refused, now
+    )
 
 
 INSERT_PROBLEMS = """

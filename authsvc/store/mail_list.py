@@ -6,7 +6,7 @@ from datetime import datetime
 from uuid import UUID
 
 from authsvc.domain import MailEntry, MailId, MailState, Medium
-from authsvc.store.db import Executor, affected
+from authsvc.store.db import Executor, wrote_one
 
 LIST_LATEST = """
 select mail_id, kind, medium, state, created_at, not_before, expires_at, finished_at, attempts, last_error
@@ -45,4 +45,4 @@ select pg_notify('authsvc_outbox', '')
 
 async def hurry(executor: Executor, *, mail_id: MailId, now: datetime) -> bool:
     """Let a waiting mail be due now, and wake the workers; False if there is none, or its time has passed."""
-    return affected(await executor.execute(HURRY, mail_id, now)) == 1
+    return await wrote_one(executor, HURRY, mail_id, now)

@@ -16,7 +16,7 @@ from typing import Any
 import asyncpg
 
 from authsvc.domain import MailId, MailState, Medium, UserId
-from authsvc.store.db import Database, Executor, affected
+from authsvc.store.db import Database, Executor, affected, wrote_one
 
 # INSERT names it too.
 CHANNEL = "authsvc_outbox"
@@ -176,8 +176,7 @@ async def finish(
     executor: Executor, *, mail_id: MailId, attempts: int, state: MailState, last_error: str | None, now: datetime
 ) -> bool:
     """End a mail and wipe its parameters; False if the lease was lost or the mail has an end already."""
-    tag = await executor.execute(FINISH, mail_id, attempts, state, last_error, now)
-    return affected(tag) == 1
+    return await wrote_one(executor, FINISH, mail_id, attempts, state, last_error, now)
 
 
 RETRY = """
@@ -193,8 +192,7 @@ update outbox
 
 async def retry(executor: Executor, *, mail_id: MailId, attempts: int, not_before: datetime, last_error: str) -> bool:
     """Give a mail back for another try; False if the lease was lost or the mail has an end already."""
-    tag = await executor.execute(RETRY, mail_id, attempts, not_before, last_error)
-    return affected(tag) == 1
+    return await wrote_one(executor, RETRY, mail_id, attempts, not_before, last_error)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from authsvc.domain import SessionId, UserId
-from authsvc.store.db import Executor, affected, find_one
+from authsvc.store.db import Executor, find_one, wrote_one
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,4 +60,4 @@ async def rotate(
     executor: Executor, *, digest: bytes, sealed_successor: bytes, successor_digest: bytes, now: datetime
 ) -> bool:
     """Use a token up and store its one successor; False if another call did."""
-    return affected(await executor.execute(ROTATE, digest, now, sealed_successor, successor_digest)) == 1
+    return await wrote_one(executor, ROTATE, digest, now, sealed_successor, successor_digest)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from authsvc.domain import DeviceId, UserId
-from authsvc.store.db import Executor, affected
+from authsvc.store.db import Executor, wrote_one
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ REPLACE_SECRET = "update totp_devices set sealed_secret = $3 where device_id = $
 
 async def replace_secret(executor: Executor, *, device_id: DeviceId, former: bytes, sealed: bytes) -> bool:
     """Replace a sealed secret; False if it is gone or was replaced by another call."""
-    return affected(await executor.execute(REPLACE_SECRET, device_id, former, sealed)) == 1
+    return await wrote_one(executor, REPLACE_SECRET, device_id, former, sealed)
 
 
 LIST_KEYS = """
@@ -59,7 +59,7 @@ REPLACE_KEY = "update signing_keys set sealed_private = $3 where kid = $1 and se
 
 async def replace_key(executor: Executor, *, kid: str, former: bytes, sealed: bytes) -> bool:
     """Replace a sealed signing key; False if it is gone or was replaced by another call."""
-    return affected(await executor.execute(REPLACE_KEY, kid, former, sealed)) == 1
+    return await wrote_one(executor, REPLACE_KEY, kid, former, sealed)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from datetime import datetime
 from uuid import UUID
 
 from authsvc.domain import Session, SessionId, UserId, UsernameKey, UserStatus
-from authsvc.store.db import Executor, affected
+from authsvc.store.db import Executor, affected, wrote_one
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +115,7 @@ update sessions
 
 async def revoke(executor: Executor, *, session_id: SessionId, user_id: UserId, now: datetime) -> bool:
     """End one session of an account; False if there was nothing to end."""
-    return affected(await executor.execute(REVOKE, session_id, user_id, now)) == 1
+    return await wrote_one(executor, REVOKE, session_id, user_id, now)
 
 
 REVOKE_OF_USER = """

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from authsvc.store.db import Executor, affected
+from authsvc.store.db import Executor, affected, wrote_one
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,10 +61,9 @@ update signing_keys
 async def insert_first(executor: Executor, *, key: SigningKeyRow) -> bool:
     """Store the first key, in a transaction; False if there is one."""
     await executor.execute(LOCK)
-    tag = await executor.execute(
-        INSERT_FIRST, key.kid, key.algorithm, key.public_jwk, key.sealed_private, key.created_at
+    return await wrote_one(
+        executor, INSERT_FIRST, key.kid, key.algorithm, key.public_jwk, key.sealed_private, key.created_at
     )
-    return affected(tag) == 1
 
 
 async def rotate(executor: Executor, *, key: SigningKeyRow, others_expire_at: datetime) -> None:

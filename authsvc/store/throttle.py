@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from authsvc.domain import UsernameKey
-from authsvc.store.db import Executor, affected, find_one
+from authsvc.store.db import Executor, affected, find_one, wrote_one
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,10 +40,9 @@ async def spend_failure(
     executor: Executor, *, username_key: UsernameKey, factor: str, now: datetime, bounds: FailureBounds
 ) -> bool:
     """Count a failure in advance; False, and nothing counted, while the factor is locked or closed."""
-    tag = await executor.execute(
-        SPEND_FAILURE, username_key, factor, now, bounds.lock_from, bounds.lock_max, bounds.close_at
+    return await wrote_one(
+        executor, SPEND_FAILURE, username_key, factor, now, bounds.lock_from, bounds.lock_max, bounds.close_at
     )
-    return affected(tag) == 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,10 +128,9 @@ on conflict (action, subject) do update
 
 async def spend_call(executor: Executor, *, allowance: Allowance, now: datetime) -> bool:
     """Count one call; False, and nothing counted, if the allowance is used up."""
-    tag = await executor.execute(
-        SPEND_CALL, allowance.action, allowance.subject, allowance.allowed, now, allowance.window
+    return await wrote_one(
+        executor, SPEND_CALL, allowance.action, allowance.subject, allowance.allowed, now, allowance.window
     )
-    return affected(tag) == 1
 
 
 FIND_WINDOW_END = "select ends_at from rate_windows where action = $1 and subject = $2"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from authsvc.domain import UserId
-from authsvc.store.db import Executor, affected
+from authsvc.store.db import Executor, wrote_one
 
 DELETE_OF_USER = "delete from recovery_codes where user_id = $1"
 
@@ -27,7 +27,7 @@ CONSUME = "delete from recovery_codes where user_id = $1 and digest = any($2::by
 
 async def consume(executor: Executor, *, user_id: UserId, digests: list[bytes]) -> bool:
     """Use a code up; False if the account has none like it, or another call did."""
-    return affected(await executor.execute(CONSUME, user_id, digests)) == 1
+    return await wrote_one(executor, CONSUME, user_id, digests)
 
 
 COUNT = "select count(*)::int from recovery_codes where user_id = $1"

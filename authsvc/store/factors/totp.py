@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from authsvc.domain import DeviceId, TotpDevice, UserId
-from authsvc.store.db import Executor, affected, find_one
+from authsvc.store.db import Executor, find_one, wrote_one
 
 INSERT_PENDING = """
 insert into totp_devices (device_id, user_id, friendly_name, sealed_secret, created_at, expires_at)
@@ -90,7 +90,7 @@ update totp_devices
 
 async def activate(executor: Executor, *, device_id: DeviceId, step: int, now: datetime) -> bool:
     """Make a pending authenticator active; the step of its first code is used up. False if another call did."""
-    return affected(await executor.execute(ACTIVATE, device_id, now, step)) == 1
+    return await wrote_one(executor, ACTIVATE, device_id, now, step)
 
 
 CLAIM_STEP = """
@@ -104,7 +104,7 @@ update totp_devices
 
 async def claim_step(executor: Executor, *, device_id: DeviceId, step: int, now: datetime) -> bool:
     """Accept the code of a time step; False if it, or a later one, was accepted before (RFC 6238 §5.2)."""
-    return affected(await executor.execute(CLAIM_STEP, device_id, step, now)) == 1
+    return await wrote_one(executor, CLAIM_STEP, device_id, step, now)
 
 
 DELETE_ACTIVE = """
@@ -117,7 +117,7 @@ delete from totp_devices
 
 async def delete_active(executor: Executor, *, device_id: DeviceId, user_id: UserId) -> bool:
     """Remove an active authenticator of an account; False if it has no such one."""
-    return affected(await executor.execute(DELETE_ACTIVE, device_id, user_id)) == 1
+    return await wrote_one(executor, DELETE_ACTIVE, device_id, user_id)
 
 
 DELETE_OF_USER = "delete from totp_devices where user_id = $1"

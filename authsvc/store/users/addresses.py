@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from authsvc.domain import EmailKey, Medium, User, UserId
-from authsvc.store.db import Executor, affected, write_unique
+from authsvc.store.db import Executor, write_unique, wrote_one
 
 SET_PENDING_EMAIL = "update users set pending_email = $2, pending_email_key = $3 where user_id = $1"
 
@@ -59,7 +59,7 @@ update users
 
 async def confirm_phone(executor: Executor, *, user_id: UserId, phone_number: str, now: datetime) -> bool:
     """Put the number into use that waited for its code; False if it does not."""
-    return affected(await executor.execute(CONFIRM_PHONE, user_id, phone_number, now)) == 1
+    return await wrote_one(executor, CONFIRM_PHONE, user_id, phone_number, now)
 
 
 SET_UNVERIFIED_PHONE = """

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 import asyncpg
 
 from authsvc.domain import EmailKey, User, UserId, UsernameKey, UserStatus
-from authsvc.store.db import Executor, affected
+from authsvc.store.db import Executor, affected, wrote_one
 
 RELEASE_USERNAME = """
 delete from users
@@ -30,7 +30,8 @@ async def insert(executor: Executor, *, user: User, sign_up_request: bytes | Non
     False if the name is taken, or the sign-up is a repeat of one by `sign_up_request`.
     """
     await executor.execute(RELEASE_USERNAME, user.username_key, user.created_at)
-    tag = await executor.execute(
+    return await wrote_one(
+        executor,
         INSERT,
         user.user_id,
         user.username,
@@ -43,7 +44,6 @@ async def insert(executor: Executor, *, user: User, sign_up_request: bytes | Non
         user.reserved_until,
         sign_up_request,
     )
-    return affected(tag) == 1
 
 
 RESERVE_USERNAME = """
@@ -128,7 +128,7 @@ async def finish_forced_change(
     now: datetime,
 ) -> bool:
     """Note that the user has chosen a password and given what was missing; False if another call did."""
-    return affected(await executor.execute(FINISH_FORCED_CHANGE, user_id, email, email_key, attributes, now)) == 1
+    return await wrote_one(executor, FINISH_FORCED_CHANGE, user_id, email, email_key, attributes, now)
 
 
 SET_STATUS = "update users set status = $2, reserved_until = null, updated_at = $3 where user_id = $1"
@@ -179,7 +179,7 @@ async def delete(executor: Executor, *, user_id: UserId) -> bool:
 
     False if it is gone.
     """
-    return affected(await executor.execute(DELETE, user_id)) == 1
+    return await wrote_one(executor, DELETE, user_id)
 
 
 PURGE_UNCONFIRMED = """
