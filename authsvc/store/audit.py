@@ -120,15 +120,12 @@ async def erase_of_user(executor: Executor, *, user_id: UserId) -> int:
     return affected(await executor.execute(ERASE_OF_USER, user_id))
 
 
-LIST_OF_USER = (
-    _SELECT
-    + """ where e.user_id = $1
+LIST_OF_USER = f"""{_SELECT} where e.user_id = $1
    and e.created_at >= $2
    and e.sequence < $3
  order by e.sequence desc
  limit $4
 """
-)
 
 
 async def list_of_user(executor: Executor, *, user_id: UserId, since: datetime, before: int, limit: int) -> list[Event]:
@@ -136,15 +133,12 @@ async def list_of_user(executor: Executor, *, user_id: UserId, since: datetime, 
     return [Event(**row) for row in await executor.fetch(LIST_OF_USER, user_id, since, before, limit)]
 
 
-LIST_ALL = (
-    _SELECT
-    + """ where e.created_at >= $1
+LIST_ALL = f"""{_SELECT} where e.created_at >= $1
    and e.created_at <= $2
    and (e.created_at, e.chain, e.sequence) < ($2, $3, $4)
  order by e.created_at desc, e.chain desc, e.sequence desc
  limit $5
 """
-)
 
 
 async def list_all(
@@ -229,13 +223,10 @@ async def lock_chains(executor: Executor, *, before: datetime) -> list[Chain]:
     return [Chain(**row) for row in await executor.fetch(LIST_CHAINS, before)]
 
 
-FIND_EVENTS = (
-    _SELECT
-    + """ where e.chain = $1
+FIND_EVENTS = f"""{_SELECT} where e.chain = $1
    and e.sequence between $2 and $3
  order by e.sequence, e.created_at
 """
-)
 
 
 async def find_events(executor: Executor, *, chain: int, first: int, last: int) -> list[Event]:

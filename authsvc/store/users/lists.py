@@ -32,9 +32,7 @@ select {COLUMNS},
 # Comes after everything that a name or an address may have as its next character.
 _LAST = "\U0010ffff"
 # The same parameters in each order: those of the filter, `_LAST`, the account before the page, and the page's length.
-_FILTERED = (
-    _SELECT  # noqa: S608  # of this file's own constants
-    + """ where ($1::text is null
+_FILTERED = f"""{_SELECT} where ($1::text is null
         or (u.username_key collate "C" >= $1 and u.username_key collate "C" < $1 || $10::text))
    and ($2::text is null or u.email_key = $2)
    and ($3::text is null
@@ -45,8 +43,7 @@ _FILTERED = (
    and ($7::timestamptz is null or u.created_at >= $7)
    and ($8::timestamptz is null or u.created_at < $8)
    and ($9::jsonb is null or u.attributes @> $9)
-"""
-)
+"""  # noqa: S608  # of this file's own constants
 
 
 def _both_ways(key: str, type_: str, *ties: str) -> tuple[str, str]:
@@ -119,15 +116,12 @@ async def find_entry_by_id(executor: Executor, *, user_id: UserId) -> UserEntry 
     return None if row is None else _entry_of(row)
 
 
-OF_GROUP = (
-    _SELECT
-    + """  join group_members member on member.user_id = u.user_id
+OF_GROUP = f"""{_SELECT}  join group_members member on member.user_id = u.user_id
  where member.group_name = $1
    and ($2::uuid is null or member.user_id > $2)
  order by member.user_id
  limit $3
 """
-)
 
 
 async def list_of_group(executor: Executor, *, group: str, after: UUID | None, limit: int) -> list[UserEntry]:
