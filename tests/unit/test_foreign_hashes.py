@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 from hypothesis import given
 from hypothesis import strategies as st
 
-from authsvc.crypto.foreign_hashes import FirebaseHash, parse_hash
+from authsvc.crypto.foreign_hashes import parse_hash
 from authsvc.crypto.hash_fields import HashParameters, HashRefused
 from authsvc.crypto.password_hash import PasswordHasher
 
@@ -140,7 +140,7 @@ def test_firebase_alphabets_become_one() -> None:
     url_safe = FIREBASE.replace("+", "-").replace("/", "_")
     assert url_safe != FIREBASE
     assert parse_hash(url_safe).text == parse_hash(FIREBASE).text
-    assert isinstance(parse_hash(url_safe), FirebaseHash)
+    assert parse_hash(url_safe).text.startswith("$fbscrypt$")
 
 
 H16, H32, S = b64(bytes(16)), b64(bytes(32)), b64(SALT)
