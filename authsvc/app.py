@@ -183,11 +183,4 @@ async def _open_dispatcher(stack: AsyncExitStack, ground: Ground, metrics: Metri
         clock=clock,
         on_outcome=metrics.count_mail,
     )
-    return Dispatcher(
-        attempts=attempts,
-        database=ground.database,
-        settings=settings.mail,
-        clock=clock,
-        on_outcome=metrics.count_mail,
-        on_queue_age=metrics.set_mail_age,
-    )
+    return Dispatcher(attempts=attempts, on_queue_age=metrics.set_mail_age)

@@ -161,7 +161,7 @@ class _ScryptCost:
 def _scrypt(text: str) -> StoredHash:
     """Read an scrypt hash (RFC 7914), a PHC string, as passlib writes it too."""
     form = "$scrypt$ln=…,r=…,p=…$salt$hash"
-    costs, salt_text, hash_text = _three_parts(text, form)
+    _, costs, salt_text, hash_text = _parts(text, form)
     cost = _ScryptCost.parse(*parameters(costs, ("ln", "r", "p"), form))
     salt = raw_bytes(salt_text, "salt", (1, 64))
     hash_ = raw_bytes(hash_text, "hash", (16, 64))
@@ -179,15 +179,15 @@ def _firebase(text: str) -> StoredHash:
     line and its Admin SDK differ.
     """
     form = "$fbscrypt$v=1,n=…,r=…,p=1,ss=…,sk=…$salt$hash"
-    costs, *salt_and_hash = _three_parts(text.replace("-", "+").replace("_", "/"), form)
+    _, costs, salt_text, hash_text = _parts(text.replace("-", "+").replace("_", "/"), form)
     version, *scrypt, separator_text, key_text = parameters(costs, ("v", "n", "r", "p", "ss", "sk"), form)
     if version != "1":
         raise malformed(form)
     signer_key = raw_bytes(key_text, "signer key", (16, 128))
     cost = _ScryptCost.parse(*scrypt)
     separator = raw_bytes(separator_text, "salt separator", (0, 16))
-    salt = raw_bytes(salt_and_hash[0], "salt", (1, 64))
-    hash_ = raw_bytes(salt_and_hash[1], "hash", (16, 128))
+    salt = raw_bytes(salt_text, "salt", (1, 64))
+    hash_ = raw_bytes(hash_text, "hash", (16, 128))
     if len(hash_) != len(signer_key):
         raise HashRefused("must have a hash as long as the signer key", rule="LENGTH")
 
@@ -224,12 +224,11 @@ def _pbkdf2(text: str) -> StoredHash:
 def _pbkdf2_parts(text: str) -> tuple[str, str, str, str]:
     """Return digest, iterations, salt and hash of a PHC string, or of passlib's."""
     form = "$pbkdf2-sha256$i=…$salt$hash"
-    kind, *rest = text.split("$")[1:]
+    kind, cost, salt, hash_ = _parts(text, form)
     # passlib leaves the name of SHA-1 out.
     digest = "sha1" if kind == "pbkdf2" else kind.removeprefix("pbkdf2-")
-    if digest not in _PBKDF2_DIGEST_BYTES or len(rest) != 3:
+    if digest not in _PBKDF2_DIGEST_BYTES:
         raise malformed(form)
-    cost, salt, hash_ = rest
     if cost.isdecimal():
         # passlib writes `.` where base64 has `+`.
         return digest, cost, salt.replace(".", "+"), hash_.replace(".", "+")
@@ -239,9 +238,9 @@ def _pbkdf2_parts(text: str) -> tuple[str, str, str, str]:
     return digest, iterations, salt, hash_
 
 
-def _three_parts(text: str, form: str) -> list[str]:
-    """Return what stands behind the name of a PHC string: parameters, salt and hash."""
-    parts = text.split("$")[2:]
-    if len(parts) != 3:
+def _parts(text: str, form: str) -> list[str]:
+    """Return the parts of a PHC string: name, parameters, salt and hash."""
+    parts = text.split("$")[1:]
+    if len(parts) != 4:
         raise malformed(form)
     return parts

@@ -63,10 +63,7 @@ class TotpSecret:
 
         Every candidate is compared in constant time. Whether the step was used before is the store's to say.
         """
-        totp = pyotp.TOTP(self.base32, digits=DIGITS, interval=PERIOD_SECONDS)
         present = int(at.timestamp()) // PERIOD_SECONDS
-        match: int | None = None
-        for step in range(present - WINDOW_STEPS, present + WINDOW_STEPS + 1):
-            if hmac.compare_digest(totp.generate_otp(step).encode(), code.encode()):
-                match = step
-        return match
+        steps = range(present - WINDOW_STEPS, present + WINDOW_STEPS + 1)
+        matches = [step for step in steps if hmac.compare_digest(self.code(step).encode(), code.encode())]
+        return matches[-1] if matches else None

@@ -26,12 +26,9 @@ class Outgoing:
 
 
 class Carrier(Protocol):
-    """Bring messages to their readers over one medium."""
+    """Bring messages to their readers over one medium, each within `send_timeout` in all."""
 
-    @property
-    def send_timeout(self) -> timedelta:
-        """Return the longest time for one message in all."""
-        ...
+    send_timeout: timedelta
 
     def prepare(self, outgoing: Outgoing) -> Send:
         """Render a message, alike at every try, and return what hands it over.

@@ -8,20 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
 
-import structlog
-
-from authsvc.clock import Clock
-from authsvc.config import MailSettings
-from authsvc.delivery.attempts import Attempts, OnOutcome
+from authsvc.delivery.attempts import Attempts, log_failure
 from authsvc.delivery.backoff import backoff, jittered
 from authsvc.domain import Medium
-from authsvc.errors import DomainError
 from authsvc.store import outbox
-from authsvc.store.db import Database
 
 # Waits for a database that is away.
 RECONNECT_FIRST = timedelta(milliseconds=500)
@@ -32,32 +27,20 @@ LISTEN_AGAIN = timedelta(seconds=3)
 PING_EVERY = timedelta(minutes=1)
 EXPIRE_AT_ONCE = 1000
 
-_log = structlog.get_logger(__name__)
-
 
 class Dispatcher:
     """Take messages from the outbox to who tries to bring them.
 
     Those of a medium without a carrier are left to the workers that have one. Each medium has `concurrency` places of
-    its own, so that none waits for another. `on_outcome` is told about what expired; `on_queue_age`, now and then, how
-    long the message of a medium that is due longest has waited.
+    its own, so that none waits for another. `on_queue_age` is told, now and then, how long the message of a medium that
+    is due longest has waited.
     """
 
-    def __init__(
-        self,
-        *,
-        attempts: Attempts,
-        database: Database,
-        settings: MailSettings,
-        clock: Clock,
-        on_outcome: OnOutcome,
-        on_queue_age: Callable[[Medium, timedelta], None],
-    ) -> None:
+    def __init__(self, *, attempts: Attempts, on_queue_age: Callable[[Medium, timedelta], None]) -> None:
         self._attempts = attempts
-        self._database = database
-        self._settings = settings
-        self._clock = clock
-        self._on_outcome = on_outcome
+        self._database = attempts.database
+        self._settings = attempts.settings
+        self._clock = attempts.clock
         self._on_queue_age = on_queue_age
         self._wake = asyncio.Event()
         self._in_flight: Counter[Medium] = Counter()
@@ -76,7 +59,12 @@ class Dispatcher:
     async def run(self) -> None:
         """Send what comes, whatever fails, until `stop`. Cancelling is safe too: the leases see to the rest."""
         async with asyncio.TaskGroup() as helpers:
-            running = [helpers.create_task(self._keep_listening()), helpers.create_task(self._keep_sweeping())]
+            running = [
+                helpers.create_task(self._keep_doing(self._listen, pause=LISTEN_AGAIN, failed="outbox hints lost")),
+                helpers.create_task(
+                    self._keep_doing(self._sweep, pause=self._settings.poll_interval, failed="outbox unavailable")
+                ),
+            ]
             try:
                 async with asyncio.TaskGroup() as sends:
                     await self._keep_sending(sends)
@@ -99,7 +87,7 @@ class Dispatcher:
                 await self._start_sends(sends)
             except Exception as error:  # nobody would start it again
                 failures += 1
-                _log_failure("outbox unavailable", error)
+                log_failure("outbox unavailable", error)
                 await self._wait(backoff(RECONNECT_FIRST, RECONNECT_MAX, failures))
             else:
                 failures = 0
@@ -112,7 +100,7 @@ class Dispatcher:
                 await self._wake.wait()
 
     async def _start_sends(self, sends: asyncio.TaskGroup) -> int:
-        return sum([await self._start_sends_over(medium, sends) for medium in self._attempts.media])
+        return sum([await self._start_sends_over(medium, sends) for medium in self._attempts.carriers])
 
     async def _start_sends_over(self, medium: Medium, sends: asyncio.TaskGroup) -> int:
         room = self._settings.concurrency - self._in_flight[medium]
@@ -131,35 +119,23 @@ class Dispatcher:
         self._in_flight[medium] -= 1
         self._wake.set()
 
-    async def _keep_listening(self) -> None:
+    async def _keep_doing(self, work: Callable[[], Awaitable[None]], *, pause: timedelta, failed: str) -> None:
         while not self._is_stopping:
             try:
-                await outbox.listen(self._database, on_hint=self._wake.set, ping_every=PING_EVERY)
+                await work()
             except Exception as error:  # as above
-                _log_failure("outbox hints lost", error)
-            await self._clock.sleep(jittered(LISTEN_AGAIN))
+                log_failure(failed, error)
+            await self._clock.sleep(jittered(pause))
 
-    async def _keep_sweeping(self) -> None:
-        while not self._is_stopping:
-            try:
-                await self._sweep()
-            except Exception as error:  # as above
-                _log_failure("outbox unavailable", error)
-            await self._clock.sleep(jittered(self._settings.poll_interval))
+    async def _listen(self) -> None:
+        await outbox.listen(self._database, on_hint=self._wake.set, ping_every=PING_EVERY)
 
     async def _sweep(self) -> None:
         """End the expired messages, and measure the queues."""
         now = self._clock.now()
         for expired in await outbox.expire(self._database, now=now, limit=EXPIRE_AT_ONCE):
-            medium, kind = expired.medium, expired.kind
-            _log.error("mail expired", mail_id=str(expired.mail_id), medium=medium, kind=kind, attempt=expired.attempts)
-            self._on_outcome(medium, kind, "expired")
+            self._attempts.tell(expired, "expired", level=logging.ERROR)
         # Of every medium: a queue that no worker has a carrier for must be seen to grow.
         for medium in Medium:
             oldest = await outbox.find_oldest_due(self._database, medium=medium, now=now)
             self._on_queue_age(medium, now - oldest if oldest else timedelta())
-
-
-def _log_failure(event: str, error: Exception) -> None:
-    # A database that is away is nobody's fault here; anything else needs its traceback.
-    _log.warning(event, reason=type(error).__name__, exc_info=not isinstance(error, DomainError))

@@ -5,10 +5,11 @@ from __future__ import annotations
 import contextlib
 import logging
 import sys
-from collections.abc import MutableMapping
-from typing import Any, TextIO, cast
+import traceback
+from typing import TextIO, cast
 
 import structlog
+from structlog.types import EventDict
 
 from authsvc.config import LogSettings
 
@@ -46,10 +47,8 @@ REDACTED = "[redacted]"
 def set_up_logs(settings: LogSettings) -> None:
     """Send the logs of this process, libraries included, to standard error in the form that the settings ask for."""
     level = logging.getLevelNamesMapping()[settings.level.upper()]
-    renderers: list[structlog.types.Processor]
-    if settings.format == "json":
-        renderers = [structlog.processors.JSONRenderer()]
-    else:
+    renderers: list[structlog.types.Processor] = [structlog.processors.JSONRenderer()]
+    if settings.format == "console":
         console = structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), pad_event_to=0)
         renderers = [_exception_as_text, console]
     structlog.configure(
@@ -67,16 +66,14 @@ def set_up_logs(settings: LogSettings) -> None:
     logging.basicConfig(handlers=[_Forward()], level=max(level, logging.WARNING), force=True)
 
 
-def redact(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+def redact(_logger: object, _method: str, event: EventDict) -> EventDict:
     """Replace the values of fields with secret names."""
     for name in event.keys() & SECRET_FIELDS:
         event[name] = REDACTED
     return event
 
 
-def _exception_without_message(
-    _logger: object, _method: str, event: MutableMapping[str, Any]
-) -> MutableMapping[str, Any]:
+def _exception_without_message(_logger: object, _method: str, event: EventDict) -> EventDict:
     # Messages of exceptions can repeat values (of a row, of a field); types and places can't.
     error = event.pop("exc_info", None)
     if error is True:
@@ -86,7 +83,7 @@ def _exception_without_message(
     return event
 
 
-def _exception_as_text(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+def _exception_as_text(_logger: object, _method: str, event: EventDict) -> EventDict:
     # The console renderer writes this field below the line, and takes nothing but text.
     if "exception" in event:
         event["exception"] = "\n".join(event["exception"])
@@ -98,13 +95,10 @@ def describe(error: BaseException) -> list[str]:
     lines: list[str] = []
     cause: BaseException | None = error
     while cause is not None:
-        trace = cause.__traceback__
-        places = []
-        while trace is not None:
-            code = trace.tb_frame.f_code
-            places.append(f"{code.co_filename.rpartition('site-packages/')[2]}:{trace.tb_lineno} {code.co_name}")
-            trace = trace.tb_next
-        lines += [f"{type(cause).__module__}.{type(cause).__qualname__}", *places]
+        lines.append(f"{type(cause).__module__}.{type(cause).__qualname__}")
+        for frame, line in traceback.walk_tb(cause.__traceback__):
+            file = frame.f_code.co_filename.rpartition("site-packages/")[2]
+            lines.append(f"{file}:{line} {frame.f_code.co_name}")
         if isinstance(cause, BaseExceptionGroup):
             for each in cause.exceptions:
                 lines += describe(each)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from functools import cache
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
@@ -16,15 +17,17 @@ class Metrics:
 
     def __init__(self, *, registry: CollectorRegistry | None = None) -> None:
         self.registry = registry or CollectorRegistry()
-        self._rpcs = Counter(
+        rpcs = Counter(
             "authsvc_rpcs",
             "Calls by method and reason; OK if they succeeded.",
             ["method", "reason"],
             registry=self.registry,
         )
-        self._seconds = Histogram(
+        seconds = Histogram(
             "authsvc_rpc_seconds", "Time of calls.", ["method"], buckets=SECONDS_BUCKETS, registry=self.registry
         )
+        # Every call looks them up, which takes a lock.
+        self._rpcs, self._seconds = cache(rpcs.labels), cache(seconds.labels)
         self._mails = Counter(
             "authsvc_mails",
             "Messages by medium, kind and outcome.",
@@ -44,19 +47,11 @@ class Metrics:
             registry=self.registry,
             multiprocess_mode="livemax",
         )
-        self._rpc_children: dict[tuple[str, str], Counter] = {}
-        self._seconds_children: dict[str, Histogram] = {}
 
     def observe_rpc(self, method: str, reason: str, seconds: float) -> None:
         """Count one finished call."""
-        child = self._rpc_children.get((method, reason))
-        if child is None:
-            child = self._rpc_children[method, reason] = self._rpcs.labels(method, reason)
-        child.inc()
-        histogram = self._seconds_children.get(method)
-        if histogram is None:
-            histogram = self._seconds_children[method] = self._seconds.labels(method)
-        histogram.observe(seconds)
+        self._rpcs(method, reason).inc()
+        self._seconds(method).observe(seconds)
 
     def count_mail(self, medium: Medium, kind: str, outcome: str) -> None:
         """Count one try to send a message."""

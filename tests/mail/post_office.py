@@ -100,14 +100,7 @@ class PostOffice:
 
     def worker(self, sender: Sender | None = None, *, clock: Clock | None = None) -> Dispatcher:
         """Make a worker."""
-        return Dispatcher(
-            attempts=self.attempts(sender, clock=clock),
-            database=self.database,
-            settings=self.settings,
-            clock=clock or self.clock,
-            on_outcome=lambda *outcome: self.outcomes.append(outcome),
-            on_queue_age=lambda *age: self.ages.append(age),
-        )
+        return Dispatcher(attempts=self.attempts(sender, clock=clock), on_queue_age=lambda *age: self.ages.append(age))
 
     async def rows(self) -> list[Row]:
         """Return what the outbox holds, oldest first."""

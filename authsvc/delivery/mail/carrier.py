@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from email.message import EmailMessage
 from typing import Protocol
 
@@ -25,12 +24,7 @@ class MailCarrier:
     def __init__(self, *, settings: MailSettings, sender: Sender) -> None:
         self._sender = sender
         self._renderer = MailRenderer(settings=settings)
-        self._send_timeout = settings.send_timeout
-
-    @property
-    def send_timeout(self) -> timedelta:
-        """Return the longest time for one mail in all."""
-        return self._send_timeout
+        self.send_timeout = settings.send_timeout
 
     def prepare(self, outgoing: Outgoing) -> Send:
         """Render a mail, alike at every try, and return what hands it over.

@@ -35,7 +35,8 @@ class SmsCarrier:
     def __init__(
         self, *, settings: SmsSettings, session: aiohttp.ClientSession, clock: Clock, default_locale: str
     ) -> None:
-        self._settings = settings
+        self.send_timeout = settings.webhook_timeout
+        self._url = settings.webhook_url
         self._session = session
         self._clock = clock
         self._renderer = SmsRenderer(settings=settings, default_locale=default_locale)
@@ -62,11 +63,6 @@ class SmsCarrier:
         ) as session:
             yield cls(settings=settings, session=session, clock=clock, default_locale=default_locale)
 
-    @property
-    def send_timeout(self) -> timedelta:
-        """Return the longest time for one SMS in all."""
-        return self._settings.webhook_timeout
-
     def prepare(self, outgoing: Outgoing) -> Send:
         """Render an SMS, alike at every try, and return what hands it over.
 
@@ -85,9 +81,7 @@ class SmsCarrier:
             "authsvc-signature": sign(self._keys, timestamp, body),
         }
         try:
-            async with self._session.post(
-                self._settings.webhook_url, data=body, headers=headers, allow_redirects=False
-            ) as response:
+            async with self._session.post(self._url, data=body, headers=headers, allow_redirects=False) as response:
                 status, retry_after = response.status, response.headers.get("Retry-After", "")
         except (aiohttp.ClientError, OSError) as error:
             # Without the cause, whose text quotes addresses.
