@@ -19,7 +19,6 @@ from authsvc.delivery.mail.preview import INDEX, write_preview
 from authsvc.delivery.mail.rendering import MailRenderer
 from authsvc.delivery.mail.samples import samples
 from authsvc.delivery.mail.smtp import SmtpSender
-from authsvc.delivery.mail.wording import Wording, read_folder
 from authsvc.delivery.words import tags_of
 from authsvc.domain import MailId
 
@@ -52,14 +51,10 @@ def preview(locales: tuple[str, ...], kinds: tuple[str, ...], out_folder: Path) 
     Files of a former preview are overwritten.
     """
     settings = read_settings("templates").mail
-    languages = Wording(own=read_folder(settings.templates_folder)).languages()
+    renderer = MailRenderer(settings=settings)
+    locales = locales or tuple(renderer.wording.languages())
     try:
-        count = write_preview(
-            MailRenderer(settings=settings),
-            out_folder,
-            locales=locales or languages,
-            kinds=[_KINDS[kind] for kind in kinds or _NAMES],
-        )
+        count = write_preview(renderer, out_folder, locales=locales, kinds=[_KINDS[kind] for kind in kinds or _NAMES])
     except OSError as error:
         raise Failed(f"{error.filename}: {error.strerror}") from error
     click.echo(f"{count} mails; begin at {out_folder / INDEX}")

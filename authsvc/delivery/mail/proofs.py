@@ -5,7 +5,6 @@ from __future__ import annotations
 import traceback
 from dataclasses import replace
 from email.message import EmailMessage
-from pathlib import Path
 
 from jinja2 import TemplateSyntaxError
 
@@ -14,7 +13,7 @@ from authsvc.core.messages.kinds import KINDS
 from authsvc.crypto.tokens import new_id
 from authsvc.delivery.mail.rendering import MailRenderer, content_of
 from authsvc.delivery.mail.samples import CREATED_AT, Sample, samples
-from authsvc.delivery.mail.wording import CODE_WORDS, LAYOUT, TemplatesError, Wording, read_folder
+from authsvc.delivery.mail.wording import CODE_WORDS, LAYOUT, TemplatesError, Wording
 from authsvc.domain import MailId
 
 # What HTML must show escaped.
@@ -27,11 +26,9 @@ def proofread(settings: MailSettings) -> MailRenderer:
     Raises:
         TemplatesError: they can't be read, or are wrong; all faults at once.
     """
-    wording = Wording(own=read_folder(settings.templates_folder), default_locale=settings.default_locale)
-    renderer = MailRenderer(settings=settings, wording=wording)
+    renderer = MailRenderer(settings=settings)
     # A template that does not compile would only fail again, in each mail.
-    faults = _faults_of_syntax(wording) or _faults_of_mails(wording, renderer)
-    if faults:
+    if faults := _faults_of_syntax(renderer.wording) or _faults_of_mails(renderer):
         raise TemplatesError("\n".join(dict.fromkeys(faults)))
     return renderer
 
@@ -46,24 +43,22 @@ def _faults_of_syntax(wording: Wording) -> list[str]:
     return faults
 
 
-def _faults_of_mails(wording: Wording, renderer: MailRenderer) -> list[str]:
+def _faults_of_mails(renderer: MailRenderer) -> list[str]:
+    wording = renderer.wording
     if not wording.own:
         return []
     faults = []
     for language in wording.languages():
         for kind in KINDS.values():
-            for sample in samples(kind, locale=language):
+            for usual in samples(kind, locale=language):
+                sample = replace(usual, recipient=replace(usual.recipient, username=_MARKUP))
                 try:
-                    mail = _marked(sample).render(renderer, message_id=MailId(new_id()), created_at=CREATED_AT)
+                    mail = sample.render(renderer, message_id=MailId(new_id()), created_at=CREATED_AT)
                 except Exception as error:  # templates can raise anything
                     faults.append(_told(error, wording))
                 else:
                     faults += _faults_of_content(mail, sample, wording)
     return faults
-
-
-def _marked(sample: Sample) -> Sample:
-    return replace(sample, recipient=replace(sample.recipient, username=_MARKUP))
 
 
 def _faults_of_content(mail: EmailMessage, sample: Sample, wording: Wording) -> list[str]:
@@ -78,12 +73,8 @@ def _faults_of_content(mail: EmailMessage, sample: Sample, wording: Wording) -> 
         (secret in text and secret not in html, LAYOUT, "does not show {{ highlight }}"),
         (_MARKUP in html, LAYOUT, "shows text without escaping it"),
     )
-    return [f"{_path(wording, name)}: {fault}" for is_broken, name, fault in rules if is_broken]
-
-
-def _path(wording: Wording, name: str) -> Path | str:
-    own = wording.own.get(name)
-    return own.path if own else name
+    paths = {name: template.path for name, template in wording.own.items()}
+    return [f"{paths.get(name, name)}: {fault}" for is_broken, name, fault in rules if is_broken]
 
 
 def _told(error: Exception, wording: Wording) -> str:

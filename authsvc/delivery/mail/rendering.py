@@ -31,17 +31,15 @@ _BLANK_LINES = re.compile(r"\n\s*\n")
 class MailRenderer:
     """Render mails from one sender."""
 
-    def __init__(self, *, settings: MailSettings, wording: Wording | None = None) -> None:
-        """Read the operator's templates, unless they are given.
+    def __init__(self, *, settings: MailSettings) -> None:
+        """Read the operator's templates.
 
         Raises:
             TemplatesError: they can't be read.
         """
         self._settings = settings
         self._from = _address(settings.from_address, settings.from_name)
-        self._wording = wording or Wording(
-            own=read_folder(settings.templates_folder), default_locale=settings.default_locale
-        )
+        self.wording = Wording(own=read_folder(settings.templates_folder), default_locale=settings.default_locale)
 
     def render(self, outgoing: Outgoing) -> EmailMessage:
         """Return the mail, alike at every try: same Message-ID, same Date.
@@ -51,7 +49,7 @@ class MailRenderer:
             jinja2.TemplateError: a template of the operator's is wrong.
         """
         message, recipient = outgoing.message, outgoing.recipient
-        language, template = self._wording.find(message.kind, recipient.locale)
+        language, template = self.wording.find(message.kind, recipient.locale)
         subject, body = _parts(template.render(self._variables(outgoing, language)))
 
         mail = EmailMessage(policy=_POLICY)
@@ -92,9 +90,9 @@ class MailRenderer:
         By the operator's own template of the language; else by the settings, where they are not the defaults, in every
         language; else by the built-in template.
         """
-        template = self._wording.find_code_words(language)
+        template = self.wording.find_code_words(language)
         subject, message = _parts(template.render(code=code))
-        if template.name not in self._wording.own:
+        if template.name not in self.wording.own:
             if is_changed(self._settings, "code_subject"):
                 subject = " ".join(self._settings.code_subject.split()).replace(CODE_PLACEHOLDER, code)
             if is_changed(self._settings, "code_message"):
@@ -107,7 +105,7 @@ class MailRenderer:
             [line.split(highlight) if highlight else [line] for line in paragraph.splitlines()]
             for paragraph in _BLANK_LINES.split(body)
         ]
-        return self._wording.get(LAYOUT).render(
+        return self.wording.get(LAYOUT).render(
             language=language, subject=subject, paragraphs=paragraphs, highlight=highlight
         )
 

@@ -50,10 +50,8 @@ class SmtpSender:
             await client.connect()
             _, answer = await client.send_message(mail)
         except (aiosmtplib.SMTPException, OSError, ValueError) as error:
-            failure = _failure(error)
-            failure.answer = _answer(error)
             # Without the cause, whose text may quote addresses.
-            raise failure from None
+            raise _failure(error) from None
         finally:
             _hang_up(client)
         return answer
@@ -91,49 +89,31 @@ def _failure(error: aiosmtplib.SMTPException | OSError | ValueError) -> Temporar
             return _refusal("content refused", error)
         case aiosmtplib.SMTPNotSupported():
             return PermanentFailure("the address needs SMTPUTF8, which the server lacks")
+        case aiosmtplib.SMTPSenderRefused():
+            # Not about this mail, whatever the code: the same sender is in every one.
+            return _refusal("sender refused", error, is_about_mail=False)
+        case aiosmtplib.SMTPAuthenticationError():
+            return _refusal("login refused", error, is_about_mail=False)
+        case aiosmtplib.SMTPResponseException():
+            return _refusal("connection refused by the server", error, is_about_mail=False)
         case aiosmtplib.SMTPException() | OSError():
             return TemporaryFailure(_describe(error))
         case _:
             return PermanentFailure("the address can't be sent to")
 
 
-def _answer(error: Exception) -> str:
-    match error:
-        case aiosmtplib.SMTPRecipientsRefused(recipients=[refused, *_]):
-            return _answer(refused)
-        case aiosmtplib.SMTPResponseException():
-            return f"{error.code} {error.message}"
-        case _:
-            return ""
-
-
-def _refusal(phrase: str, error: aiosmtplib.SMTPResponseException) -> TemporaryFailure | PermanentFailure:
-    is_permanent = 500 <= error.code < 600 and error.code not in _LOGIN_WANTED
-    return (PermanentFailure if is_permanent else TemporaryFailure)(_reply(phrase, error))
-
-
-def _reply(phrase: str, error: aiosmtplib.SMTPResponseException) -> str:
+def _refusal(
+    phrase: str, error: aiosmtplib.SMTPResponseException, *, is_about_mail: bool = True
+) -> TemporaryFailure | PermanentFailure:
     status = _ENHANCED_STATUS.match(error.message)
-    return f"{phrase}: {error.code}" + (f" {status[0]}" if status else "")
+    words = f"{phrase}: {error.code}" + (f" {status[0]}" if status else "")
+    is_permanent = is_about_mail and 500 <= error.code < 600 and error.code not in _LOGIN_WANTED
+    failure = PermanentFailure(words) if is_permanent else TemporaryFailure(words)
+    failure.answer = f"{error.code} {error.message}"
+    return failure
 
 
 def _describe(error: aiosmtplib.SMTPException | OSError) -> str:
-    match error:
-        case aiosmtplib.SMTPSenderRefused():
-            # Not about this mail, whatever the code: the same sender is in every one.
-            return _reply("sender refused", error)
-        case aiosmtplib.SMTPAuthenticationError():
-            return _reply("login refused", error)
-        case aiosmtplib.SMTPResponseException():
-            return _reply("connection refused by the server", error)
-        case OSError():
-            return _describe_network(error)
-        case _:
-            # A fixed text of the library's own: the server offers no STARTTLS, or no login.
-            return error.message
-
-
-def _describe_network(error: OSError) -> str:
     # aiosmtplib wraps what happens while it connects, and quotes the peer's address.
     cause = error.__cause__ if isinstance(error.__cause__, OSError) else error
     match cause:
@@ -147,5 +127,8 @@ def _describe_network(error: OSError) -> str:
             return "the server did not answer"
         case OSError(errno=int(number)):
             return f"no connection: {os.strerror(number)}"
-        case _:
+        case OSError():
             return "connection lost"
+        case _:
+            # A fixed text of the library's own: the server offers no STARTTLS, or no login.
+            return cause.message
