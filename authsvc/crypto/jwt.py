@@ -10,12 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, cast
 
 import jwt
-from cryptography.hazmat.primitives.asymmetric.ec import (
-    SECP256R1,
-    EllipticCurvePrivateKey,
-    EllipticCurvePublicKey,
-    generate_private_key,
-)
+from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_der_private_key
 from jwt.algorithms import ECAlgorithm, OKPAlgorithm
@@ -36,7 +31,7 @@ class PublicKey:
     kid: str
     algorithm: Algorithm
     jwk: Mapping[str, str]
-    _key: Ed25519PublicKey | EllipticCurvePublicKey = field(repr=False)
+    _key: Ed25519PublicKey | ec.EllipticCurvePublicKey = field(repr=False)
 
     @classmethod
     def from_jwk(cls, jwk: Mapping[str, str]) -> PublicKey:
@@ -77,19 +72,19 @@ class SigningKey:
 
     kid: str
     algorithm: Algorithm
-    _key: Ed25519PrivateKey | EllipticCurvePrivateKey = field(repr=False)
+    _key: Ed25519PrivateKey | ec.EllipticCurvePrivateKey = field(repr=False)
 
     @classmethod
     def generate(cls, algorithm: Algorithm) -> SigningKey:
         """Make a new key; its id is its RFC 7638 thumbprint."""
-        key = Ed25519PrivateKey.generate() if algorithm == "EdDSA" else generate_private_key(SECP256R1())
+        key = Ed25519PrivateKey.generate() if algorithm == "EdDSA" else ec.generate_private_key(ec.SECP256R1())
         return cls(_thumbprint(_bare_jwk(key)), algorithm, key)
 
     @classmethod
     def from_der(cls, *, kid: str, algorithm: Algorithm, der: bytes) -> SigningKey:
         """Load a key as `to_der` gave it."""
         key = load_der_private_key(der, password=None)
-        if not isinstance(key, Ed25519PrivateKey | EllipticCurvePrivateKey):
+        if not isinstance(key, Ed25519PrivateKey | ec.EllipticCurvePrivateKey):
             raise TypeError("not a signing key of ours")
         return cls(kid, algorithm, key)
 
@@ -121,7 +116,7 @@ def key_id_of(token: str) -> str:
     return kid
 
 
-def _bare_jwk(key: Ed25519PrivateKey | EllipticCurvePrivateKey) -> dict[str, str]:
+def _bare_jwk(key: Ed25519PrivateKey | ec.EllipticCurvePrivateKey) -> dict[str, str]:
     algorithm: Any = OKPAlgorithm if isinstance(key, Ed25519PrivateKey) else ECAlgorithm
     jwk = algorithm.to_jwk(key.public_key(), as_dict=True)
     return {name: jwk[name] for name in ("kty", "crv", "x", "y") if name in jwk}

@@ -65,12 +65,16 @@ class PasswordHasher:
         """
         if self._taken >= self._capacity:
             raise Overloaded(retry_after=self.expected_wait())
-        place = HashPlace(hasher=self)
+        place, loop = HashPlace(hasher=self), asyncio.get_running_loop()
         self._taken += 1
         try:
             yield place
         finally:
-            place.leave()
+            if place.job is None or place.job.done():
+                self._leave()
+            else:
+                # Once its thread is free: a cancelled caller's hash still runs and still takes memory.
+                place.job.add_done_callback(lambda _: self._leave_from_thread(loop))
 
     def expected_wait(self) -> timedelta:
         """Estimate how long a hash that comes now would take to finish."""
@@ -116,6 +120,10 @@ class PasswordHasher:
         self._mean_seconds += _SMOOTHING * (seconds - self._mean_seconds)
         return result
 
+    def _leave_from_thread(self, loop: asyncio.AbstractEventLoop) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop has closed, and nobody counts any more
+            loop.call_soon_threadsafe(self._leave)
+
     def _leave(self) -> None:
         self._taken -= 1
 
@@ -123,11 +131,10 @@ class PasswordHasher:
 class HashPlace:
     """Stand for one place in the hash queue."""
 
-    __slots__ = ("_hasher", "_loop", "job")
+    __slots__ = ("_hasher", "job")
 
     def __init__(self, *, hasher: PasswordHasher) -> None:
         self._hasher = hasher
-        self._loop = asyncio.get_running_loop()
         self.job: Future[Any] | None = None
 
     async def hash(self, password: str) -> str:
@@ -143,17 +150,6 @@ class HashPlace:
             HashRefused: what is stored is no hash.
         """
         return await self._hasher._run(self, lambda: self._hasher._verify(hash_, password, typed))  # noqa: SLF001  # one module, two halves
-
-    def leave(self) -> None:
-        """Give the place back, once its thread is free: a cancelled caller's hash still runs and still takes memory."""
-        if self.job is None or self.job.done():
-            self._hasher._leave()  # noqa: SLF001  # one module, two halves
-        else:
-            self.job.add_done_callback(self._leave_from_thread)
-
-    def _leave_from_thread(self, _job: Future[Any]) -> None:
-        with contextlib.suppress(RuntimeError):  # the loop has closed, and nobody counts any more
-            self._loop.call_soon_threadsafe(self._hasher._leave)  # noqa: SLF001  # one module, two halves
 
 
 def _lower_priority() -> None:

@@ -14,7 +14,7 @@ import hashlib
 import hmac
 import re
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -64,10 +64,7 @@ class MasterKey:
     """Hold 256 bits of key material and its public id."""
 
     key_id: str
-    material: bytes
-
-    def __repr__(self) -> str:
-        return f"MasterKey({self.key_id!r})"
+    material: bytes = field(repr=False)
 
     @classmethod
     def generate(cls, prefix: str = "") -> MasterKey:

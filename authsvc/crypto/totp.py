@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import hmac
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from urllib.parse import quote
 
@@ -25,10 +25,7 @@ WINDOW_STEPS = 1
 class TotpSecret:
     """Hold the shared secret of one authenticator, base32 without padding."""
 
-    base32: str
-
-    def __repr__(self) -> str:
-        return "TotpSecret(…)"
+    base32: str = field(repr=False)
 
     @classmethod
     def generate(cls) -> TotpSecret:

@@ -16,7 +16,7 @@ from authsvc.config import MailSettings
 from authsvc.core.messages.sealed import unseal
 from authsvc.crypto.sealing import KeyRing
 from authsvc.delivery.backoff import backoff
-from authsvc.delivery.carriers import Carrier, Outgoing, Send
+from authsvc.delivery.carriers import Carrier, Outgoing
 from authsvc.delivery.failures import PermanentFailure, TemporaryFailure
 from authsvc.domain import MailState, Medium
 from authsvc.errors import Conflict, DatabaseUnavailable, DomainError
@@ -87,15 +87,27 @@ class Attempts:
         if claimed.attempts > self.settings.max_attempts:
             # The last try ended without a word: this message may be what kills the workers.
             return PermanentFailure("tried too often, with unknown outcome")
+        carrier = self.carriers[claimed.medium]
         try:
-            send = self._prepare(claimed)
+            message, recipient = unseal(
+                self.ring, claimed.sealed_parameters, kind=claimed.kind, message_id=claimed.mail_id
+            )
+            send = carrier.prepare(
+                Outgoing(
+                    message=message,
+                    recipient=recipient,
+                    message_id=claimed.mail_id,
+                    created_at=claimed.created_at,
+                    expires_at=claimed.expires_at,
+                )
+            )
         except Exception as error:
             # No verdict on the message: a replica with a newer release, or with another master key, may know how.
             # The type alone, because texts quote what they choke on.
             return TemporaryFailure(f"cannot be rendered: {type(error).__name__}")
         try:
             # In all, not for each socket operation: a server that dribbles would hold the message beyond its lease.
-            async with asyncio.timeout(self.carriers[claimed.medium].send_timeout.total_seconds()):
+            async with asyncio.timeout(carrier.send_timeout.total_seconds()):
                 await send()
         except (TemporaryFailure, PermanentFailure) as failure:
             return failure
@@ -104,18 +116,6 @@ class Attempts:
         except Exception as error:  # a fault of ours, after which the others must go on
             return TemporaryFailure(f"cannot be sent: {type(error).__name__}")
         return None
-
-    def _prepare(self, claimed: ClaimedMail) -> Send:
-        message, recipient = unseal(self.ring, claimed.sealed_parameters, kind=claimed.kind, message_id=claimed.mail_id)
-        return self.carriers[claimed.medium].prepare(
-            Outgoing(
-                message=message,
-                recipient=recipient,
-                message_id=claimed.mail_id,
-                created_at=claimed.created_at,
-                expires_at=claimed.expires_at,
-            )
-        )
 
     async def _note(self, claimed: ClaimedMail, note: Callable[[], Awaitable[bool]]) -> None:
         """Note an outcome, trying for as long as the lease keeps others from sending the message again."""

@@ -59,12 +59,11 @@ class Dispatcher:
     async def run(self) -> None:
         """Send what comes, whatever fails, until `stop`. Cancelling is safe too: the leases see to the rest."""
         async with asyncio.TaskGroup() as helpers:
-            running = [
-                helpers.create_task(self._keep_doing(self._listen, pause=LISTEN_AGAIN, failed="outbox hints lost")),
-                helpers.create_task(
-                    self._keep_doing(self._sweep, pause=self._settings.poll_interval, failed="outbox unavailable")
-                ),
-            ]
+            duties = (
+                self._keep_doing(self._listen, pause=LISTEN_AGAIN, failed="outbox hints lost"),
+                self._keep_doing(self._sweep, pause=self._settings.poll_interval, failed="outbox unavailable"),
+            )
+            running = [helpers.create_task(duty) for duty in duties]
             try:
                 async with asyncio.TaskGroup() as sends:
                     await self._keep_sending(sends)

@@ -16,35 +16,29 @@ class Metrics:
     """Hold the metrics of one process; labels are closed sets, never what a caller sends."""
 
     def __init__(self, *, registry: CollectorRegistry | None = None) -> None:
-        self.registry = registry or CollectorRegistry()
+        self.registry = registry = registry or CollectorRegistry()
         rpcs = Counter(
-            "authsvc_rpcs",
-            "Calls by method and reason; OK if they succeeded.",
-            ["method", "reason"],
-            registry=self.registry,
+            "authsvc_rpcs", "Calls by method and reason; OK if they succeeded.", ["method", "reason"], registry=registry
         )
         seconds = Histogram(
-            "authsvc_rpc_seconds", "Time of calls.", ["method"], buckets=SECONDS_BUCKETS, registry=self.registry
+            "authsvc_rpc_seconds", "Time of calls.", ["method"], buckets=SECONDS_BUCKETS, registry=registry
         )
         # Every call looks them up, which takes a lock.
         self._rpcs, self._seconds = cache(rpcs.labels), cache(seconds.labels)
         self._mails = Counter(
-            "authsvc_mails",
-            "Messages by medium, kind and outcome.",
-            ["medium", "kind", "outcome"],
-            registry=self.registry,
+            "authsvc_mails", "Messages by medium, kind and outcome.", ["medium", "kind", "outcome"], registry=registry
         )
         self._hashes = Gauge(
             "authsvc_password_hashes",
             "Password hashes that run or wait.",
-            registry=self.registry,
+            registry=registry,
             multiprocess_mode="livesum",
         )
         self._mail_age = Gauge(
             "authsvc_mail_age_seconds",
             "How long the message that is due longest has waited, by medium.",
             ["medium"],
-            registry=self.registry,
+            registry=registry,
             multiprocess_mode="livemax",
         )
 

@@ -61,9 +61,8 @@ class MailRenderer:
         # RFC 3834: keeps vacation notices and the like from answering.
         mail["Auto-Submitted"] = "auto-generated"
         mail.set_content(body)
-        mail.add_alternative(
-            self._html(body, language=language, subject=subject, highlight=message.highlight), subtype="html"
-        )
+        html = self._html(body, language=language, subject=subject, highlight=message.highlight)
+        mail.add_alternative(html, subtype="html")
         return mail
 
     def _variables(self, outgoing: Outgoing, language: str) -> dict[str, object]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.message import EmailMessage
@@ -26,6 +26,14 @@ RECIPIENT = "ada@example.com"
 CREATED_AT = datetime(2030, 1, 15, 12, 0, tzinfo=UTC)
 TEMPORARY_PASSWORD = "violet-otter-42"  # noqa: S105  # nobody has it
 _LIVES_FOR = timedelta(hours=1)
+# What kinds say that need more than a code of six digits, by what is special about it.
+_MESSAGES: Mapping[type[Message], Mapping[str, Message]] = {
+    ResetPasswordCode: {"": ResetPasswordCode("48151623")},
+    Invitation: {"": Invitation(TEMPORARY_PASSWORD)},
+    EmailChanged: {"": EmailChanged("n***@e***"), "removed": EmailChanged()},
+    MfaChanged: {"": MfaChanged(), **{change.lower(): MfaChanged(change) for change in MfaChange}},
+    RecoveryCodeUsed: {"": RecoveryCodeUsed(9), "next_to_last": RecoveryCodeUsed(1), "last": RecoveryCodeUsed(0)},
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,25 +60,6 @@ class Sample:
 def samples(kind: type[Message], *, to: str = RECIPIENT, locale: str = "") -> Iterator[Sample]:
     """Yield messages of a kind, one for each thing that it may say; the first is the usual one."""
     ada = Recipient(to=to, username="ada", locale=locale)
-    for special, message in _messages(kind):
+    messages = _MESSAGES.get(kind) or {"": kind("481516") if issubclass(kind, CodeMessage) else kind()}
+    for special, message in messages.items():
         yield Sample("-".join(filter(None, (kind.kind.lower(), special))), message, ada)
-
-
-def _messages(kind: type[Message]) -> Iterator[tuple[str, Message]]:
-    if issubclass(kind, CodeMessage):
-        yield "", kind("48151623" if kind is ResetPasswordCode else "481516")
-    elif kind is Invitation:
-        yield "", Invitation(TEMPORARY_PASSWORD)
-    elif kind is EmailChanged:
-        yield "", EmailChanged("n***@e***")
-        yield "removed", EmailChanged()
-    elif kind is MfaChanged:
-        yield "", MfaChanged()
-        for change in MfaChange:
-            yield change.lower(), MfaChanged(change)
-    elif kind is RecoveryCodeUsed:
-        yield "", RecoveryCodeUsed(9)
-        yield "next_to_last", RecoveryCodeUsed(1)
-        yield "last", RecoveryCodeUsed(0)
-    else:
-        yield "", kind()

@@ -73,9 +73,8 @@ class Wording:
 
     def find_code_words(self, language: str) -> Template:
         """Return the template of how mails with a code begin."""
-        return self._templates.select_template(
-            [f"{tag}/{CODE_WORDS}" for tag in [*tags_of(language), DEFAULT_LANGUAGE]]
-        )
+        tags = [*tags_of(language), DEFAULT_LANGUAGE]
+        return self._templates.select_template([f"{tag}/{CODE_WORDS}" for tag in tags])
 
     def get(self, name: str) -> Template:
         """Return a template by its name."""
