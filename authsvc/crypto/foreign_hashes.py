@@ -195,8 +195,8 @@ def _firebase(text: str) -> StoredHash:
         encryptor = Cipher(AES256(cost.derive(password, salt + separator, length=32)), CTR(bytes(16))).encryptor()
         return hmac.compare_digest(encryptor.update(signer_key) + encryptor.finalize(), hash_)
 
-    secrets = f"ss={base64_text(separator)},sk={base64_text(signer_key)}${base64_text(salt)}${base64_text(hash_)}"
-    return StoredHash(f"$fbscrypt$v=1,n={cost.log_n},r={cost.r},p={cost.p},{secrets}", verify)
+    encoded = f"ss={base64_text(separator)},sk={base64_text(signer_key)}${base64_text(salt)}${base64_text(hash_)}"
+    return StoredHash(f"$fbscrypt$v=1,n={cost.log_n},r={cost.r},p={cost.p},{encoded}", verify)
 
 
 def _pbkdf2(text: str) -> StoredHash:

@@ -14,7 +14,7 @@ import hashlib
 import hmac
 import re
 import secrets
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -64,7 +64,10 @@ class MasterKey:
     """Hold 256 bits of key material and its public id."""
 
     key_id: str
-    material: bytes = field(repr=False)
+    material: bytes
+
+    def __repr__(self) -> str:
+        return f"MasterKey({self.key_id!r})"
 
     @classmethod
     def generate(cls, prefix: str = "") -> MasterKey:
