@@ -89,29 +89,20 @@ class CodeDelivery:
     attribute_name: str = "email"
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Codes:
     """Issue and verify the codes of one name, whether an account has it or not."""
 
-    def __init__(
-        self,
-        *,
-        database: Database,
-        ring: KeyRing,
-        throttle: Throttle,
-        notices: Notices,
-        settings: CodesSettings,
-        clock: Clock,
-    ) -> None:
-        self._database = database
-        self._ring = ring
-        self._throttle = throttle
-        self._notices = notices
-        self._settings = settings
-        self._clock = clock
+    database: Database
+    ring: KeyRing
+    throttle: Throttle
+    notices: Notices
+    settings: CodesSettings
+    clock: Clock
 
     def expiry(self, purpose: CodePurpose, now: datetime) -> datetime:
         """Return when a code issued now ends."""
-        return now + purpose.ttl(self._settings)
+        return now + purpose.ttl(self.settings)
 
     async def spend_send(self, purpose: CodePurpose, username_key: UsernameKey) -> None:
         """Count a code to be sent, before it is made.
@@ -119,7 +110,7 @@ class Codes:
         Raises:
             LimitExceeded: the name had its codes of this hour.
         """
-        await self._throttle.spend_send(Sends(purpose.sends, self._settings.sends_per_hour), username_key)
+        await self.throttle.spend_send(Sends(purpose.sends, self.settings.sends_per_hour), username_key)
 
     async def issue(
         self,
@@ -137,20 +128,20 @@ class Codes:
         whose owner is told of it, and the code is sent to nobody.
         """
         purpose = ref.purpose
-        code, expires_at = new_code(purpose.digits(self._settings)), self.expiry(purpose, now)
+        code, expires_at = new_code(purpose.digits(self.settings)), self.expiry(purpose, now)
         await codes.issue(
             executor,
             username_key=ref.username_key,
             purpose=purpose.key,
-            digest=self._ring.digest(Purpose.CODE, *_parts(ref, code)),
+            digest=self.ring.digest(Purpose.CODE, *_parts(ref, code)),
             now=now,
             expires_at=expires_at,
             medium=medium,
         )
         # Nothing has been guessed at a new code. Else a stranger's guesses at the former ones could lock its owner out.
         # After the code's row, as in `consume`: the other way round the two deadlock.
-        await self._throttle.forget(executor, ref.username_key, purpose.guarded)
-        await self._notices.enqueue(
+        await self.throttle.forget(executor, ref.username_key, purpose.guarded)
+        await self.notices.enqueue(
             executor,
             EmailTaken() if to and owner else purpose.message(code),
             (owner or to) if to else None,
@@ -168,14 +159,14 @@ class Codes:
             CodeExpired: it was replaced, or there is no live code.
             LimitExceeded: too many tries for this name.
         """
-        await self._throttle.spend_try(ref.purpose.guarded, ref.username_key)
+        await self.throttle.spend_try(ref.purpose.guarded, ref.username_key)
         outcome = await codes.spend_try(
-            self._database,
+            self.database,
             username_key=ref.username_key,
             purpose=ref.purpose.key,
             digests=self._digests(ref, code),
-            now=self._clock.now(),
-            max_wrong=self._settings.max_wrong,
+            now=self.clock.now(),
+            max_wrong=self.settings.max_wrong,
         )
         if outcome is None or (outcome.is_superseded and not outcome.is_right):
             raise CodeExpired
@@ -185,8 +176,8 @@ class Codes:
     async def forgive(self, ref: CodeRef, code: str) -> None:
         """Forget the tries at a code that was right, when something else stopped its use."""
         digests = self._digests(ref, code)
-        await codes.forgive(self._database, username_key=ref.username_key, purpose=ref.purpose.key, digests=digests)
-        await self._throttle.forget(self._database, ref.username_key, ref.purpose.guarded)
+        await codes.forgive(self.database, username_key=ref.username_key, purpose=ref.purpose.key, digests=digests)
+        await self.throttle.forget(self.database, ref.username_key, ref.purpose.guarded)
 
     async def consume(self, executor: Executor, ref: CodeRef, code: str, *, now: datetime) -> Medium:
         """Use a right code up, in the transaction that does what it is for; return what carried it.
@@ -199,7 +190,7 @@ class Codes:
         )
         if medium is None:
             raise CodeExpired
-        await self._throttle.forget(executor, ref.username_key, ref.purpose.guarded)
+        await self.throttle.forget(executor, ref.username_key, ref.purpose.guarded)
         return medium
 
     def delivery(self, username_key: UsernameKey, email: str | None, *, may_be_phone: bool = False) -> CodeDelivery:
@@ -212,7 +203,7 @@ class Codes:
         if email is not None:
             return CodeDelivery(mask_email(email))
         # Under the oldest key: a new master key in front must not change it.
-        digest = self._ring.digests(Purpose.MASK, username_key)[-1]
+        digest = self.ring.digests(Purpose.MASK, username_key)[-1]
         if may_be_phone and digest[2] < MADE_UP_PHONES:
             return CodeDelivery(mask_phone(f"{int.from_bytes(digest[3:7]):04d}"), Medium.SMS, "phone_number")
         if "@" in username_key:
@@ -225,7 +216,7 @@ class Codes:
         await codes.delete(executor, username_key=username_key, purposes=[each.key for each in purposes])
 
     def _digests(self, ref: CodeRef, code: str) -> list[bytes]:
-        return self._ring.digests(Purpose.CODE, *_parts(ref, code))
+        return self.ring.digests(Purpose.CODE, *_parts(ref, code))
 
 
 def _parts(ref: CodeRef, code: str) -> tuple[str, ...]:

@@ -84,25 +84,16 @@ class Imports:
         )
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
 class StoringImport:
     """Store batches."""
 
-    def __init__(
-        self,
-        *,
-        database: Database,
-        rules: RecordRules,
-        options: ImportOptions,
-        operator: Operator,
-        audit: Audit,
-        clock: Clock,
-    ) -> None:
-        self._database = database
-        self._rules = rules
-        self._options = options
-        self._operator = operator
-        self._audit = audit
-        self._clock = clock
+    database: Database
+    rules: RecordRules
+    options: ImportOptions
+    operator: Operator
+    audit: Audit
+    clock: Clock
 
     async def take(self, batch: Batch) -> None:
         """Store a batch and move the position past it; rows before the position are passed over.
@@ -112,10 +103,10 @@ class StoringImport:
             Conflict: other changes of the same accounts came between again and again.
         """
         batch.check()
-        rows = await sort(self._rules, batch, Seen(), now=self._clock.now())
+        rows = await sort(self.rules, batch, Seen(), now=self.clock.now())
         for _ in range(TRIES):
             try:
-                async with self._database.transaction() as transaction:
+                async with self.database.transaction() as transaction:
                     await self._store(transaction, batch, rows)
                 return
             except Conflict:
@@ -124,18 +115,18 @@ class StoringImport:
 
     async def report(self) -> ImportReport:
         """Tell where the import stands after all of its calls."""
-        import_id = self._options.import_id
-        state = await imports.find(self._database, import_id=import_id)
+        import_id = self.options.import_id
+        state = await imports.find(self.database, import_id=import_id)
         if state is None:
             raise Conflict(retry_after=RETRY_CONFLICT)
         problems = await imports.list_problems(
-            self._database, import_id=import_id, rows=MOST_ROWS_OF_A_PROBLEM, limit=MOST_PROBLEMS
+            self.database, import_id=import_id, rows=MOST_ROWS_OF_A_PROBLEM, limit=MOST_PROBLEMS
         )
         return ImportReport(state.next_row, state.imported, state.duplicates, state.refused, problems)
 
     async def _store(self, executor: Executor, batch: Batch, parsed: Rows) -> None:
-        now = self._clock.now()
-        import_id = self._options.import_id
+        now = self.clock.now()
+        import_id = self.options.import_id
         next_row = await imports.lock(executor, import_id=import_id)
         if next_row is None:
             raise Conflict(retry_after=RETRY_CONFLICT)
@@ -144,7 +135,7 @@ class StoringImport:
         if batch.next_row <= next_row:
             return
         rows = parsed.from_row(next_row)
-        if self._options.create_groups:
+        if self.options.create_groups:
             await groups.insert_missing(executor, names=rows.groups, now=now)
         rows = rows.without_groups_but(await groups.hold_existing(executor, names=rows.groups))
         inserted = await imported.insert_many(executor, users=list(rows.users.values()), now=now)
@@ -162,7 +153,7 @@ class StoringImport:
             raise Conflict(retry_after=RETRY_CONFLICT)
         told = {"import_id": import_id, "first_row": max(batch.first_row, next_row), "next_row": batch.next_row}
         details = {name: str(value) for name, value in (told | asdict(counts)).items()}
-        await self._audit.record(executor, self._operator.event(AuditKind.ADMIN_IMPORT_USERS, **details))
+        await self.audit.record(executor, self.operator.event(AuditKind.ADMIN_IMPORT_USERS, **details))
 
 
 class DryRun:

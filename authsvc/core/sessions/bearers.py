@@ -32,16 +32,14 @@ def event_of(bearer: Bearer, kind: AuditKind, **details: str) -> AuditEvent:
     return AuditEvent(kind, bearer.caller, standing.user_id, session_id=standing.session_id, details=details)
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Bearers:
     """Tell whom access tokens stand for."""
 
-    def __init__(
-        self, *, database: Database, signing_keys: SigningKeys, settings: TokensSettings, clock: Clock
-    ) -> None:
-        self._database = database
-        self._signing_keys = signing_keys
-        self._settings = settings
-        self._clock = clock
+    database: Database
+    signing_keys: SigningKeys
+    settings: TokensSettings
+    clock: Clock
 
     async def authenticate(self, access_token: str | None, caller: Caller) -> Bearer:
         """Return whom an access token stands for right now.
@@ -53,11 +51,11 @@ class Bearers:
         """
         if not access_token:
             raise TokenInvalid
-        token = await self._signing_keys.verify_access_token(access_token)
-        now = self._clock.now()
+        token = await self.signing_keys.verify_access_token(access_token)
+        now = self.clock.now()
         if token.expires_at <= now:
             raise TokenExpired
-        standing = await sessions.find_standing(self._database, session_id=token.session_id)
+        standing = await sessions.find_standing(self.database, session_id=token.session_id)
         if standing is None or standing.revoked_at is not None or standing.disabled_at is not None:
             raise TokenRevoked
         if standing.expires_at <= now:
@@ -89,5 +87,5 @@ class Bearers:
         Raises:
             ReauthenticationRequired: that was too long ago.
         """
-        if self._clock.now() - bearer.standing.auth_time > self._settings.reauthentication_window:
+        if self.clock.now() - bearer.standing.auth_time > self.settings.reauthentication_window:
             raise ReauthenticationRequired

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime
 
 from authsvc.clock import Clock
@@ -21,27 +22,17 @@ from authsvc.store.db import Database
 from authsvc.store.refresh_tokens import RefreshToken
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Refreshes:
     """Refresh sessions."""
 
-    def __init__(
-        self,
-        *,
-        database: Database,
-        ring: KeyRing,
-        sessions: Sessions,
-        notices: Notices,
-        audit: Audit,
-        settings: TokensSettings,
-        clock: Clock,
-    ) -> None:
-        self._database = database
-        self._ring = ring
-        self._sessions = sessions
-        self._notices = notices
-        self._audit = audit
-        self._settings = settings
-        self._clock = clock
+    database: Database
+    ring: KeyRing
+    sessions: Sessions
+    notices: Notices
+    audit: Audit
+    settings: TokensSettings
+    clock: Clock
 
     async def refresh(self, refresh_token: str, caller: Caller) -> Tokens:
         """Rotate a refresh token.
@@ -54,11 +45,11 @@ class Refreshes:
             UserDisabled: its account is disabled.
             RefreshTokenReused: it was used before, and not just now; its session has been ended.
         """
-        given, now = parse_handle(refresh_token, field="refresh_token"), self._clock.now()
-        found = await refresh_tokens.find(self._database, digests=self._ring.digests(Purpose.REFRESH_TOKEN, given))
+        given, now = parse_handle(refresh_token, field="refresh_token"), self.clock.now()
+        found = await refresh_tokens.find(self.database, digests=self.ring.digests(Purpose.REFRESH_TOKEN, given))
         if found is None:
             raise TokenInvalid
-        async with self._database.transaction() as transaction:
+        async with self.database.transaction() as transaction:
             user = await users.lock(transaction, user_id=found.user_id)
             standing = await sessions.find_standing(transaction, session_id=found.session_id)
             if user is None or standing is None or standing.revoked_at is not None:
@@ -67,7 +58,7 @@ class Refreshes:
                 raise UserDisabled
             if standing.expires_at <= now:
                 raise TokenExpired
-            successor = await self._sessions.rotate(transaction, found.digest, now)
+            successor = await self.sessions.rotate(transaction, found.digest, now)
             if successor is not None:
                 await sessions.touch(
                     transaction,
@@ -78,20 +69,20 @@ class Refreshes:
                 )
         if successor is None:
             successor = await self._same_successor(found, user, caller=caller, now=now)
-        return await self._sessions.further_tokens(user, standing, successor)
+        return await self.sessions.further_tokens(user, standing, successor)
 
     async def _same_successor(self, used: RefreshToken, user: User, *, caller: Caller, now: datetime) -> str:
         """Return the successor that a token has had for a moment; end the session of one used again later."""
-        found = await refresh_tokens.find(self._database, digests=[used.digest])
+        found = await refresh_tokens.find(self.database, digests=[used.digest])
         if found is None or found.used_at is None:
             raise TokenRevoked
-        if found.sealed_successor is not None and now - found.used_at < self._settings.refresh_grace:
-            return self._ring.open(
+        if found.sealed_successor is not None and now - found.used_at < self.settings.refresh_grace:
+            return self.ring.open(
                 Purpose.REFRESH_SUCCESSOR, found.sealed_successor, bound_to=found.digest.hex()
             ).decode()
-        async with self._database.transaction() as transaction:
+        async with self.database.transaction() as transaction:
             if await sessions.revoke(transaction, session_id=used.session_id, user_id=user.user_id, now=now):
-                await self._notices.tell(transaction, user, kinds.RefreshTokenReused(), now=now)
+                await self.notices.tell(transaction, user, kinds.RefreshTokenReused(), now=now)
                 event = AuditEvent(
                     AuditKind.REFRESH_TOKEN_REUSED,
                     caller,
@@ -100,5 +91,5 @@ class Refreshes:
                     result=AuditResult.FAILURE,
                     reason=RefreshTokenReused.reason,
                 )
-                await self._audit.record(transaction, event)
+                await self.audit.record(transaction, event)
         raise RefreshTokenReused
