@@ -53,7 +53,6 @@ from authsvc.core.sessions.lists import SessionList
 from authsvc.core.sessions.refresh import Refreshes
 from authsvc.core.sessions.sessions import Sessions
 from authsvc.core.sessions.signing_keys import SigningKeys
-from authsvc.core.sessions.tokens import TokenSigner
 from authsvc.core.sign_in.answers import Answers
 from authsvc.core.sign_in.flow import SignIn, SignInSteps
 from authsvc.core.sign_in.next_steps import NextSteps
@@ -101,8 +100,9 @@ class Composition:
             database=database, ring=ring, audit=audit, settings=settings.tokens, clock=clock
         )
         self.bearers = Bearers(database=database, signing_keys=self.signing_keys, settings=settings.tokens, clock=clock)
-        signer = TokenSigner(signing_keys=self.signing_keys, settings=settings.tokens, clock=clock)
-        self.sessions = Sessions(database=database, ring=ring, signer=signer, settings=settings.tokens)
+        self.sessions = Sessions(
+            database=database, ring=ring, signing_keys=self.signing_keys, settings=settings.tokens, clock=clock
+        )
         self.session_list = SessionList(database=database, ring=ring, clock=clock)
         self.signed_in = SignedIn(database=database, bearers=self.bearers, audit=audit, clock=clock)
         self.calls = Unauthenticated(database=database, throttle=throttle, audit=audit, clock=clock)

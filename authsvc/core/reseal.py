@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from uuid import UUID
 
-from authsvc.core.audit.chain import head_parts, is_pruning_sealed, is_sealed, pruned_parts
+from authsvc.core.audit.chain import end_parts, is_pruning_sealed, is_sealed, pruned_parts
 from authsvc.core.factors.totp import secret_binding
 from authsvc.crypto.sealing import KeyRing, Purpose, UnsealError
 from authsvc.store import audit, sealed
@@ -65,8 +65,8 @@ async def _reseal_chain(database: Database, ring: KeyRing, number: int) -> bool:
     chain = await audit.find_chain(database, chain=number)
     if chain is None or not is_sealed(ring, number, chain) or not is_pruning_sealed(ring, chain):
         return False
-    end = ring.digest(Purpose.AUDIT_HEAD, *head_parts(number, chain.sequence, chain.digest, last_at=chain.last_at))
-    begin = ring.digest(Purpose.AUDIT_PRUNED, *pruned_parts(number, chain.pruned_sequence, chain.pruned_digest))
+    end = ring.digest(*end_parts(number, chain))
+    begin = ring.digest(*pruned_parts(number, chain.pruned_sequence, chain.pruned_digest))
     return await audit.replace_seals(
         database, chain=chain, seal=chain.seal and end, pruned_seal=chain.pruned_seal and begin
     )

@@ -15,7 +15,7 @@ from authsvc.core.factors.preferences import MfaState, Preference
 from authsvc.core.messages.codes import CodeDelivery
 from authsvc.core.pages import Page
 from authsvc.core.sessions.bearers import Bearer
-from authsvc.core.sessions.tokens import Tokens
+from authsvc.core.sessions.sessions import Tokens
 from authsvc.core.sign_in.answers import Answer, Choice, FactorAnswer, NewPasswordAnswer
 from authsvc.core.sign_in.next_steps import SignInOutcome
 from authsvc.core.sign_in.steps import MFA_TYPE, NEW_PASSWORD

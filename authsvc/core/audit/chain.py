@@ -38,38 +38,38 @@ def event_digest(ring: KeyRing, previous: bytes, event: Event) -> bytes | None:
     )
 
 
-def personal_digest(
-    ring: KeyRing, key_id: str, *, username: str, client_ip: str, client_user_agent: str, salt: str
-) -> bytes | None:
-    """Return the digest of an event's personal data; None if its master key is not here."""
-    return ring.digest_under(key_id, Purpose.AUDIT_PERSONAL, username, client_ip, client_user_agent, salt)
+def personal_of(event: Event) -> tuple[str | None, ...]:
+    """Return an event's personal data, each None once it was erased."""
+    return event.username, event.client_ip, event.client_user_agent, event.personal_salt
 
 
-def head_parts(chain: int, sequence: int, digest: bytes, *, last_at: datetime) -> tuple[str, ...]:
+def personal_digest(ring: KeyRing, event: Event) -> bytes | None:
+    """Return the digest of an event's personal data, which is all there; None if its master key is not here."""
+    return ring.digest_under(event.key_id, Purpose.AUDIT_PERSONAL, *(part or "" for part in personal_of(event)))
+
+
+def end_parts(chain: int, end: Chain | Head | Event) -> tuple[Purpose, str, str, str, str]:
     """Return what the seal of a chain's end is of."""
-    return str(chain), str(sequence), digest.hex(), _time(last_at)
+    last_at = end.created_at if isinstance(end, Event) else end.last_at
+    return Purpose.AUDIT_HEAD, str(chain), str(end.sequence), end.digest.hex(), _time(last_at)
 
 
 def is_sealed(ring: KeyRing, chain: int, end: Chain | Head) -> bool:
     """Tell whether a chain ends where recording left it, or has no events yet."""
-    if (end.sequence, end.digest, end.seal) == (0, b"", None):
-        return True
-    return end.seal in ring.digests(
-        Purpose.AUDIT_HEAD, *head_parts(chain, end.sequence, end.digest, last_at=end.last_at)
-    )
+    return (end.sequence, end.digest, end.seal) == (0, b"", None) or end.seal in ring.digests(*end_parts(chain, end))
 
 
-def pruned_parts(chain: int, sequence: int, digest: bytes) -> tuple[str, ...]:
-    """Return what the seal of a chain's removed part is of."""
-    return str(chain), str(sequence), digest.hex()
+def pruned_parts(chain: int, sequence: int, digest: bytes) -> tuple[Purpose, str, str, str]:
+    """Return what the seal of a chain's removed part is of: up to which event."""
+    return Purpose.AUDIT_PRUNED, str(chain), str(sequence), digest.hex()
 
 
 def is_pruning_sealed(ring: KeyRing, chain: Chain) -> bool:
     """Tell whether a chain begins where pruning left it, or at its first event."""
-    if (chain.pruned_sequence, chain.pruned_digest, chain.pruned_seal) == (0, b"", None):
-        return True
-    parts = pruned_parts(chain.chain, chain.pruned_sequence, chain.pruned_digest)
-    return chain.pruned_seal in ring.digests(Purpose.AUDIT_PRUNED, *parts)
+    sequence, digest, seal = chain.pruned_sequence, chain.pruned_digest, chain.pruned_seal
+    return (sequence, digest, seal) == (0, b"", None) or seal in ring.digests(
+        *pruned_parts(chain.chain, sequence, digest)
+    )
 
 
 def _time(time: datetime) -> str:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import structlog
 
 from authsvc.core.audit.chain import event_digest, pruned_parts
-from authsvc.crypto.sealing import KeyRing, Purpose
+from authsvc.crypto.sealing import KeyRing
 from authsvc.store import audit
 from authsvc.store.audit import Chain
 from authsvc.store.db import Database, Executor
@@ -54,7 +54,7 @@ class AuditRetention:
                 return 0
             for chain, end in zip(chains, ends, strict=True):
                 last, digest = chain.last_event or 0, end or b""
-                seal = self._ring.digest(Purpose.AUDIT_PRUNED, *pruned_parts(chain.chain, last, digest))
+                seal = self._ring.digest(*pruned_parts(chain.chain, last, digest))
                 await audit.note_pruned(transaction, chain=chain.chain, sequence=last, digest=digest, seal=seal)
             return await audit.drop_before(transaction, month=month)
 

@@ -11,8 +11,8 @@ import structlog
 
 from authsvc.clock import Clock
 from authsvc.core.access.caller import Caller
-from authsvc.core.audit.chain import chain_of, event_digest, head_parts, is_sealed, personal_digest
-from authsvc.crypto.sealing import KeyRing, Purpose
+from authsvc.core.audit.chain import chain_of, end_parts, event_digest, is_sealed, personal_digest
+from authsvc.crypto.sealing import KeyRing
 from authsvc.crypto.tokens import new_handle, new_id
 from authsvc.domain import Event, SessionId, UserId, UsernameKey
 from authsvc.errors import Conflict, DomainError, Reason
@@ -163,7 +163,6 @@ class Audit:
         username_key: UsernameKey | None = None,
         user_id: UserId | None = None,
         session_id: SessionId | None = None,
-        actor: str = "user",
     ) -> AsyncIterator[Tried]:
         """Record a refusal that ends the flow inside, committed on its own; the flow tells what it learns.
 
@@ -175,15 +174,7 @@ class Audit:
             yield tried
         except DomainError as error:
             if error.reason in RECORDED:
-                event = AuditEvent(
-                    kind=kind,
-                    caller=caller,
-                    actor=actor,
-                    session_id=tried.session_id,
-                    result=AuditResult.FAILURE,
-                    reason=error.reason,
-                    details=tried.details,
-                )
+                event = AuditEvent(kind, caller, result=AuditResult.FAILURE, reason=error.reason)
                 await self._record_failure(tried, event)
             raise
 
@@ -191,7 +182,7 @@ class Audit:
         user_id = tried.user_id
         if user_id is None and tried.username_key:
             user_id = await users.find_id(self._database, username_key=tried.username_key)
-        event = replace(event, user_id=user_id)
+        event = replace(event, user_id=user_id, session_id=tried.session_id, details=tried.details)
         # A name that nobody has is on one chain too, so that many tries at it wait as at one that somebody has.
         chain = _chain_of(event) if user_id or not tried.username_key else chain_of(tried.username_key.encode())
         async with self._database.transaction() as transaction:
@@ -199,20 +190,12 @@ class Audit:
 
     async def _append(self, executor: Executor, chain: int, event: AuditEvent) -> None:
         head = await audit.lock_head(executor, chain=chain, user_id=event.user_id)
-        key_id = self._ring.keys[0].key_id
-        salt = new_handle()
         caller = event.caller
-        username = head.username or ""
-        personal = personal_digest(
-            self._ring, key_id, username=username, client_ip=caller.ip, client_user_agent=caller.user_agent, salt=salt
-        )
-        assert personal is not None  # noqa: S101  # the ring has its own first key
-        # Whole months are removed by age: on a chain, age must follow order, also where replicas' clocks differ.
-        created_at = max(self._clock.now(), head.last_at)
         undigested = Event(
             chain=chain,
             sequence=head.sequence + 1,
-            created_at=created_at,
+            # Whole months are removed by age: on a chain, age must follow order, also where replicas' clocks differ.
+            created_at=max(self._clock.now(), head.last_at),
             kind=event.kind,
             result=event.result,
             reason=event.reason,
@@ -221,14 +204,17 @@ class Audit:
             session_id=event.session_id,
             request_id=caller.request_id,
             details=dict(event.details),
-            username=username,
+            username=head.username or "",
             client_ip=caller.ip,
             client_user_agent=caller.user_agent,
-            personal_salt=salt,
-            personal_digest=personal,
-            key_id=key_id,
+            personal_salt=new_handle(),
+            personal_digest=b"",
+            key_id=self._ring.keys[0].key_id,
             digest=b"",
         )
+        personal = personal_digest(self._ring, undigested)
+        assert personal is not None  # noqa: S101  # the ring has its own first key
+        undigested = replace(undigested, personal_digest=personal)
         previous = head.digest
         if not is_sealed(self._ring, chain, head):
             # To go on as if nothing were would seal what somebody else set, and nobody would see what is missing.
@@ -236,10 +222,8 @@ class Audit:
             previous = FORGED_END
         digest = event_digest(self._ring, previous, undigested)
         assert digest is not None  # noqa: S101  # the ring has its own first key
-        seal = self._ring.digest(
-            Purpose.AUDIT_HEAD, *head_parts(chain, undigested.sequence, digest, last_at=created_at)
-        )
-        if not await audit.append(executor, event=replace(undigested, digest=digest), seal=seal):
+        whole = replace(undigested, digest=digest)
+        if not await audit.append(executor, event=whole, seal=self._ring.digest(*end_parts(chain, whole))):
             raise Conflict(retry_after=RETRY_CONFLICT)
 
 

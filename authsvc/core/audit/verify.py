@@ -6,7 +6,7 @@ import enum
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from dataclasses import dataclass, field
 
-from authsvc.core.audit.chain import event_digest, is_pruning_sealed, is_sealed, personal_digest
+from authsvc.core.audit.chain import event_digest, is_pruning_sealed, is_sealed, personal_digest, personal_of
 from authsvc.crypto.sealing import KeyRing
 from authsvc.store import audit
 from authsvc.store.audit import CHAINS, Chain, WalkedEvent
@@ -179,18 +179,12 @@ def _verify_event(ring: KeyRing, walk: _Walk, event: WalkedEvent) -> None:
 
 
 def _verify_personal(ring: KeyRing, walk: _Walk, event: WalkedEvent) -> None:
-    username, salt = event.username, event.personal_salt
-    client_ip, client_user_agent = event.client_ip, event.client_user_agent
-    if username is None or client_ip is None or client_user_agent is None or salt is None:
-        is_whole = (username, client_ip, client_user_agent, salt) == (None, None, None, None)
+    if None in (personal := personal_of(event)):
+        is_whole = set(personal) == {None}
         # Nobody's events have no user to be deleted.
         if not is_whole or event.user_exists or event.user_id is None:
             walk.find(FaultKind.ERASED, event.sequence)
-        return
-    expected = personal_digest(
-        ring, event.key_id, username=username, client_ip=client_ip, client_user_agent=client_user_agent, salt=salt
-    )
-    if expected != event.personal_digest:
+    elif personal_digest(ring, event) != event.personal_digest:
         walk.find(FaultKind.ALTERED, event.sequence)
 
 

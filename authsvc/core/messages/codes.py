@@ -23,44 +23,35 @@ from authsvc.store.db import Database, Executor
 MADE_UP_PHONES = 32
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class CodePurpose:
     """Say what a code is for, with all that belongs to it. `key` is stored.
 
-    Wrong codes are counted by `guarded`, the codes of an hour by `sends`.
+    Wrong codes are counted by `guarded`, the codes of an hour by `sends`; `terms` are a code's digits and its life.
     """
 
     key: str
     guarded: Guarded
     sends: str
     message: type[CodeMessage]
-    digits: Callable[[CodesSettings], int]
-    ttl: Callable[[CodesSettings], timedelta]
+    terms: Callable[[CodesSettings], tuple[int, timedelta]]
 
 
+_SIGN_UP_CODE = Guarded("SIGN_UP_CODE", is_closable=False)
+_RESET_CODE = Guarded("RESET_CODE", is_closable=False)
+_ATTRIBUTE_CODE = Guarded("ATTRIBUTE_CODE", is_closable=False)
 SIGN_UP = CodePurpose(
-    key="SIGN_UP",
-    guarded=Guarded("SIGN_UP_CODE", is_closable=False),
-    sends="SIGN_UP_CODE",
-    message=SignUpCode,
-    digits=lambda codes: codes.sign_up_digits,
-    ttl=lambda codes: codes.sign_up_ttl,
+    "SIGN_UP", _SIGN_UP_CODE, "SIGN_UP_CODE", SignUpCode, lambda codes: (codes.sign_up_digits, codes.sign_up_ttl)
 )
 RESET_PASSWORD = CodePurpose(
-    key="RESET_PASSWORD",
-    guarded=Guarded("RESET_CODE", is_closable=False),
-    sends="RESET_CODE",
-    message=ResetPasswordCode,
-    digits=lambda codes: codes.reset_digits,
-    ttl=lambda codes: codes.reset_ttl,
+    "RESET_PASSWORD", _RESET_CODE, "RESET_CODE", ResetPasswordCode, lambda codes: (codes.reset_digits, codes.reset_ttl)
 )
 VERIFY_EMAIL = CodePurpose(
-    key="VERIFY_EMAIL",
-    guarded=Guarded("ATTRIBUTE_CODE", is_closable=False),
-    sends="VERIFY_EMAIL",
-    message=AttributeCode,
-    digits=lambda codes: codes.attribute_digits,
-    ttl=lambda codes: codes.attribute_ttl,
+    "VERIFY_EMAIL",
+    _ATTRIBUTE_CODE,
+    "VERIFY_EMAIL",
+    AttributeCode,
+    lambda codes: (codes.attribute_digits, codes.attribute_ttl),
 )
 VERIFY_PHONE = replace(VERIFY_EMAIL, key="VERIFY_PHONE", sends="VERIFY_PHONE")
 PURPOSES = (SIGN_UP, RESET_PASSWORD, VERIFY_EMAIL, VERIFY_PHONE)
@@ -102,7 +93,8 @@ class Codes:
 
     def expiry(self, purpose: CodePurpose, now: datetime) -> datetime:
         """Return when a code issued now ends."""
-        return now + purpose.ttl(self.settings)
+        _, life = purpose.terms(self.settings)
+        return now + life
 
     async def spend_send(self, purpose: CodePurpose, username_key: UsernameKey) -> None:
         """Count a code to be sent, before it is made.
@@ -128,7 +120,8 @@ class Codes:
         whose owner is told of it, and the code is sent to nobody.
         """
         purpose = ref.purpose
-        code, expires_at = new_code(purpose.digits(self.settings)), self.expiry(purpose, now)
+        digits, life = purpose.terms(self.settings)
+        code, expires_at = new_code(digits), now + life
         await codes.issue(
             executor,
             username_key=ref.username_key,

@@ -12,8 +12,7 @@ from authsvc.core.audit.trail import Audit, AuditEvent, AuditKind, AuditResult
 from authsvc.core.fields import parse_handle
 from authsvc.core.messages import kinds
 from authsvc.core.messages.notices import Notices
-from authsvc.core.sessions.sessions import Sessions
-from authsvc.core.sessions.tokens import Tokens
+from authsvc.core.sessions.sessions import Sessions, Tokens
 from authsvc.crypto.sealing import KeyRing, Purpose
 from authsvc.domain import User
 from authsvc.errors import RefreshTokenReused, TokenExpired, TokenInvalid, TokenRevoked, UserDisabled

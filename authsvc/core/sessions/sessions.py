@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from uuid import UUID
 
+from authsvc.clock import Clock
 from authsvc.config import TokensSettings
 from authsvc.core.access.caller import Caller
-from authsvc.core.sessions.tokens import Grant, Tokens, TokenSigner
+from authsvc.core.sessions.signing_keys import SigningKeys
+from authsvc.crypto.jwt import ACCESS_TOKEN_TYPE, ID_TOKEN_TYPE
 from authsvc.crypto.sealing import KeyRing, Purpose
 from authsvc.crypto.tokens import new_handle, new_id
 from authsvc.domain import Session, SessionId, User
@@ -16,65 +20,89 @@ from authsvc.store.db import Database, Executor
 from authsvc.store.sessions import Standing
 
 
-class Sessions:
-    """Start and renew sessions, and sign their tokens."""
+@dataclass(frozen=True, slots=True)
+class Tokens:
+    """Hold the tokens of a signed-in user."""
 
-    def __init__(self, *, database: Database, ring: KeyRing, signer: TokenSigner, settings: TokensSettings) -> None:
-        self._database = database
-        self._ring = ring
-        self._signer = signer
-        self._settings = settings
+    access_token: str
+    id_token: str
+    refresh_token: str
+    access_token_expires_at: datetime
+
+    def __repr__(self) -> str:
+        return "Tokens(…)"
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """Hold a session that tokens are due for, and what they say or go with beside it."""
+
+    session: Session | Standing
+    access_jti: UUID
+    groups: list[str]
+    refresh_token: str = field(repr=False)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Sessions:
+    """Start and renew sessions, and sign their tokens with the current key."""
+
+    database: Database
+    ring: KeyRing
+    signing_keys: SigningKeys
+    settings: TokensSettings
+    clock: Clock
 
     async def start(self, executor: Executor, user: User, caller: Caller, *, amr: list[str], now: datetime) -> Grant:
         """Store a finished sign-in in the caller's transaction; `tokens_of` makes its tokens after the commit."""
         # The first access token's `jti` is the session's `origin_jti`.
-        session_id, origin_jti, refresh_token = SessionId(new_id()), new_id(), new_handle()
-        ends_at = now + self._settings.refresh_ttl
-        names = await sessions.insert(
-            executor,
-            session=Session(
-                session_id=session_id,
-                user_id=user.user_id,
-                origin_jti=origin_jti,
-                amr=amr,
-                auth_time=now,
-                created_at=now,
-                last_used_at=now,
-                expires_at=ends_at,
-                client_ip=caller.ip,
-                client_user_agent=caller.user_agent,
-            ),
-            refresh_digest=self._ring.digest(Purpose.REFRESH_TOKEN, refresh_token),
-        )
-        return Grant(
-            session_id=session_id,
+        origin_jti, refresh_token = new_id(), new_handle()
+        session = Session(
+            session_id=SessionId(new_id()),
+            user_id=user.user_id,
             origin_jti=origin_jti,
-            access_jti=origin_jti,
             amr=amr,
             auth_time=now,
-            ends_at=ends_at,
-            groups=names,
-            refresh_token=refresh_token,
+            created_at=now,
+            last_used_at=now,
+            expires_at=now + self.settings.refresh_ttl,
+            client_ip=caller.ip,
+            client_user_agent=caller.user_agent,
         )
-
-    async def tokens_of(self, user: User, grant: Grant) -> Tokens:
-        """Sign the first tokens of a session."""
-        return await self._signer.sign(user, grant)
+        digest = self.ring.digest(Purpose.REFRESH_TOKEN, refresh_token)
+        names = await sessions.insert(executor, session=session, refresh_digest=digest)
+        return Grant(session, origin_jti, names, refresh_token)
 
     async def further_tokens(self, user: User, standing: Standing, refresh_token: str) -> Tokens:
         """Sign tokens of a session that has had some, as it stands."""
-        grant = Grant(
-            session_id=standing.session_id,
-            origin_jti=standing.origin_jti,
-            access_jti=new_id(),
-            amr=standing.amr,
-            auth_time=standing.auth_time,
-            ends_at=standing.expires_at,
-            # As they are now: who was taken out of a group is without it from here on.
-            groups=await groups.list_names(self._database, user_id=user.user_id),
-            refresh_token=refresh_token,
+        # As they are now: who was taken out of a group is without it from here on.
+        names = await groups.list_names(self.database, user_id=user.user_id)
+        return await self.tokens_of(user, Grant(standing, new_id(), names, refresh_token))
+
+    async def tokens_of(self, user: User, grant: Grant) -> Tokens:
+        """Sign an access and an ID token that end with the session at the latest."""
+        key = await self.signing_keys.current()
+        session, issued_at = grant.session, int(self.clock.now().timestamp())
+        # Who verifies tokens without asking must not take them for longer than the session lives.
+        expires_at = min(issued_at + int(self.settings.access_ttl.total_seconds()), int(session.expires_at.timestamp()))
+        shared = {
+            "iss": self.settings.issuer,
+            "aud": self.settings.audience,
+            "sub": str(user.user_id),
+            "sid": str(session.session_id),
+            "origin_jti": str(session.origin_jti),
+            "auth_time": int(session.auth_time.timestamp()),
+            "amr": session.amr,
+            "iat": issued_at,
+            "exp": expires_at,
+            "username": user.username,
+            "groups": grant.groups,
+        }
+        access = key.sign({**shared, "jti": str(grant.access_jti), "token_use": "access"}, typ=ACCESS_TOKEN_TYPE)
+        identity = key.sign(
+            {**user.claims, **user.verified, **shared, "jti": str(new_id()), "token_use": "id"}, typ=ID_TOKEN_TYPE
         )
-        return await self._signer.sign(user, grant)
+        return Tokens(access, identity, grant.refresh_token, datetime.fromtimestamp(expires_at, UTC))
 
     async def renew(self, executor: Executor, renewed: Standing, caller: Caller) -> str:
         """Store a fresh authentication of a session in a transaction that holds the user; return its refresh token.
@@ -105,8 +133,8 @@ class Sessions:
         rotated = await refresh_tokens.rotate(
             executor,
             digest=digest,
-            sealed_successor=self._ring.seal(Purpose.REFRESH_SUCCESSOR, successor.encode(), bound_to=digest.hex()),
-            successor_digest=self._ring.digest(Purpose.REFRESH_TOKEN, successor),
+            sealed_successor=self.ring.seal(Purpose.REFRESH_SUCCESSOR, successor.encode(), bound_to=digest.hex()),
+            successor_digest=self.ring.digest(Purpose.REFRESH_TOKEN, successor),
             now=now,
         )
         return successor if rotated else None

@@ -16,8 +16,7 @@ from authsvc.core.factors.kinds import in_order, kind_of_step
 from authsvc.core.factors.proved import Proved
 from authsvc.core.factors.rules import NONE, FactorRules, UserFactors
 from authsvc.core.messages.codes import CodeDelivery
-from authsvc.core.sessions.sessions import Sessions
-from authsvc.core.sessions.tokens import Grant, Tokens
+from authsvc.core.sessions.sessions import Grant, Sessions, Tokens
 from authsvc.core.sign_in.steps import ANSWERED_ELSEWHERE, SETUP_STEPS, Progress, next_step
 from authsvc.domain import FactorKind, Step, User
 from authsvc.errors import LimitExceeded, MfaNotEnrolled
@@ -196,5 +195,5 @@ def _event_of(advance: Advance, proved: Proved, caller: Caller) -> AuditEvent:
     details = {"step": str(advance.outcome.step), "proved": " ".join(proved.stored())}
     if advance.new is None:
         return AuditEvent(AuditKind.CONTINUE_SIGN_IN, caller, advance.user.user_id, details=details)
-    session_id = advance.new.session_id
+    session_id = advance.new.session.session_id
     return AuditEvent(AuditKind.SIGN_IN, caller, advance.user.user_id, session_id=session_id, details=details)

@@ -16,8 +16,7 @@ from authsvc.core.factors.kinds import PASSWORD, SPECS
 from authsvc.core.factors.proved import methods_with
 from authsvc.core.fields import refused
 from authsvc.core.sessions.bearers import Bearer
-from authsvc.core.sessions.sessions import Sessions
-from authsvc.core.sessions.tokens import Tokens
+from authsvc.core.sessions.sessions import Sessions, Tokens
 from authsvc.core.sign_in.answers import FactorAnswer
 from authsvc.domain import User
 from authsvc.store import passwords, sessions
