@@ -138,6 +138,16 @@ def parse_choice(text: str, kind: type[_Choice], *, field: str) -> _Choice | Non
         raise refused(field, "UNKNOWN", "must be a known value") from error
 
 
+def check_line(text: str, most: int, *, field: str, rule: str) -> None:
+    """See that a text is one line of at most so many characters.
+
+    Raises:
+        InvalidFields: it is none.
+    """
+    if len(text) > most or has_control_characters(text):
+        raise refused(field, rule, f"must have at most {most} characters, none of them a control character")
+
+
 def has_control_characters(text: str) -> bool:
     """Tell whether a text has control, surrogate or unassigned characters, line breaks among them."""
     return any(unicodedata.category(character) in ("Cc", "Cs", "Cn") for character in text)

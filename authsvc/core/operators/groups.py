@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from authsvc.core.accounts.lookup import NamedUser, UserRef, find, parse_user
 from authsvc.core.audit.trail import AuditKind
-from authsvc.core.fields import REQUIRED, Fields, has_control_characters, refused
+from authsvc.core.fields import REQUIRED, Fields, check_line, refused
 from authsvc.core.operators.changes import Changes
 from authsvc.core.operators.identity import Operator
 from authsvc.core.pages import Page, Pager, PageRequest
@@ -47,14 +47,7 @@ class Groups:
         """
         fields = Fields()
         parsed = fields.take(parse_group, new.name, field="name")
-        fields.require(
-            len(new.description) <= DESCRIPTION_CHARACTERS and not has_control_characters(new.description),
-            Violation(
-                "description",
-                "TEXT",
-                f"must have at most {DESCRIPTION_CHARACTERS} characters, none of them a control character",
-            ),
-        )
+        fields.take(check_line, new.description, DESCRIPTION_CHARACTERS, field="description", rule="TEXT")
         fields.require((new.precedence or 0) >= 0, Violation("precedence", "RANGE", "must not be negative"))
         fields.check()
         name = parsed.value

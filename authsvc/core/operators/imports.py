@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 
 from authsvc.clock import Clock
 from authsvc.core.audit.trail import Audit, AuditKind
-from authsvc.core.fields import Fields, has_control_characters, refused
+from authsvc.core.fields import Fields, check_line, refused
 from authsvc.core.operators.identity import Operator
 from authsvc.core.operators.import_rows import Batch, Rows, Seen, sort
 from authsvc.core.operators.user_records import RecordRules
@@ -205,12 +205,5 @@ def _check(options: ImportOptions) -> None:
         options.dry_run or _IMPORT_ID.fullmatch(options.import_id) is not None,
         Violation("options.import_id", "IMPORT_ID", "must have 1 to 64 letters, digits, `.`, `_` or `-`"),
     )
-    fields.require(
-        len(options.source) <= SOURCE_CHARACTERS and not has_control_characters(options.source),
-        Violation(
-            "options.source",
-            "SOURCE",
-            f"must have at most {SOURCE_CHARACTERS} characters, none of them a control character",
-        ),
-    )
+    fields.take(check_line, options.source, SOURCE_CHARACTERS, field="options.source", rule="SOURCE")
     fields.check()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 import json
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
@@ -21,7 +21,7 @@ from authsvc.crypto.sealing import KeyRing
 from authsvc.domain import FactorKind, User, UserFilter, UserStatus
 from authsvc.errors import GroupNotFound, UserNotFound
 from authsvc.store import groups
-from authsvc.store.db import Database, Executor
+from authsvc.store.db import Database
 from authsvc.store.users import lists
 from authsvc.store.users.rows import UserEntry
 
@@ -35,6 +35,24 @@ class UserOrder(enum.StrEnum):
     CREATED_AT = "CREATED_AT"
     USERNAME = "USERNAME"
     EMAIL = "EMAIL"
+
+
+@dataclass(frozen=True, slots=True)
+class _Ordered:
+    """Say how an order is read, what it is by, and how that is read from a token."""
+
+    read: Callable[..., Awaitable[list[UserEntry]]]
+    key: Callable[[User], str]
+    parse_key: Callable[[str], object] = str
+
+
+_ORDERS = {
+    UserOrder.CREATED_AT: _Ordered(
+        lists.list_by_creation, lambda user: user.created_at.isoformat(), datetime.fromisoformat
+    ),
+    UserOrder.USERNAME: _Ordered(lists.list_by_username, lambda user: user.username_key),
+    UserOrder.EMAIL: _Ordered(lists.list_by_email, lambda user: user.email_key or ""),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,17 +116,15 @@ class UserList:
             InvalidFields: every broken rule at once, or the token is not one of this list.
         """
         where, order = _parse(query, request)
-        descending = query.descending
+        by, descending = _ORDERS[order], query.descending
         of = f"users {order} {descending} {json.dumps(asdict(where), sort_keys=True, default=str)}"
         pager = Pager(ring=self._ring, request=request, of=of)
         position = pager.position(2)
-        after = (position[1], UUID(position[0])) if position else None
+        after = (by.parse_key(position[1]), UUID(position[0])) if position else None
         async with self._database.transaction() as transaction:
             await lists.plan_for_values(transaction)
-            found = await _list(
-                transaction, where=where, order=order, descending=descending, after=after, limit=pager.limit
-            )
-        return pager.page(list(map(_view_of, found)), lambda last: (last.user.user_id, _key(last.user, order)))
+            found = await by.read(transaction, where=where, descending=descending, after=after, limit=pager.limit)
+        return pager.page(list(map(_view_of, found)), lambda last: (last.user.user_id, by.key(last.user)))
 
     async def list_of_group(self, group: str, request: PageRequest) -> Page[UserView]:
         """Return a page of the members of a group.
@@ -129,35 +145,6 @@ class UserList:
         after = UUID(position[0]) if position else None
         found = await lists.list_of_group(self._database, group=name, after=after, limit=pager.limit)
         return pager.page(list(map(_view_of, found)), lambda last: (last.user.user_id,))
-
-
-async def _list(
-    executor: Executor,
-    *,
-    where: UserFilter,
-    order: UserOrder,
-    descending: bool,
-    after: tuple[str, UUID] | None,
-    limit: int,
-) -> list[UserEntry]:
-    match order:
-        case UserOrder.CREATED_AT:
-            since = (datetime.fromisoformat(after[0]), after[1]) if after else None
-            return await lists.list_by_creation(executor, where=where, descending=descending, after=since, limit=limit)
-        case UserOrder.USERNAME:
-            return await lists.list_by_username(executor, where=where, descending=descending, after=after, limit=limit)
-        case UserOrder.EMAIL:
-            return await lists.list_by_email(executor, where=where, descending=descending, after=after, limit=limit)
-
-
-def _key(last: User, order: UserOrder) -> str:
-    match order:
-        case UserOrder.CREATED_AT:
-            return last.created_at.isoformat()
-        case UserOrder.USERNAME:
-            return last.username_key
-        case UserOrder.EMAIL:
-            return last.email_key or ""
 
 
 def _view_of(entry: UserEntry) -> UserView:

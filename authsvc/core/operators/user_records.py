@@ -13,7 +13,7 @@ from authsvc.core.accounts.attributes import AttributeRules, Attributes
 from authsvc.core.factors.kinds import ENROLLABLE
 from authsvc.core.factors.rules import new_choices
 from authsvc.core.factors.totp import DEFAULT_NAME, secret_binding
-from authsvc.core.fields import Field, Fields, has_control_characters, parse_uuid, refused
+from authsvc.core.fields import Field, Fields, check_line, parse_uuid, refused
 from authsvc.core.names import Username, parse_email, parse_username
 from authsvc.core.operators.groups import parse_group
 from authsvc.crypto.hash_fields import HashRefused
@@ -163,15 +163,8 @@ class RecordRules:
         for index, device in enumerate(devices[:limit]):
             at = f"totp_devices[{index}]"
             secrets.append(fields.take(_parse_secret, device.secret, field=f"{at}.secret"))
-            name = device.friendly_name
-            fields.require(
-                len(name) <= FRIENDLY_NAME_CHARACTERS and not has_control_characters(name),
-                Violation(
-                    f"{at}.friendly_name",
-                    "NAME",
-                    f"must have at most {FRIENDLY_NAME_CHARACTERS} characters, none of them a control character",
-                ),
-            )
+            name, field_ = device.friendly_name, f"{at}.friendly_name"
+            fields.take(check_line, name, FRIENDLY_NAME_CHARACTERS, field=field_, rule="NAME")
             fields.take(_check_past, device.verified_at, now, field=f"{at}.verified_at")
         return secrets
 
