@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -107,20 +107,15 @@ class Rows:
     def without_groups_but(self, groups: set[str]) -> Rows:
         """Refuse the rows that name other groups."""
         unknown = {row: [UNKNOWN_GROUP] for row, user in self.users.items() if not groups.issuperset(user.groups)}
-        return Rows(
-            {row: user for row, user in self.users.items() if row not in unknown},
-            self.duplicates,
-            self.refused | unknown,
-        )
+        return Rows(self._users_but(unknown), self.duplicates, self.refused | unknown)
 
     def without(self, taken: dict[int, Taken]) -> Rows:
         """Make the rows of which something is taken duplicates."""
         duplicates = {row: list(_violations(each)) for row, each in taken.items() if each != _NOTHING}
-        return Rows(
-            {row: user for row, user in self.users.items() if row not in duplicates},
-            self.duplicates | duplicates,
-            self.refused,
-        )
+        return Rows(self._users_but(duplicates), self.duplicates | duplicates, self.refused)
+
+    def _users_but(self, rows: Container[int]) -> dict[int, WholeUser]:
+        return {row: user for row, user in self.users.items() if row not in rows}
 
     @property
     def groups(self) -> list[str]:

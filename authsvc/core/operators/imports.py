@@ -50,14 +50,14 @@ class ImportReport:
     problems: list[ProblemRows]
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Imports:
     """Import accounts."""
 
-    def __init__(self, *, database: Database, rules: RecordRules, audit: Audit, clock: Clock) -> None:
-        self._database = database
-        self._rules = rules
-        self._audit = audit
-        self._clock = clock
+    database: Database
+    rules: RecordRules
+    audit: Audit
+    clock: Clock
 
     async def begin(self, options: ImportOptions, operator: Operator) -> StoringImport | DryRun:
         """Begin an import or take it up again; a dry run leaves nothing behind.
@@ -67,33 +67,23 @@ class Imports:
         """
         _check(options)
         if options.dry_run:
-            return DryRun(database=self._database, rules=self._rules, options=options, clock=self._clock)
+            return DryRun(shared=self, options=options)
         import_id = options.import_id
-        await imports.begin(self._database, import_id=import_id, source=options.source, now=self._clock.now())
-        begun = await imports.find(self._database, import_id=import_id)
+        await imports.begin(self.database, import_id=import_id, source=options.source, now=self.clock.now())
+        begun = await imports.find(self.database, import_id=import_id)
         if begun is None or begun.source != options.source:
             description = "must be the source that the import of this import_id began with"
             raise refused("options.source", "OTHER_SOURCE", description)
-        return StoringImport(
-            database=self._database,
-            rules=self._rules,
-            options=options,
-            operator=operator,
-            audit=self._audit,
-            clock=self._clock,
-        )
+        return StoringImport(shared=self, options=options, operator=operator)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StoringImport:
     """Store batches."""
 
-    database: Database
-    rules: RecordRules
+    shared: Imports
     options: ImportOptions
     operator: Operator
-    audit: Audit
-    clock: Clock
 
     async def take(self, batch: Batch) -> None:
         """Store a batch and move the position past it; rows before the position are passed over.
@@ -103,10 +93,10 @@ class StoringImport:
             Conflict: other changes of the same accounts came between again and again.
         """
         batch.check()
-        rows = await sort(self.rules, batch, Seen(), now=self.clock.now())
+        rows = await sort(self.shared.rules, batch, Seen(), now=self.shared.clock.now())
         for _ in range(TRIES):
             try:
-                async with self.database.transaction() as transaction:
+                async with self.shared.database.transaction() as transaction:
                     await self._store(transaction, batch, rows)
                 return
             except Conflict:
@@ -116,16 +106,16 @@ class StoringImport:
     async def report(self) -> ImportReport:
         """Tell where the import stands after all of its calls."""
         import_id = self.options.import_id
-        state = await imports.find(self.database, import_id=import_id)
+        state = await imports.find(self.shared.database, import_id=import_id)
         if state is None:
             raise Conflict(retry_after=RETRY_CONFLICT)
         problems = await imports.list_problems(
-            self.database, import_id=import_id, rows=MOST_ROWS_OF_A_PROBLEM, limit=MOST_PROBLEMS
+            self.shared.database, import_id=import_id, rows=MOST_ROWS_OF_A_PROBLEM, limit=MOST_PROBLEMS
         )
         return ImportReport(state.next_row, state.imported, state.duplicates, state.refused, problems)
 
     async def _store(self, executor: Executor, batch: Batch, parsed: Rows) -> None:
-        now = self.clock.now()
+        now = self.shared.clock.now()
         import_id = self.options.import_id
         next_row = await imports.lock(executor, import_id=import_id)
         if next_row is None:
@@ -153,17 +143,15 @@ class StoringImport:
             raise Conflict(retry_after=RETRY_CONFLICT)
         told = {"import_id": import_id, "first_row": max(batch.first_row, next_row), "next_row": batch.next_row}
         details = {name: str(value) for name, value in (told | asdict(counts)).items()}
-        await self.audit.record(executor, self.operator.event(AuditKind.ADMIN_IMPORT_USERS, **details))
+        await self.shared.audit.record(executor, self.operator.event(AuditKind.ADMIN_IMPORT_USERS, **details))
 
 
 class DryRun:
     """Tell what an import would do."""
 
-    def __init__(self, *, database: Database, rules: RecordRules, options: ImportOptions, clock: Clock) -> None:
-        self._database = database
-        self._rules = rules
+    def __init__(self, *, shared: Imports, options: ImportOptions) -> None:
+        self._shared = shared
         self._options = options
-        self._clock = clock
         self._seen = Seen()
         self._next_row = 1
         self._imported = self._duplicates = self._refused = 0
@@ -176,11 +164,11 @@ class DryRun:
             InvalidFields: it is out of bounds.
         """
         batch.check()
-        now = self._clock.now()
-        rows = await sort(self._rules, batch, self._seen, now=now)
+        now = self._shared.clock.now()
+        rows = await sort(self._shared.rules, batch, self._seen, now=now)
         if not self._options.create_groups:
-            rows = rows.without_groups_but(await groups.find_existing(self._database, names=rows.groups))
-        taken = await imported.find_taken(self._database, users=list(rows.users.values()), now=now)
+            rows = rows.without_groups_but(await groups.find_existing(self._shared.database, names=rows.groups))
+        taken = await imported.find_taken(self._shared.database, users=list(rows.users.values()), now=now)
         rows = rows.without(dict(zip(rows.users, taken, strict=True)))
         self._next_row = batch.next_row
         self._imported += len(rows.users)

@@ -95,7 +95,7 @@ class SigningKeys:
 
     async def published(self) -> list[SigningKeyRow]:
         """Return the keys that verify tokens, newest first."""
-        await self._refresh_if_older(REFRESH_INTERVAL)
+        await self._refresh(if_older_than=REFRESH_INTERVAL)
         return self._rows
 
     async def public_keys(self) -> list[dict[str, str]]:
@@ -121,12 +121,12 @@ class SigningKeys:
         Raises:
             TokenInvalid: it is not one.
         """
-        await self._refresh_if_older(REFRESH_INTERVAL)
+        await self._refresh(if_older_than=REFRESH_INTERVAL)
         try:
             try:
                 return self._verified(token)
             except _UnknownKey:
-                await self._refresh_if_older(UNKNOWN_KEY_INTERVAL)
+                await self._refresh(if_older_than=UNKNOWN_KEY_INTERVAL)
                 return self._verified(token)
         except InvalidToken as error:
             raise TokenInvalid from error
@@ -150,20 +150,16 @@ class SigningKeys:
         )
         return VerifiedToken(SessionId(UUID(claims["sid"])), datetime.fromtimestamp(claims["exp"], UTC))
 
-    async def _refresh_if_older(self, age: timedelta) -> None:
-        if self._is_older(age):
-            # One call asks for all that come meanwhile.
+    async def _refresh(self, *, if_older_than: timedelta = timedelta.min) -> None:
+        def is_older() -> bool:
+            return self._read_at is None or self._clock.now() - self._read_at >= if_older_than
+
+        if is_older():
+            # One call asks for all that come meanwhile; and what was read before a key was made must not replace what
+            # was read after.
             async with self._reading:
-                if self._is_older(age):
+                if is_older():
                     await self._read()
-
-    def _is_older(self, age: timedelta) -> bool:
-        return self._read_at is None or self._clock.now() - self._read_at >= age
-
-    async def _refresh(self) -> None:
-        # One after the other: what was read before a key was made must not replace what was read after.
-        async with self._reading:
-            await self._read()
 
     async def _read(self) -> None:
         now = self._clock.now()
