@@ -10,6 +10,7 @@ from authsvc.core.access.challenges import ChallengeSessions
 from authsvc.core.access.gate import Gate
 from authsvc.core.access.throttle import Throttle
 from authsvc.core.accounts.addresses import Confirmations
+from authsvc.core.accounts.attributes import AttributeRules
 from authsvc.core.accounts.deletion import Deletion
 from authsvc.core.accounts.login import Logins
 from authsvc.core.accounts.new_passwords import NewPasswords
@@ -42,7 +43,6 @@ from authsvc.core.operators.exports import Exports
 from authsvc.core.operators.groups import Groups
 from authsvc.core.operators.identity import Operators
 from authsvc.core.operators.imports import Imports
-from authsvc.core.operators.invitations import Invitations
 from authsvc.core.operators.mail_queue import MailQueue
 from authsvc.core.operators.passwords import PasswordAdmin
 from authsvc.core.operators.user_list import UserList
@@ -192,15 +192,6 @@ class Composition:
             operators=Operators(
                 database=database, ring=ring, audit=self.audit, identities=settings.admin.identities, clock=clock
             ),
-            invitations=Invitations(
-                database=database,
-                hasher=ground.hasher,
-                throttle=self.throttle,
-                notices=self.notices,
-                policy=self.policy,
-                changes=self.changes,
-                settings=settings,
-            ),
             accounts=AccountAdmin(
                 database=database,
                 throttle=self.throttle,
@@ -213,9 +204,12 @@ class Composition:
             passwords=PasswordAdmin(
                 database=database,
                 hasher=ground.hasher,
+                throttle=self.throttle,
+                notices=self.notices,
                 policy=self.policy,
                 passwords=self.passwords,
                 changes=self.changes,
+                rules=AttributeRules.of(settings),
                 settings=settings.accounts,
             ),
             attributes=AttributeAdmin(codes=self.codes, notices=self.notices, changes=self.changes, settings=settings),

@@ -13,7 +13,6 @@ from authsvc.core.operators.exports import Exports
 from authsvc.core.operators.groups import Groups
 from authsvc.core.operators.identity import Operator, Operators
 from authsvc.core.operators.imports import Imports
-from authsvc.core.operators.invitations import Invitations
 from authsvc.core.operators.mail_queue import MailQueue
 from authsvc.core.operators.passwords import PasswordAdmin
 from authsvc.core.operators.user_list import UserList
@@ -34,7 +33,6 @@ class AdminFlows:
     """Hold what AdminService calls."""
 
     operators: Operators
-    invitations: Invitations
     accounts: AccountAdmin
     passwords: PasswordAdmin
     attributes: AttributeAdmin
@@ -63,14 +61,14 @@ class AdminServicer(AdminServiceServicer):
 
     @waits_for_hash
     async def CreateUser(self, request: pb.CreateUserRequest, context: Context) -> pb.CreateUserResponse:
-        user_id = await self._flows.invitations.create(requests.invitation(request), _operator())
+        user_id = await self._flows.passwords.create_user(requests.invitation(request), _operator())
         return pb.CreateUserResponse(user=await self._user(NamedUser(user_id=str(user_id))))
 
     @waits_for_hash
     async def ResendInvitation(
         self, request: pb.ResendInvitationRequest, context: Context
     ) -> pb.ResendInvitationResponse:
-        delivery = await self._flows.invitations.resend(requests.user_of(request), _operator())
+        delivery = await self._flows.passwords.resend_invitation(requests.user_of(request), _operator())
         return pb.ResendInvitationResponse(code_delivery=convert.code_delivery(delivery))
 
     async def GetUser(self, request: pb.GetUserRequest, context: Context) -> pb.GetUserResponse:

@@ -10,7 +10,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from authsvc.core.accounts.lookup import NamedUser
 from authsvc.core.operators.attributes import AttributeChange
 from authsvc.core.operators.groups import NewGroup
-from authsvc.core.operators.invitations import Invitation
+from authsvc.core.operators.passwords import Invitation
 from authsvc.core.operators.user_list import UserQuery
 from authsvc.v1 import admin_service_pb2 as pb
 from authsvc.v1.auth_service_pb2 import UserStatus
