@@ -48,11 +48,10 @@ from authsvc.core.operators.passwords import PasswordAdmin
 from authsvc.core.operators.user_list import UserList
 from authsvc.core.operators.user_records import RecordRules
 from authsvc.core.sessions.bearers import Bearers
-from authsvc.core.sessions.ends import SessionEnds
-from authsvc.core.sessions.lists import SessionList
 from authsvc.core.sessions.refresh import Refreshes
 from authsvc.core.sessions.sessions import Sessions
 from authsvc.core.sessions.signing_keys import SigningKeys
+from authsvc.core.sessions.user_sessions import UserSessions
 from authsvc.core.sign_in.answers import Answers
 from authsvc.core.sign_in.flow import SignIn, SignInSteps
 from authsvc.core.sign_in.next_steps import NextSteps
@@ -103,7 +102,7 @@ class Composition:
         self.sessions = Sessions(
             database=database, ring=ring, signing_keys=self.signing_keys, settings=settings.tokens, clock=clock
         )
-        self.session_list = SessionList(database=database, ring=ring, clock=clock)
+        self.user_sessions = UserSessions(database=database, ring=ring, audit=audit, clock=clock)
         self.signed_in = SignedIn(database=database, bearers=self.bearers, audit=audit, clock=clock)
         self.calls = Unauthenticated(database=database, throttle=throttle, audit=audit, clock=clock)
         self.changes = Changes(database=database, audit=audit, clock=clock)
@@ -131,7 +130,7 @@ class Composition:
     def auth_flows(self) -> Flows:
         """Build what AuthService calls."""
         ground = self._ground
-        settings, database, ring, clock = ground.settings, ground.database, ground.ring, ground.clock
+        settings, database, ring = ground.settings, ground.database, ground.ring
         sign_up_codes = SignUpCodes(
             database=database,
             throttle=self.throttle,
@@ -170,8 +169,7 @@ class Composition:
             deletion=self.deletion,
             bearers=self.bearers,
             refreshes=self._refreshes(),
-            session_ends=SessionEnds(database=database, audit=self.audit, clock=clock),
-            session_list=self.session_list,
+            sessions=self.user_sessions,
             reset_codes=self.reset_codes,
             password_reset=self._password_reset(),
             password_update=PasswordUpdate(
@@ -196,7 +194,7 @@ class Composition:
                 database=database,
                 throttle=self.throttle,
                 reset_codes=self.reset_codes,
-                session_list=self.session_list,
+                sessions=self.user_sessions,
                 notices=self.notices,
                 changes=self.changes,
                 deletion=self.deletion,

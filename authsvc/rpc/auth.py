@@ -97,17 +97,17 @@ class AuthServicer(AuthServiceServicer):
     async def SignOut(self, request: pb.SignOutRequest, context: Context) -> pb.SignOutResponse:
         # `global` is a keyword here.
         everywhere: bool = getattr(request, "global")
-        await self._flows.session_ends.sign_out(await self._flows.bearer(), everywhere=everywhere)
+        await self._flows.sessions.sign_out(await self._flows.bearer(), everywhere=everywhere)
         return pb.SignOutResponse()
 
     async def ListSessions(self, request: pb.ListSessionsRequest, context: Context) -> pb.ListSessionsResponse:
         bearer = await self._flows.bearer()
-        page = await self._flows.session_list.list_live(bearer.standing.user_id, page_of(request))
+        page = await self._flows.sessions.list_live(bearer.standing.user_id, page_of(request))
         return convert.session_page(page, bearer.standing.session_id)
 
     async def RevokeSession(self, request: pb.RevokeSessionRequest, context: Context) -> pb.RevokeSessionResponse:
         bearer = await self._flows.bearer()
-        await self._flows.session_ends.revoke(bearer, request.session_id)
+        await self._flows.sessions.revoke(bearer, request.session_id)
         return pb.RevokeSessionResponse()
 
     async def GetSigningKeys(self, request: pb.GetSigningKeysRequest, context: Context) -> pb.GetSigningKeysResponse:

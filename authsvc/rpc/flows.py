@@ -16,10 +16,9 @@ from authsvc.core.factors.authenticators import Authenticators
 from authsvc.core.factors.preferences import Preferences
 from authsvc.core.factors.recovery import RecoveryCodes
 from authsvc.core.sessions.bearers import Bearer, Bearers
-from authsvc.core.sessions.ends import SessionEnds
-from authsvc.core.sessions.lists import SessionList
 from authsvc.core.sessions.refresh import Refreshes
 from authsvc.core.sessions.signing_keys import SigningKeys
+from authsvc.core.sessions.user_sessions import UserSessions
 from authsvc.core.sign_in.flow import SignIn, SignInSteps
 from authsvc.core.sign_in.reauthentication import Reauthentication
 from authsvc.rpc.call import current_call
@@ -42,8 +41,7 @@ class Flows:
     deletion: Deletion
     bearers: Bearers
     refreshes: Refreshes
-    session_ends: SessionEnds
-    session_list: SessionList
+    sessions: UserSessions
     reset_codes: ResetCodes
     password_reset: PasswordReset
     password_update: PasswordUpdate

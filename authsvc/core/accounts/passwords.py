@@ -14,7 +14,7 @@ from authsvc.core.fields import Fields, parse_given
 from authsvc.core.messages.kinds import PasswordChanged
 from authsvc.core.messages.notices import Notices
 from authsvc.core.sessions.bearers import Bearer
-from authsvc.core.sessions.ends import end_all
+from authsvc.core.sessions.user_sessions import end_all
 from authsvc.domain import Medium, SessionId, User
 from authsvc.errors import InvalidFields, InvalidPassword, NotAuthorized, Violation
 from authsvc.store import passwords

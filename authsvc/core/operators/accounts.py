@@ -21,8 +21,7 @@ from authsvc.core.messages.notices import Notices
 from authsvc.core.operators.changes import Changes
 from authsvc.core.operators.identity import Operator
 from authsvc.core.pages import Page, PageRequest, check_page
-from authsvc.core.sessions.ends import end_all
-from authsvc.core.sessions.lists import SessionList
+from authsvc.core.sessions.user_sessions import UserSessions, end_all
 from authsvc.domain import Session, UserStatus
 from authsvc.store import users
 from authsvc.store.db import Database
@@ -59,7 +58,7 @@ class AccountAdmin:
     database: Database
     throttle: Throttle
     reset_codes: ResetCodes
-    session_list: SessionList
+    sessions: UserSessions
     notices: Notices
     changes: Changes
     deletion: Deletion
@@ -136,4 +135,4 @@ class AccountAdmin:
         fields.take(check_page, request)
         fields.check()
         user = await find(self.database, ref.value)
-        return await self.session_list.list_live(user.user_id, request)
+        return await self.sessions.list_live(user.user_id, request)

@@ -43,17 +43,17 @@ class _UnknownKey(InvalidToken):
     """Tell that a token names a key that this process does not have."""
 
 
+@dataclass(eq=False, kw_only=True)
 class SigningKeys:
     """Sign with the current key, verify with every published one, rotate."""
 
-    def __init__(
-        self, *, database: Database, ring: KeyRing, audit: Audit, settings: TokensSettings, clock: Clock
-    ) -> None:
-        self._database = database
-        self._ring = ring
-        self._audit = audit
-        self._settings = settings
-        self._clock = clock
+    database: Database
+    ring: KeyRing
+    audit: Audit
+    settings: TokensSettings
+    clock: Clock
+
+    def __post_init__(self) -> None:
         self._rows: list[SigningKeyRow] = []
         self._public: dict[str, PublicKey] = {}
         self._private: dict[str, SigningKey] = {}
@@ -66,9 +66,9 @@ class SigningKeys:
         """Make the first key if there is none; replicas that start at once end up with the same one."""
         await self._refresh()
         if not self._rows:
-            key = SigningKey.generate(self._settings.algorithm)
-            async with self._database.transaction() as transaction:
-                now = self._clock.now()
+            key = SigningKey.generate(self.settings.algorithm)
+            async with self.database.transaction() as transaction:
+                now = self.clock.now()
                 await signing_keys.insert_first(transaction, key=self._row_of(key, now, active_from=now))
             await self._refresh()
 
@@ -78,18 +78,18 @@ class SigningKeys:
         The others end when the last token they signed has. With `immediately`, for a leaked key, the new one is used
         and the others end as soon as each replica has read it, within 30 seconds: their tokens are refused.
         """
-        now = self._clock.now()
-        active_from = now if immediately else now + self._settings.signing_key_lead
-        key = SigningKey.generate(self._settings.algorithm)
-        async with self._database.transaction() as transaction:
+        now = self.clock.now()
+        active_from = now if immediately else now + self.settings.signing_key_lead
+        key = SigningKey.generate(self.settings.algorithm)
+        async with self.database.transaction() as transaction:
             await signing_keys.rotate(
                 transaction,
                 key=self._row_of(key, now, active_from=active_from),
-                others_expire_at=now if immediately else active_from + self._settings.access_ttl + PUBLICATION_MARGIN,
+                others_expire_at=now if immediately else active_from + self.settings.access_ttl + PUBLICATION_MARGIN,
             )
             details = {"kid": key.kid, "others_end": "AT_ONCE" if immediately else "LATER"}
             event = AuditEvent(AuditKind.ROTATE_SIGNING_KEY, Caller(), actor="system", details=details)
-            await self._audit.record(transaction, event)
+            await self.audit.record(transaction, event)
         await self._refresh()
         return next(row for row in self._rows if row.kid == key.kid)
 
@@ -104,14 +104,14 @@ class SigningKeys:
 
     async def current(self) -> SigningKey:
         """Return the key to sign with: the newest that is active."""
-        now = self._clock.now()
+        now = self.clock.now()
         rows = await self.published()
         if not rows:
             raise Internal
         # Where this clock is behind that of the replica which made the first key, none is active yet.
         row = next((row for row in rows if row.active_from <= now), rows[-1])
         if row.kid not in self._private:
-            der = self._ring.open(Purpose.SIGNING_KEY, row.sealed_private, bound_to=row.kid)
+            der = self.ring.open(Purpose.SIGNING_KEY, row.sealed_private, bound_to=row.kid)
             self._private[row.kid] = SigningKey.from_der(kid=row.kid, algorithm=cast(Algorithm, row.algorithm), der=der)
         return self._private[row.kid]
 
@@ -136,7 +136,7 @@ class SigningKeys:
             kid=key.kid,
             algorithm=key.algorithm,
             public_jwk=key.public_jwk(),
-            sealed_private=self._ring.seal(Purpose.SIGNING_KEY, key.to_der(), bound_to=key.kid),
+            sealed_private=self.ring.seal(Purpose.SIGNING_KEY, key.to_der(), bound_to=key.kid),
             created_at=now,
             active_from=active_from,
         )
@@ -145,14 +145,12 @@ class SigningKeys:
         key = self._public.get(key_id_of(token))
         if key is None:
             raise _UnknownKey
-        claims = key.verify(
-            token, typ=ACCESS_TOKEN_TYPE, issuer=self._settings.issuer, audience=self._settings.audience
-        )
+        claims = key.verify(token, typ=ACCESS_TOKEN_TYPE, issuer=self.settings.issuer, audience=self.settings.audience)
         return VerifiedToken(SessionId(UUID(claims["sid"])), datetime.fromtimestamp(claims["exp"], UTC))
 
     async def _refresh(self, *, if_older_than: timedelta = timedelta.min) -> None:
         def is_older() -> bool:
-            return self._read_at is None or self._clock.now() - self._read_at >= if_older_than
+            return self._read_at is None or self.clock.now() - self._read_at >= if_older_than
 
         if is_older():
             # One call asks for all that come meanwhile; and what was read before a key was made must not replace what
@@ -162,8 +160,8 @@ class SigningKeys:
                     await self._read()
 
     async def _read(self) -> None:
-        now = self._clock.now()
-        rows = await signing_keys.list_published(self._database, now=now)
+        now = self.clock.now()
+        rows = await signing_keys.list_published(self.database, now=now)
         self._rows = rows
         public = {row.kid: self._public.get(row.kid) or PublicKey.from_jwk(row.public_jwk) for row in rows}
         if public.keys() != self._public.keys():

@@ -1,16 +1,21 @@
-"""The end of sessions: of one, and of all that a user has begun."""
+"""The sessions of a user: their list, and the end of one or of all that the user has begun."""
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
+from uuid import UUID
 
 from authsvc.clock import Clock
 from authsvc.core.audit.trail import Audit, AuditKind
 from authsvc.core.fields import parse_uuid
+from authsvc.core.pages import Page, Pager, PageRequest
 from authsvc.core.sessions.bearers import Bearer, event_of
-from authsvc.domain import SessionId, UserId
+from authsvc.crypto.sealing import KeyRing
+from authsvc.domain import Session, SessionId, UserId
 from authsvc.store import challenges, sessions, users
 from authsvc.store.db import Database, Executor
+
+_LAST = (datetime(9999, 1, 1, tzinfo=UTC), UUID(int=(1 << 128) - 1))
 
 
 async def end_all(executor: Executor, user_id: UserId, now: datetime, *, keep: SessionId | None = None) -> None:
@@ -19,13 +24,31 @@ async def end_all(executor: Executor, user_id: UserId, now: datetime, *, keep: S
     await challenges.delete_of_user(executor, user_id=user_id)
 
 
-class SessionEnds:
-    """End sessions for their users."""
+class UserSessions:
+    """List and end the sessions of users."""
 
-    def __init__(self, *, database: Database, audit: Audit, clock: Clock) -> None:
+    def __init__(self, *, database: Database, ring: KeyRing, audit: Audit, clock: Clock) -> None:
         self._database = database
+        self._ring = ring
         self._audit = audit
         self._clock = clock
+
+    async def list_live(self, user_id: UserId, request: PageRequest) -> Page[Session]:
+        """List a user's live sessions, latest first.
+
+        Raises:
+            InvalidFields: the request is out of bounds, or its token is not one of this user's sessions.
+        """
+        pager = Pager(ring=self._ring, request=request, of=str(user_id))
+        position = pager.position(2)
+        found = await sessions.list_live(
+            self._database,
+            user_id=user_id,
+            now=self._clock.now(),
+            before=(datetime.fromisoformat(position[0]), UUID(position[1])) if position else _LAST,
+            limit=pager.limit,
+        )
+        return pager.page(found, lambda last: (last.created_at.isoformat(), last.session_id))
 
     async def sign_out(self, bearer: Bearer, *, everywhere: bool) -> None:
         """End the bearer's session or, `everywhere`, all sessions and half-done sign-ins of the user."""
