@@ -186,6 +186,7 @@ class Composition:
         rules = RecordRules(
             hasher=ground.hasher, ring=ring, settings=settings.accounts, custom=settings.attributes.custom
         )
+        attribute_rules = AttributeRules.of(settings)
         return AdminFlows(
             operators=Operators(
                 database=database, ring=ring, audit=self.audit, identities=settings.admin.identities, clock=clock
@@ -207,10 +208,12 @@ class Composition:
                 policy=self.policy,
                 passwords=self.passwords,
                 changes=self.changes,
-                rules=AttributeRules.of(settings),
+                rules=attribute_rules,
                 settings=settings.accounts,
             ),
-            attributes=AttributeAdmin(codes=self.codes, notices=self.notices, changes=self.changes, settings=settings),
+            attributes=AttributeAdmin(
+                codes=self.codes, notices=self.notices, changes=self.changes, rules=attribute_rules
+            ),
             users=UserList(database=database, ring=ring),
             groups=Groups(database=database, ring=ring, changes=self.changes),
             mail=MailQueue(database=database, ring=ring, changes=self.changes),

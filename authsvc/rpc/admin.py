@@ -157,13 +157,13 @@ class AdminServicer(AdminServiceServicer):
         return pb.DeleteGroupResponse()
 
     async def AddUserToGroup(self, request: pb.AddUserToGroupRequest, context: Context) -> pb.AddUserToGroupResponse:
-        await self._flows.groups.add_user(requests.user_of(request), request.group, _operator())
+        await self._flows.groups.set_member(requests.user_of(request), request.group, _operator(), is_member=True)
         return pb.AddUserToGroupResponse()
 
     async def RemoveUserFromGroup(
         self, request: pb.RemoveUserFromGroupRequest, context: Context
     ) -> pb.RemoveUserFromGroupResponse:
-        await self._flows.groups.remove_user(requests.user_of(request), request.group, _operator())
+        await self._flows.groups.set_member(requests.user_of(request), request.group, _operator(), is_member=False)
         return pb.RemoveUserFromGroupResponse()
 
     async def ListGroupsForUser(

@@ -44,16 +44,16 @@ class AuditRetention:
         async with self._database.transaction() as transaction:
             if not await audit.try_prune_lock(transaction):
                 return 0
-            chains = [
-                chain for chain in await audit.lock_chains(transaction, before=month) if chain.last_event is not None
+            ends = [
+                (chain, last, await self._end_of(transaction, chain, last))
+                for chain in await audit.lock_chains(transaction, before=month)
+                if (last := chain.last_event) is not None
             ]
-            ends = [await self._end_of(transaction, chain, chain.last_event or 0) for chain in chains]
-            broken = [chain.chain for chain, end in zip(chains, ends, strict=True) if end is None]
-            if broken:
+            if broken := [chain.chain for chain, _, digest in ends if digest is None]:
                 _log.error("audit_not_pruned", chains=broken, remedy="authsvc audit verify")
                 return 0
-            for chain, end in zip(chains, ends, strict=True):
-                last, digest = chain.last_event or 0, end or b""
+            for chain, last, end in ends:
+                digest = end or b""
                 seal = self._ring.digest(*pruned_parts(chain.chain, last, digest))
                 await audit.note_pruned(transaction, chain=chain.chain, sequence=last, digest=digest, seal=seal)
             return await audit.drop_before(transaction, month=month)

@@ -114,7 +114,10 @@ async def _verify_chain(database: Database, ring: KeyRing, chain: Chain, *, mark
     walk = _Walk(chain, chain.pruned_sequence, chain.pruned_digest)
     if mark is not None and mark.sequence == chain.pruned_sequence:
         walk.mark_digest = chain.pruned_digest
-    _verify_notes(ring, walk)
+    if not is_sealed(ring, chain.chain, chain):
+        walk.find(FaultKind.END_FORGED, chain.sequence)
+    if not is_pruning_sealed(ring, chain):
+        walk.find(FaultKind.PRUNING_FORGED, chain.pruned_sequence)
     async for event in _events(database, chain):
         if len(walk.faults) >= MOST_FAULTS:
             break
@@ -145,15 +148,6 @@ async def _events(database: Database, chain: Chain) -> AsyncIterator[WalkedEvent
         if len(batch) < BATCH:
             return
         after = (batch[-1].sequence, batch[-1].created_at)
-
-
-def _verify_notes(ring: KeyRing, walk: _Walk) -> None:
-    """Verify what the chain's row says of its end, and of what was removed for its age."""
-    chain = walk.chain
-    if not is_sealed(ring, chain.chain, chain):
-        walk.find(FaultKind.END_FORGED, chain.sequence)
-    if not is_pruning_sealed(ring, chain):
-        walk.find(FaultKind.PRUNING_FORGED, chain.pruned_sequence)
 
 
 def _verify_event(ring: KeyRing, walk: _Walk, event: WalkedEvent) -> None:

@@ -26,11 +26,6 @@ def recipient(user: User | None) -> Recipient | None:
     return addressed(user, user.email)
 
 
-def verified_recipient(user: User | None) -> Recipient | None:
-    """Return who reads mail to an account's verified address; None without one."""
-    return recipient(user) if user is not None and user.email_verified_at is not None else None
-
-
 class Notices:
     """Put messages into the outbox."""
 
@@ -77,7 +72,8 @@ class Notices:
 
         For EmailChanged, `user` is the account as it was.
         """
-        if to := verified_recipient(user):
+        to = recipient(user)
+        if to is not None and user.email_verified_at is not None:
             await self.enqueue(executor, message, to, now=now)
 
     async def invite(

@@ -6,7 +6,6 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from authsvc.config import Settings
 from authsvc.core.access.changes import Change
 from authsvc.core.accounts.attributes import AttributeRules, Attributes
 from authsvc.core.accounts.lookup import NamedUser, parse_user
@@ -43,14 +42,14 @@ class AttributeChange:
         return "AttributeChange(…)"
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
 class AttributeAdmin:
     """Change attributes for operators."""
 
-    def __init__(self, *, codes: Codes, notices: Notices, changes: Changes, settings: Settings) -> None:
-        self._codes = codes
-        self._notices = notices
-        self._changes = changes
-        self._rules = AttributeRules.of(settings)
+    codes: Codes
+    notices: Notices
+    changes: Changes
+    rules: AttributeRules
 
     async def update(self, named: NamedUser, change: AttributeChange, operator: Operator) -> None:
         """Set and remove attributes, all or none, and tell a verified address that is replaced.
@@ -67,36 +66,35 @@ class AttributeAdmin:
         fields.check()
         set_ = self._parse(change)
         kind = AuditKind.ADMIN_UPDATE_USER_ATTRIBUTES
-        async with self._changes.of(ref.value, operator, kind, **_details(change)) as held:
+        async with self.changes.of(ref.value, operator, kind, **_details(change)) as held:
             tx, user, now = held.executor, held.user, held.now
             changed = _changed(user, change, set_, now=now)
             if not await addresses.replace_attributes(tx, user=changed, now=now):
                 raise EmailExists
             had = await preferences.find(tx, user_id=user.user_id)
-            # What is gone is no second factor any more.
-            if changed.email is None:
-                await preferences.remove(tx, user_id=user.user_id, kind=sent_to(EMAIL).kind)
-            if changed.phone_number is None:
-                await preferences.remove(tx, user_id=user.user_id, kind=sent_to(PHONE_NUMBER).kind)
+            for name, value in ((EMAIL, changed.email), (PHONE_NUMBER, changed.phone_number)):
+                if value is None:
+                    # What is gone is no second factor any more.
+                    await preferences.remove(tx, user_id=user.user_id, kind=sent_to(name).kind)
             has_email, has_number = changed.email_key == user.email_key, changed.phone_number == user.phone_number
             await self._end_what_was_sent(held, has_email=has_email, has_number=has_number)
             if not has_email:
                 masked = mask_email(changed.email) if changed.email else ""
-                await self._notices.tell(tx, user, EmailChanged(masked), now=now)
+                await self.notices.tell(tx, user, EmailChanged(masked), now=now)
             if sent_to(PHONE_NUMBER).is_enabled(had) and not has_number:
-                await self._notices.tell(tx, user, MfaChanged(MfaChange.PREFERENCE_CHANGED), now=now)
+                await self.notices.tell(tx, user, MfaChanged(MfaChange.PREFERENCE_CHANGED), now=now)
 
     def _parse(self, change: AttributeChange) -> Attributes:
         fields = Fields()
-        attributes = fields.take(self._rules.parse, change.values, by_operator=True)
+        attributes = fields.take(self.rules.parse, change.values, by_operator=True)
         removed, field = set(change.removed), "remove_attributes"
         contradicts = not removed.isdisjoint(change.values)
         fields.require(not contradicts, Violation(field, "CONTRADICTION", "must not name attributes that are set"))
         fields.require(
-            removed <= self._rules.known, Violation(field, "UNKNOWN", "must name only attributes that there are")
+            removed <= self.rules.known, Violation(field, "UNKNOWN", "must name only attributes that there are")
         )
         fields.require(
-            removed.isdisjoint(self._rules.required), Violation(field, "REQUIRED", "must not name required attributes")
+            removed.isdisjoint(self.rules.required), Violation(field, "REQUIRED", "must not name required attributes")
         )
         fields.check()
         return attributes.value
@@ -108,10 +106,10 @@ class AttributeAdmin:
         purposes = [RESET_PASSWORD]
         purposes += [] if has_email else [SIGN_UP, VERIFY_EMAIL]
         purposes += [] if has_number else [VERIFY_PHONE]
-        await self._codes.drop(held.executor, held.user.username_key, *purposes)
+        await self.codes.drop(held.executor, held.user.username_key, *purposes)
         if not has_email:
             await passwords.end_mailed(held.executor, user_id=held.user.user_id, now=held.now)
-            await self._notices.withdraw_invitation(held.executor, held.user, now=held.now)
+            await self.notices.withdraw_invitation(held.executor, held.user, now=held.now)
         # Among half-done sign-ins are those that wait for a code.
         await challenges.delete_of_user(held.executor, user_id=held.user.user_id)
 

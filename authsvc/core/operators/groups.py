@@ -5,7 +5,7 @@ from __future__ import annotations
 import unicodedata
 from dataclasses import dataclass
 
-from authsvc.core.accounts.lookup import NamedUser, UserRef, find, parse_user
+from authsvc.core.accounts.lookup import NamedUser, find, parse_user
 from authsvc.core.audit.trail import AuditKind
 from authsvc.core.fields import REQUIRED, Fields, check_line, refused
 from authsvc.core.operators.changes import Changes
@@ -92,30 +92,27 @@ class Groups:
             if not await groups.delete(act.executor, name=name):
                 raise GroupNotFound
 
-    async def add_user(self, named: NamedUser, group: str, operator: Operator) -> None:
-        """Put a user into a group.
+    async def set_member(self, named: NamedUser, group: str, operator: Operator, *, is_member: bool) -> None:
+        """Put a user into a group, or take one out.
 
         Raises:
             InvalidFields: every broken rule at once.
             UserNotFound, GroupNotFound: there is no such user, or no such group.
         """
-        ref, group = _parse_membership(named, group)
-        async with self._changes.of(ref, operator, AuditKind.ADMIN_ADD_USER_TO_GROUP, group=group) as change:
-            if not await groups.add_member(change.executor, group=group, user_id=change.user.user_id, now=change.now):
+        fields = Fields()
+        ref, parsed = fields.take(parse_user, named), fields.take(parse_group, group, field="group")
+        fields.check()
+        name = parsed.value
+        kind = AuditKind.ADMIN_ADD_USER_TO_GROUP if is_member else AuditKind.ADMIN_REMOVE_USER_FROM_GROUP
+        async with self._changes.of(ref.value, operator, kind, group=name) as change:
+            tx, user_id = change.executor, change.user.user_id
+            if is_member:
+                is_there = await groups.add_member(tx, group=name, user_id=user_id, now=change.now)
+            else:
+                is_there = await groups.find(tx, name=name) is not None
+                await groups.remove_member(tx, group=name, user_id=user_id)
+            if not is_there:
                 raise GroupNotFound
-
-    async def remove_user(self, named: NamedUser, group: str, operator: Operator) -> None:
-        """Take a user out of a group.
-
-        Raises:
-            InvalidFields: every broken rule at once.
-            UserNotFound, GroupNotFound: there is no such user, or no such group.
-        """
-        ref, group = _parse_membership(named, group)
-        async with self._changes.of(ref, operator, AuditKind.ADMIN_REMOVE_USER_FROM_GROUP, group=group) as change:
-            if await groups.find(change.executor, name=group) is None:
-                raise GroupNotFound
-            await groups.remove_member(change.executor, group=group, user_id=change.user.user_id)
 
     async def list_of_user(self, named: NamedUser) -> list[Group]:
         """List a user's groups in the order of tokens.
@@ -144,10 +141,3 @@ def parse_group(text: str, *, field: str) -> str:
     if any(unicodedata.category(character)[0] not in "LMNPS" for character in name):
         raise refused(field, "CHARACTERS", "must not contain spaces and characters that can't be seen")
     return name
-
-
-def _parse_membership(named: NamedUser, group: str) -> tuple[UserRef, str]:
-    fields = Fields()
-    ref, name = fields.take(parse_user, named), fields.take(parse_group, group, field="group")
-    fields.check()
-    return ref.value, name.value
