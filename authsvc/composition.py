@@ -184,7 +184,10 @@ class Composition:
         ground = self._ground
         settings, database, ring, clock = ground.settings, ground.database, ground.ring, ground.clock
         rules = RecordRules(
-            hasher=ground.hasher, ring=ring, settings=settings.accounts, custom=settings.attributes.custom
+            hasher=ground.hasher,
+            ring=ring,
+            settings=settings.accounts,
+            attributes=AttributeRules(custom=settings.attributes.custom),
         )
         attribute_rules = AttributeRules.of(settings)
         return AdminFlows(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -44,17 +44,15 @@ class Operator:
         return AuditEvent(kind, self.caller, user_id, self.actor, details=details)
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Operators:
     """Tell operators from others."""
 
-    def __init__(
-        self, *, database: Database, ring: KeyRing, audit: Audit, identities: Iterable[str], clock: Clock
-    ) -> None:
-        self._database = database
-        self._ring = ring
-        self._audit = audit
-        self._identities = frozenset(identities)
-        self._clock = clock
+    database: Database
+    ring: KeyRing
+    audit: Audit
+    identities: Collection[str]
+    clock: Clock
 
     async def authorise(self, certificate_names: Iterable[str], key: str, request_id: str) -> str:
         """Return the name of the operator whom a certificate of these names, or else a key, stands for.
@@ -66,12 +64,12 @@ class Operators:
             PermissionDenied: neither stands for one.
         """
         for name in certificate_names:
-            if name in self._identities:
+            if name in self.identities:
                 return CERTIFICATE_PREFIX + name
         if not key:
             raise PermissionDenied
-        now = self._clock.now()
-        found = await admin_keys.find(self._database, digests=self._ring.digests(Purpose.ADMIN_KEY, key))
+        now = self.clock.now()
+        found = await admin_keys.find(self.database, digests=self.ring.digests(Purpose.ADMIN_KEY, key))
         if found is None:
             raise PermissionDenied
         stale = now - LAST_USED_EXACT_TO
@@ -81,7 +79,7 @@ class Operators:
             await self._record_refusal(found, request_id, now, unless_after=max(stale, end))
             raise PermissionDenied
         if found.last_used_at is None or found.last_used_at <= stale:
-            await admin_keys.touch(self._database, name=found.name, now=now, unless_after=stale)
+            await admin_keys.touch(self.database, name=found.name, now=now, unless_after=stale)
         return found.name
 
     async def _record_refusal(self, key: AdminKey, request_id: str, now: datetime, *, unless_after: datetime) -> None:
@@ -89,9 +87,9 @@ class Operators:
         event = replace(
             operator.event(AuditKind.ADMIN_REFUSED), result=AuditResult.FAILURE, reason=PermissionDenied.reason
         )
-        async with self._database.transaction() as transaction:
+        async with self.database.transaction() as transaction:
             if await admin_keys.touch(transaction, name=key.name, now=now, unless_after=unless_after):
-                await self._audit.record(transaction, event)
+                await self.audit.record(transaction, event)
 
 
 class AdminKeys:

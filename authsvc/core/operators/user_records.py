@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TypeVar
 
-from authsvc.config import AccountsSettings, CustomAttribute
+from authsvc.config import AccountsSettings
 from authsvc.core.accounts.attributes import AttributeRules, Attributes
 from authsvc.core.factors.kinds import ENROLLABLE
 from authsvc.core.factors.rules import new_choices
@@ -65,21 +65,14 @@ class UserRecord:
     totp_devices: tuple[TotpRecord, ...] = ()
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
 class RecordRules:
     """Turn rows into accounts."""
 
-    def __init__(
-        self,
-        *,
-        hasher: PasswordHasher,
-        ring: KeyRing,
-        settings: AccountsSettings,
-        custom: Mapping[str, CustomAttribute],
-    ) -> None:
-        self._hasher = hasher
-        self._ring = ring
-        self._settings = settings
-        self._attributes = AttributeRules(custom=custom)
+    hasher: PasswordHasher
+    ring: KeyRing
+    settings: AccountsSettings
+    attributes: AttributeRules
 
     def parse(self, record: UserRecord, now: datetime) -> WholeUser:
         """Return the account of a row.
@@ -117,7 +110,7 @@ class RecordRules:
             created_at=record.created_at or now,
             updated_at=record.updated_at,
             # As long as a sign-up that nobody confirms.
-            reserved_until=now + self._settings.unconfirmed_purge if kept is UserStatus.UNCONFIRMED else None,
+            reserved_until=now + self.settings.unconfirmed_purge if kept is UserStatus.UNCONFIRMED else None,
             disabled_at=now if record.disabled else None,
         )
         return WholeUser(
@@ -135,10 +128,10 @@ class RecordRules:
     def _parse_names(self, fields: Fields, record: UserRecord) -> tuple[Field[Username] | None, Field[Attributes]]:
         """Take the name, None where an address stands for it, and the attributes, with what is said of them."""
         # As at a sign-up: whom an address names here is named by the id, and the address is one attribute.
-        by_email = self._settings.sign_in_by_email and "@" in record.username
+        by_email = self.settings.sign_in_by_email and "@" in record.username
         username = None if by_email else fields.take(parse_username, record.username)
         given = {"email": record.username, **record.attributes} if by_email else record.attributes
-        attributes = fields.take(self._attributes.parse, given, by_operator=True)
+        attributes = fields.take(self.attributes.parse, given, by_operator=True)
         if attributes.valid is not None:
             email = attributes.valid.email
             # No address at all is another one.
@@ -152,12 +145,12 @@ class RecordRules:
 
     def _parse_hash(self, text: str) -> str | None:
         try:
-            return self._hasher.stored_form(text) if text else None
+            return self.hasher.stored_form(text) if text else None
         except HashRefused as error:
             raise refused("password_hash", error.rule, error.description) from error
 
     def _parse_devices(self, fields: Fields, devices: Sequence[TotpRecord], now: datetime) -> list[Field[TotpSecret]]:
-        limit = self._settings.totp_device_limit
+        limit = self.settings.totp_device_limit
         fields.require(len(devices) <= limit, Violation("totp_devices", "LIMIT", f"must be at most {limit}"))
         secrets = []
         for index, device in enumerate(devices[:limit]):
@@ -171,7 +164,7 @@ class RecordRules:
     def _device(self, device: TotpRecord, secret: TotpSecret, user_id: UserId, *, now: datetime) -> Device:
         device_id = DeviceId(new_id())
         binding = secret_binding(device_id, user_id)
-        sealed = self._ring.seal(Purpose.TOTP_SECRET, secret.base32.encode(), bound_to=binding)
+        sealed = self.ring.seal(Purpose.TOTP_SECRET, secret.base32.encode(), bound_to=binding)
         return Device(device_id, device.friendly_name or DEFAULT_NAME, sealed, device.verified_at or now)
 
 
