@@ -183,12 +183,9 @@ class Composition:
         """Build what AdminService calls."""
         ground = self._ground
         settings, database, ring, clock = ground.settings, ground.database, ground.ring, ground.clock
-        rules = RecordRules(
-            hasher=ground.hasher,
-            ring=ring,
-            settings=settings.accounts,
-            attributes=AttributeRules(custom=settings.attributes.custom),
-        )
+        # What an operator's other accounts must have, an imported one need not.
+        of_rows = AttributeRules(custom=settings.attributes.custom)
+        rules = RecordRules(hasher=ground.hasher, ring=ring, settings=settings.accounts, attributes=of_rows)
         attribute_rules = AttributeRules.of(settings)
         return AdminFlows(
             operators=Operators(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from authsvc.config import AccountsSettings
@@ -56,11 +56,8 @@ class Invitation:
 @dataclass(frozen=True, slots=True)
 class _Account:
     username: Username
-    attributes: Attributes
+    attributes: Attributes = field(repr=False)
     password: Password
-
-    def __repr__(self) -> str:
-        return f"_Account({self.username.display!r})"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
