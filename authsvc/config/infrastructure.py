@@ -6,9 +6,14 @@ import re
 from collections.abc import Iterator
 from typing import Literal
 
-from pydantic import Field, SecretStr
+from pydantic import SecretStr
 
 from authsvc.config.types import (
+    DAY,
+    HOUR,
+    MILLISECOND,
+    MINUTE,
+    SECOND,
     Duration,
     LanguageTag,
     MailAddress,
@@ -17,11 +22,7 @@ from authsvc.config.types import (
     Section,
     TrustedCallers,
     WebAddress,
-    days,
-    hours,
-    milliseconds,
-    minutes,
-    seconds,
+    field,
 )
 
 WEBHOOK_SECRET_CHARACTERS = 32
@@ -30,64 +31,42 @@ WEBHOOK_SECRET_CHARACTERS = 32
 class DatabaseSettings(Section):
     """Postgres 14 or newer."""
 
-    url: SecretStr = Field(
-        SecretStr(""), description="libpq URL of the database, `postgresql://user:password@host/name`."
+    url: SecretStr = field(SecretStr(""), "libpq URL of the database, `postgresql://user:password@host/name`.")
+    pool_size: int = field(10, "Most connections of one worker process, throttling excluded.", ge=2, le=200)
+    throttle_pool_size: int = field(3, "Most connections of one worker process for throttling.", ge=1, le=50)
+    connect_timeout: Duration = field(5 * SECOND, "For one connection attempt.", ge=SECOND, le=MINUTE)
+    acquire_timeout: Duration = field(
+        3 * SECOND, "Longest wait for a free connection; then DATABASE_UNAVAILABLE.", ge=100 * MILLISECOND, le=MINUTE
     )
-    pool_size: int = Field(10, ge=2, le=200, description="Most connections of one worker process, throttling excluded.")
-    throttle_pool_size: int = Field(
-        3, ge=1, le=50, description="Most connections of one worker process for throttling."
-    )
-    connect_timeout: Duration = Field(
-        seconds(5), ge=seconds(1), le=seconds(60), description="For one connection attempt."
-    )
-    acquire_timeout: Duration = Field(
-        seconds(3),
-        ge=milliseconds(100),
-        le=seconds(60),
-        description="Longest wait for a free connection; then DATABASE_UNAVAILABLE.",
-    )
-    statement_timeout: Duration = Field(seconds(10), ge=seconds(1), le=minutes(5), description="For one statement.")
+    statement_timeout: Duration = field(10 * SECOND, "For one statement.", ge=SECOND, le=5 * MINUTE)
 
 
 class ServerSettings(Section):
     """The gRPC server."""
 
-    host: str = Field("127.0.0.1", description="Address to listen on; `0.0.0.0` or `[::]` for all.")
-    port: int = Field(50051, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
-    workers: int = Field(1, ge=1, le=64, description="Processes that share the port.")
-    reflection: bool = Field(False, description="Whether grpcurl may ask for the protos.")
-    tls_certificate_file: OptionalPath = Field(None, description="PEM chain; with the key it turns TLS on.")
-    tls_key_file: OptionalPath = Field(None, description="PEM private key.")
-    tls_client_ca_file: OptionalPath = Field(
-        None, description="PEM bundle; clients must then show a certificate of it (mTLS)."
-    )
-    trusted_callers: TrustedCallers = Field(
+    host: str = field("127.0.0.1", "Address to listen on; `0.0.0.0` or `[::]` for all.")
+    port: int = field(50051, "Port to listen on; 0 takes a free one.", ge=0, le=65535)
+    workers: int = field(1, "Processes that share the port.", ge=1, le=64)
+    reflection: bool = field(False, "Whether grpcurl may ask for the protos.")
+    tls_certificate_file: OptionalPath = field(None, "PEM chain; with the key it turns TLS on.")
+    tls_key_file: OptionalPath = field(None, "PEM private key.")
+    tls_client_ca_file: OptionalPath = field(None, "PEM bundle; clients must then show a certificate of it (mTLS).")
+    trusted_callers: TrustedCallers = field(
         (),
-        description="Callers whose `authsvc-client-ip` and `authsvc-client-user-agent` are believed: CIDRs, or subject "
+        "Callers whose `authsvc-client-ip` and `authsvc-client-user-agent` are believed: CIDRs, or subject "
         "alternative names or common names of client certificates; comma-separated.",
     )
-    max_message_bytes: int = Field(
-        65_536, ge=4_096, le=4_194_304, description="Largest request; a larger one is INVALID_FIELDS."
+    max_message_bytes: int = field(65_536, "Largest request; a larger one is INVALID_FIELDS.", ge=4_096, le=4_194_304)
+    request_timeout: Duration = field(
+        30 * SECOND, "Longest time for a call, whatever its deadline.", ge=SECOND, le=5 * MINUTE
     )
-    request_timeout: Duration = Field(
-        seconds(30), ge=seconds(1), le=minutes(5), description="Longest time for a call, whatever its deadline."
+    keepalive: Duration = field(MINUTE, "Ping interval on idle connections.", ge=10 * SECOND, le=2 * HOUR)
+    max_connection_age: Duration = field(
+        30 * MINUTE, "After it a connection is asked to reconnect, so load spreads.", ge=MINUTE, le=DAY
     )
-    keepalive: Duration = Field(
-        seconds(60), ge=seconds(10), le=hours(2), description="Ping interval on idle connections."
-    )
-    max_connection_age: Duration = Field(
-        minutes(30),
-        ge=minutes(1),
-        le=days(1),
-        description="After it a connection is asked to reconnect, so load spreads.",
-    )
-    drain_timeout: Duration = Field(
-        seconds(20), ge=seconds(1), le=minutes(10), description="Time for calls in flight after SIGTERM."
-    )
-    metrics_host: str = Field("127.0.0.1", description="Address of the Prometheus endpoint.")
-    metrics_port: int = Field(
-        0, ge=0, le=65535, description="Port of the Prometheus endpoint `/metrics`; 0 turns it off."
-    )
+    drain_timeout: Duration = field(20 * SECOND, "Time for calls in flight after SIGTERM.", ge=SECOND, le=10 * MINUTE)
+    metrics_host: str = field("127.0.0.1", "Address of the Prometheus endpoint.")
+    metrics_port: int = field(0, "Port of the Prometheus endpoint `/metrics`; 0 turns it off.", ge=0, le=65535)
 
     def broken_rules(self) -> Iterator[str]:
         """Yield what is wrong with the files of TLS."""
@@ -100,9 +79,9 @@ class ServerSettings(Section):
 class KeysSettings(Section):
     """The keys that protect what is stored."""
 
-    master: SecretStr = Field(
+    master: SecretStr = field(
         SecretStr(""),
-        description="Master keys, one `id:base64url` of 32 bytes a line, made by `authsvc keys generate`. The first is "
+        "Master keys, one `id:base64url` of 32 bytes a line, made by `authsvc keys generate`. The first is "
         "used, the others are still read.",
     )
 
@@ -110,55 +89,43 @@ class KeysSettings(Section):
 class MailSettings(Section):
     """Outgoing mail."""
 
-    smtp_host: str = Field("", description="SMTP server.")
-    smtp_port: int = Field(587, ge=1, le=65535, description="Its port.")
-    smtp_tls: Literal["starttls", "implicit", "none"] = Field(
-        "starttls", description="`starttls` (required, never downgraded), `implicit` (port 465) or `none`."
+    smtp_host: str = field("", "SMTP server.")
+    smtp_port: int = field(587, "Its port.", ge=1, le=65535)
+    smtp_tls: Literal["starttls", "implicit", "none"] = field(
+        "starttls", "`starttls` (required, never downgraded), `implicit` (port 465) or `none`."
     )
-    smtp_ca_file: OptionalPath = Field(
-        None, description="PEM bundle that signs the SMTP server's certificate; the system's if absent."
+    smtp_ca_file: OptionalPath = field(
+        None, "PEM bundle that signs the SMTP server's certificate; the system's if absent."
     )
-    smtp_username: str = Field("", description="Login; none if empty.")
-    smtp_password: SecretStr = Field(SecretStr(""), description="Its password.")
-    from_address: MailAddress = Field(
-        "no-reply@authsvc.invalid", description="Sender; its domain also names the Message-IDs."
+    smtp_username: str = field("", "Login; none if empty.")
+    smtp_password: SecretStr = field(SecretStr(""), "Its password.")
+    from_address: MailAddress = field("no-reply@authsvc.invalid", "Sender; its domain also names the Message-IDs.")
+    from_name: str = field("", "Sender name.", max_length=128)
+    send_timeout: Duration = field(30 * SECOND, "Longest time for one message in all.", ge=5 * SECOND, le=5 * MINUTE)
+    concurrency: int = field(4, "Messages sent at once by one worker process.", ge=1, le=64)
+    lease: Duration = field(2 * MINUTE, "After it another worker may send the message.", ge=30 * SECOND, le=30 * MINUTE)
+    poll_interval: Duration = field(5 * SECOND, "Longest wait of an idle worker.", ge=100 * MILLISECOND, le=5 * MINUTE)
+    max_attempts: int = field(12, "Tries after which a message is dead.", ge=1, le=100)
+    backoff_first: Duration = field(5 * SECOND, "Wait after the first failed try, doubling.", ge=SECOND, le=10 * MINUTE)
+    backoff_max: Duration = field(30 * MINUTE, "Longest wait between tries.", ge=10 * SECOND, le=12 * HOUR)
+    default_locale: LanguageTag = field(
+        "en", "Language of mails and SMS to accounts without a `locale`, or with one that has no templates."
     )
-    from_name: str = Field("", max_length=128, description="Sender name.")
-    send_timeout: Duration = Field(
-        seconds(30), ge=seconds(5), le=minutes(5), description="Longest time for one message in all."
-    )
-    concurrency: int = Field(4, ge=1, le=64, description="Messages sent at once by one worker process.")
-    lease: Duration = Field(
-        minutes(2), ge=seconds(30), le=minutes(30), description="After it another worker may send the message."
-    )
-    poll_interval: Duration = Field(
-        seconds(5), ge=milliseconds(100), le=minutes(5), description="Longest wait of an idle worker."
-    )
-    max_attempts: int = Field(12, ge=1, le=100, description="Tries after which a message is dead.")
-    backoff_first: Duration = Field(
-        seconds(5), ge=seconds(1), le=minutes(10), description="Wait after the first failed try, doubling."
-    )
-    backoff_max: Duration = Field(minutes(30), ge=seconds(10), le=hours(12), description="Longest wait between tries.")
-    default_locale: LanguageTag = Field(
-        "en", description="Language of mails and SMS to accounts without a `locale`, or with one that has no templates."
-    )
-    templates_folder: OptionalPath = Field(
+    templates_folder: OptionalPath = field(
         None,
-        description="Folder with mail templates of yours, `LANGUAGE/KIND.txt`, in front of the built-in ones: see "
-        "docs/mail.md.",
+        "Folder with mail templates of yours, `LANGUAGE/KIND.txt`, in front of the built-in ones: see docs/mail.md.",
     )
-    code_subject: str = Field(
+    code_subject: str = field(
         "Your verification code",
+        "Subject of mails with a code. The default is translated; yours is for every language.",
         min_length=1,
         max_length=140,
-        description="Subject of mails with a code. The default is translated; yours is for every language.",
     )
-    code_message: str = Field(
+    code_message: str = field(
         "Your verification code is {####}",
+        "Text of mails with a code; `{####}` is the code. The default is translated; yours is for every language.",
         min_length=6,
         max_length=20_000,
-        description="Text of mails with a code; `{####}` is the code. The default is translated; yours is for every "
-        "language.",
     )
 
     def broken_rules(self) -> Iterator[str]:
@@ -174,24 +141,21 @@ class MailSettings(Section):
 class SmsSettings(Section):
     """Outgoing SMS, handed to a webhook of yours as signed JSON: see docs/hooks.md."""
 
-    webhook_url: WebAddress = Field("", description="URL that gets each message as a POST; without it there is no SMS.")
-    webhook_secret: SecretStr = Field(
+    webhook_url: WebAddress = field("", "URL that gets each message as a POST; without it there is no SMS.")
+    webhook_secret: SecretStr = field(
         SecretStr(""),
-        description="Keys of the signature (HMAC-SHA-256), 32 characters or more each, by commas or white space; each "
+        "Keys of the signature (HMAC-SHA-256), 32 characters or more each, by commas or white space; each "
         "message is signed under all of them, so that they can be changed one after the other.",
     )
-    webhook_ca_file: OptionalPath = Field(
-        None, description="PEM bundle that signs the webhook's certificate; the system's if absent."
+    webhook_ca_file: OptionalPath = field(
+        None, "PEM bundle that signs the webhook's certificate; the system's if absent."
     )
-    webhook_timeout: Duration = Field(
-        seconds(10), ge=seconds(1), le=seconds(60), description="Longest time for one message in all."
-    )
-    code_message: str = Field(
+    webhook_timeout: Duration = field(10 * SECOND, "Longest time for one message in all.", ge=SECOND, le=MINUTE)
+    code_message: str = field(
         "Your verification code is {####}",
+        "Text of messages with a code; `{####}` is the code. The default is translated; yours is for every language.",
         min_length=6,
         max_length=140,
-        description="Text of messages with a code; `{####}` is the code. The default is translated; yours is for every "
-        "language.",
     )
 
     def keys(self) -> tuple[str, ...]:
@@ -209,22 +173,18 @@ class SmsSettings(Section):
 class HooksSettings(Section):
     """Services of yours that authsvc calls: see docs/hooks.md."""
 
-    challenge_target: str = Field(
+    challenge_target: str = field(
         "",
+        "`host:port` of a ChallengeHookService that asks each sign-in a custom challenge; none if empty.",
         pattern=r"^([^\s/:]+:[0-9]{1,5}|\[[0-9a-fA-F:.]+\]:[0-9]{1,5})?$",
-        description="`host:port` of a ChallengeHookService that asks each sign-in a custom challenge; none if empty.",
     )
-    challenge_timeout: Duration = Field(
-        seconds(2), ge=milliseconds(100), le=seconds(10), description="Deadline of one call to it."
+    challenge_timeout: Duration = field(2 * SECOND, "Deadline of one call to it.", ge=100 * MILLISECOND, le=10 * SECOND)
+    challenge_max_rounds: int = field(5, "Most challenges in one sign-in.", ge=1, le=20)
+    challenge_tls_ca_file: OptionalPath = field(
+        None, "PEM bundle that signs its certificate; without one the call is not encrypted."
     )
-    challenge_max_rounds: int = Field(5, ge=1, le=20, description="Most challenges in one sign-in.")
-    challenge_tls_ca_file: OptionalPath = Field(
-        None, description="PEM bundle that signs its certificate; without one the call is not encrypted."
-    )
-    challenge_tls_certificate_file: OptionalPath = Field(
-        None, description="PEM chain shown to it (mTLS), with the key."
-    )
-    challenge_tls_key_file: OptionalPath = Field(None, description="PEM private key of that.")
+    challenge_tls_certificate_file: OptionalPath = field(None, "PEM chain shown to it (mTLS), with the key.")
+    challenge_tls_key_file: OptionalPath = field(None, "PEM private key of that.")
 
     def broken_rules(self) -> Iterator[str]:
         """Yield what is wrong with the files of TLS."""
@@ -237,25 +197,25 @@ class HooksSettings(Section):
 class AdminSettings(Section):
     """Who may call AdminService, beside holders of admin keys (`authsvc admin-keys`); how `authsvc admin` calls it."""
 
-    identities: Names = Field(
-        (), description="Subject alternative names or common names of client certificates (mTLS); comma-separated."
+    identities: Names = field(
+        (), "Subject alternative names or common names of client certificates (mTLS); comma-separated."
     )
-    address: str = Field(
-        "", description="`host:port` of the server that `authsvc admin` calls; the one of these settings here if empty."
+    address: str = field(
+        "", "`host:port` of the server that `authsvc admin` calls; the one of these settings here if empty."
     )
-    key: SecretStr = Field(SecretStr(""), description="Admin key that `authsvc admin` shows; the server needs none.")
+    key: SecretStr = field(SecretStr(""), "Admin key that `authsvc admin` shows; the server needs none.")
 
 
 class AuditSettings(Section):
     """The audit trail."""
 
-    retention: Duration = Field(
-        days(400), ge=days(31), le=days(3650), description="Age at which events are removed, by whole months."
+    retention: Duration = field(
+        400 * DAY, "Age at which events are removed, by whole months.", ge=31 * DAY, le=3650 * DAY
     )
 
 
 class LogSettings(Section):
     """Logs, on standard error."""
 
-    level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level that is written.")
-    format: Literal["json", "console"] = Field("json", description="`json`, a line each, or `console` for people.")
+    level: Literal["debug", "info", "warning", "error"] = field("info", "Least level that is written.")
+    format: Literal["json", "console"] = field("json", "`json`, a line each, or `console` for people.")

@@ -6,9 +6,11 @@ import re
 from collections.abc import Iterator
 from typing import Literal
 
-from pydantic import Field
-
 from authsvc.config.types import (
+    DAY,
+    HOUR,
+    MINUTE,
+    SECOND,
     CustomAttributes,
     Duration,
     MfaMode,
@@ -16,10 +18,7 @@ from authsvc.config.types import (
     Names,
     OptionalPath,
     Section,
-    days,
-    hours,
-    minutes,
-    seconds,
+    field,
 )
 from authsvc.domain import FactorKind
 
@@ -29,36 +28,28 @@ _CUSTOM_NAME = re.compile(r"custom:[A-Za-z0-9_.-]{1,64}")
 class AccountsSettings(Section):
     """Accounts and second factors."""
 
-    confirm_sign_up: bool = Field(True, description="Whether a code by mail must confirm a new account.")
-    sign_in_by_email: bool = Field(
-        False,
-        description="Whether a verified e-mail address serves in place of the username, and usernames may be such.",
+    confirm_sign_up: bool = field(True, "Whether a code by mail must confirm a new account.")
+    sign_in_by_email: bool = field(
+        False, "Whether a verified e-mail address serves in place of the username, and usernames may be such."
     )
-    prevent_user_existence_errors: bool = Field(True, description="Whether SignIn hides that a name does not exist.")
-    unconfirmed_purge: Duration = Field(
-        days(7), ge=days(1), le=days(365), description="Age at which an unconfirmed account is removed."
+    prevent_user_existence_errors: bool = field(True, "Whether SignIn hides that a name does not exist.")
+    unconfirmed_purge: Duration = field(
+        7 * DAY, "Age at which an unconfirmed account is removed.", ge=DAY, le=365 * DAY
     )
-    mfa: MfaMode = Field(MfaMode.REQUIRED, description="`OFF`, `OPTIONAL` (asked of those who enrolled) or `REQUIRED`.")
-    mfa_types: MfaTypes = Field(
-        (FactorKind.TOTP,),
-        min_length=1,
-        description="Second factors that may be used: `TOTP`, `SMS`, `EMAIL`; comma-separated.",
+    mfa: MfaMode = field(MfaMode.REQUIRED, "`OFF`, `OPTIONAL` (asked of those who enrolled) or `REQUIRED`.")
+    mfa_types: MfaTypes = field(
+        (FactorKind.TOTP,), "Second factors that may be used: `TOTP`, `SMS`, `EMAIL`; comma-separated.", min_length=1
     )
-    required_attributes: Names = Field(
-        (),
-        description="Attributes that every account must have; comma-separated. `email` is needed where sign-up "
-        "is confirmed.",
+    required_attributes: Names = field(
+        (), "Attributes that every account must have; comma-separated. `email` is needed where sign-up is confirmed."
     )
-    temporary_password_ttl: Duration = Field(
-        days(7),
-        ge=hours(1),
-        le=days(365),
-        description="Life of the temporary password of an account that an operator made.",
+    temporary_password_ttl: Duration = field(
+        7 * DAY, "Life of the temporary password of an account that an operator made.", ge=HOUR, le=365 * DAY
     )
-    totp_issuer: str = Field(
-        "authsvc", min_length=1, max_length=64, pattern=r"^[^:]+$", description="Name shown in authenticator apps."
+    totp_issuer: str = field(
+        "authsvc", "Name shown in authenticator apps.", min_length=1, max_length=64, pattern=r"^[^:]+$"
     )
-    totp_device_limit: int = Field(5, ge=1, le=20, description="Most active authenticators of one account.")
+    totp_device_limit: int = field(5, "Most active authenticators of one account.", ge=1, le=20)
 
     def broken_rules(self) -> Iterator[str]:
         """Yield by what nobody could sign in, or could who should not."""
@@ -77,25 +68,19 @@ class AccountsSettings(Section):
 class PasswordsSettings(Section):
     """Password policy (NIST SP 800-63B §3.1.1) and hashing (OWASP Password Storage)."""
 
-    min_length_with_mfa: int = Field(8, ge=8, le=128, description="Fewest characters where MFA is required.")
-    min_length: int = Field(15, ge=8, le=128, description="Fewest characters elsewhere.")
-    max_length: int = Field(256, ge=64, le=1024, description="Most characters.")
-    blocklist_file: OptionalPath = Field(
-        None, description="Further refused passwords, one a line, beside the built-in list."
-    )
-    require_lowercase: bool = Field(False, description="Whether a lower-case letter is needed.")
-    require_uppercase: bool = Field(False, description="Whether an upper-case letter is needed.")
-    require_numbers: bool = Field(False, description="Whether a digit is needed.")
-    require_symbols: bool = Field(False, description="Whether a character that is neither letter nor digit is needed.")
-    argon2_time_cost: int = Field(2, ge=1, le=32, description="Argon2id passes.")
-    argon2_memory_kib: int = Field(19_456, ge=8, le=1_048_576, description="Argon2id memory of one hash, KiB.")
-    argon2_parallelism: int = Field(1, ge=1, le=16, description="Argon2id lanes.")
-    hash_threads: int = Field(
-        0, ge=0, le=256, description="Hashes at once in one worker process; 0 means one for each core."
-    )
-    hash_queue: int = Field(
-        64, ge=1, le=10_000, description="Hashes that may wait in one worker process; one more is OVERLOADED."
-    )
+    min_length_with_mfa: int = field(8, "Fewest characters where MFA is required.", ge=8, le=128)
+    min_length: int = field(15, "Fewest characters elsewhere.", ge=8, le=128)
+    max_length: int = field(256, "Most characters.", ge=64, le=1024)
+    blocklist_file: OptionalPath = field(None, "Further refused passwords, one a line, beside the built-in list.")
+    require_lowercase: bool = field(False, "Whether a lower-case letter is needed.")
+    require_uppercase: bool = field(False, "Whether an upper-case letter is needed.")
+    require_numbers: bool = field(False, "Whether a digit is needed.")
+    require_symbols: bool = field(False, "Whether a character that is neither letter nor digit is needed.")
+    argon2_time_cost: int = field(2, "Argon2id passes.", ge=1, le=32)
+    argon2_memory_kib: int = field(19_456, "Argon2id memory of one hash, KiB.", ge=8, le=1_048_576)
+    argon2_parallelism: int = field(1, "Argon2id lanes.", ge=1, le=16)
+    hash_threads: int = field(0, "Hashes at once in one worker process; 0 means one for each core.", ge=0, le=256)
+    hash_queue: int = field(64, "Hashes that may wait in one worker process; one more is OVERLOADED.", ge=1, le=10_000)
 
     def broken_rules(self) -> Iterator[str]:
         """Yield what is wrong with the lengths."""
@@ -106,9 +91,9 @@ class PasswordsSettings(Section):
 class AttributesSettings(Section):
     """Attributes beside the standard ones of OpenID Connect."""
 
-    custom: CustomAttributes = Field(
+    custom: CustomAttributes = field(
         {},
-        description="Custom attributes by name, `custom:` included, each with `type` (`STRING`, `NUMBER`, `BOOLEAN` or "
+        "Custom attributes by name, `custom:` included, each with `type` (`STRING`, `NUMBER`, `BOOLEAN` or "
         "`DATETIME`), `min` and `max` (characters, or the number) and `user_may_write`; JSON in the environment.",
     )
 
@@ -121,96 +106,76 @@ class AttributesSettings(Section):
 class CodesSettings(Section):
     """Codes sent by mail or SMS."""
 
-    sign_up_ttl: Duration = Field(hours(24), ge=minutes(5), le=days(30), description="Life of a sign-up code.")
-    sign_up_digits: int = Field(6, ge=6, le=10, description="Length of a sign-up code.")
-    reset_ttl: Duration = Field(minutes(10), ge=minutes(2), le=hours(24), description="Life of a reset code.")
-    reset_digits: int = Field(8, ge=6, le=10, description="Length of a reset code.")
-    attribute_ttl: Duration = Field(
-        hours(24), ge=minutes(5), le=days(7), description="Life of a code that verifies a new address or phone number."
+    sign_up_ttl: Duration = field(DAY, "Life of a sign-up code.", ge=5 * MINUTE, le=30 * DAY)
+    sign_up_digits: int = field(6, "Length of a sign-up code.", ge=6, le=10)
+    reset_ttl: Duration = field(10 * MINUTE, "Life of a reset code.", ge=2 * MINUTE, le=DAY)
+    reset_digits: int = field(8, "Length of a reset code.", ge=6, le=10)
+    attribute_ttl: Duration = field(
+        DAY, "Life of a code that verifies a new address or phone number.", ge=5 * MINUTE, le=7 * DAY
     )
-    attribute_digits: int = Field(6, ge=6, le=10, description="Length of such a code.")
-    sign_in_digits: int = Field(
-        6, ge=6, le=10, description="Length of a sign-in code; it lives as long as its challenge session."
+    attribute_digits: int = field(6, "Length of such a code.", ge=6, le=10)
+    sign_in_digits: int = field(6, "Length of a sign-in code; it lives as long as its challenge session.", ge=6, le=10)
+    sign_in_cooldown: Duration = field(
+        30 * SECOND, "Wait before a sign-in code is sent again.", ge=SECOND, le=5 * MINUTE
     )
-    sign_in_cooldown: Duration = Field(
-        seconds(30), ge=seconds(1), le=minutes(5), description="Wait before a sign-in code is sent again."
+    sign_in_sends_per_hour: int = field(
+        10, "Sign-in codes sent to one account in an hour, over each medium.", ge=1, le=100
     )
-    sign_in_sends_per_hour: int = Field(
-        10, ge=1, le=100, description="Sign-in codes sent to one account in an hour, over each medium."
-    )
-    max_wrong: int = Field(5, ge=1, le=20, description="Wrong tries that burn a code.")
-    sends_to_address_per_hour: int = Field(
+    max_wrong: int = field(5, "Wrong tries that burn a code.", ge=1, le=20)
+    sends_to_address_per_hour: int = field(
         10,
+        "Codes sent in an hour to one address or phone number that is not verified, for all accounts "
+        "together; more are not sent.",
         ge=1,
         le=1000,
-        description="Codes sent in an hour to one address or phone number that is not verified, for all accounts "
-        "together; more are not sent.",
     )
-    sends_per_hour: int = Field(5, ge=1, le=100, description="Codes of one kind sent to one account in an hour.")
+    sends_per_hour: int = field(5, "Codes of one kind sent to one account in an hour.", ge=1, le=100)
 
 
 class ChallengesSettings(Section):
     """Half-done sign-ins."""
 
-    ttl: Duration = Field(minutes(3), ge=minutes(1), le=minutes(15), description="Life of a challenge session.")
-    setup_ttl: Duration = Field(minutes(15), ge=minutes(3), le=hours(1), description="The same for set-up steps.")
-    max_wrong: int = Field(5, ge=1, le=20, description="Wrong answers that kill a challenge session.")
+    ttl: Duration = field(3 * MINUTE, "Life of a challenge session.", ge=MINUTE, le=15 * MINUTE)
+    setup_ttl: Duration = field(15 * MINUTE, "The same for set-up steps.", ge=3 * MINUTE, le=HOUR)
+    max_wrong: int = field(5, "Wrong answers that kill a challenge session.", ge=1, le=20)
 
 
 class TokensSettings(Section):
     """Tokens of signed-in users."""
 
-    issuer: str = Field(
-        "authsvc", min_length=1, max_length=255, description="`iss` claim; best the URL of your service."
+    issuer: str = field("authsvc", "`iss` claim; best the URL of your service.", min_length=1, max_length=255)
+    audience: str = field("authsvc", "`aud` claim.", min_length=1, max_length=255)
+    algorithm: Literal["EdDSA", "ES256"] = field("EdDSA", "Signature of new signing keys: `EdDSA` or `ES256`.")
+    access_ttl: Duration = field(15 * MINUTE, "Life of access and ID tokens.", ge=5 * MINUTE, le=DAY)
+    refresh_ttl: Duration = field(30 * DAY, "Life of a session from its sign-in.", ge=HOUR, le=3650 * DAY)
+    refresh_grace: Duration = field(
+        30 * SECOND, "Time in which a repeated refresh gets the same successor.", ge=SECOND, le=5 * MINUTE
     )
-    audience: str = Field("authsvc", min_length=1, max_length=255, description="`aud` claim.")
-    algorithm: Literal["EdDSA", "ES256"] = Field(
-        "EdDSA", description="Signature of new signing keys: `EdDSA` or `ES256`."
+    reauthentication_window: Duration = field(
+        10 * MINUTE, "Oldest authentication for sensitive calls.", ge=MINUTE, le=DAY
     )
-    access_ttl: Duration = Field(minutes(15), ge=minutes(5), le=hours(24), description="Life of access and ID tokens.")
-    refresh_ttl: Duration = Field(
-        days(30), ge=hours(1), le=days(3650), description="Life of a session from its sign-in."
-    )
-    refresh_grace: Duration = Field(
-        seconds(30),
-        ge=seconds(1),
-        le=minutes(5),
-        description="Time in which a repeated refresh gets the same successor.",
-    )
-    reauthentication_window: Duration = Field(
-        minutes(10), ge=minutes(1), le=hours(24), description="Oldest authentication for sensitive calls."
-    )
-    signing_key_lead: Duration = Field(
-        minutes(10),
-        ge=minutes(1),
-        le=days(1),
-        description="Time between publishing a new signing key and its first use.",
+    signing_key_lead: Duration = field(
+        10 * MINUTE, "Time between publishing a new signing key and its first use.", ge=MINUTE, le=DAY
     )
 
 
 class LimitsSettings(Section):
     """Throttling, counted in Postgres."""
 
-    lock_from: int = Field(
-        5, ge=3, le=50, description="Failure in a row that first locks a factor of an account, for 1 s, doubling."
+    lock_from: int = field(
+        5, "Failure in a row that first locks a factor of an account, for 1 s, doubling.", ge=3, le=50
     )
-    lock_max: Duration = Field(minutes(15), ge=seconds(30), le=hours(24), description="Longest lock.")
-    close_at: int = Field(100, ge=10, le=1000, description="Failures in a row that close a factor until it is reset.")
-    sign_up_per_source: int = Field(
-        60, ge=1, le=1_000_000, description="Sign-ups and their confirmations an hour from one address (IPv6: /64)."
+    lock_max: Duration = field(15 * MINUTE, "Longest lock.", ge=30 * SECOND, le=DAY)
+    close_at: int = field(100, "Failures in a row that close a factor until it is reset.", ge=10, le=1000)
+    sign_up_per_source: int = field(
+        60, "Sign-ups and their confirmations an hour from one address (IPv6: /64).", ge=1, le=1_000_000
     )
-    sign_in_per_source: int = Field(
-        120, ge=1, le=1_000_000, description="Sign-ins and their answers a minute from one address."
+    sign_in_per_source: int = field(120, "Sign-ins and their answers a minute from one address.", ge=1, le=1_000_000)
+    resend_per_source: int = field(30, "Resent codes an hour for one address.", ge=1, le=1_000_000)
+    reset_per_source: int = field(
+        30, "Password resets and their confirmations an hour from one address.", ge=1, le=1_000_000
     )
-    resend_per_source: int = Field(30, ge=1, le=1_000_000, description="Resent codes an hour for one address.")
-    reset_per_source: int = Field(
-        30, ge=1, le=1_000_000, description="Password resets and their confirmations an hour from one address."
-    )
-    sign_up_global: int = Field(
-        20_000, ge=1, le=100_000_000, description="Sign-ups and their confirmations an hour in all."
-    )
-    sign_in_global: int = Field(60_000, ge=1, le=100_000_000, description="Sign-ins and their answers a minute in all.")
-    resend_global: int = Field(10_000, ge=1, le=100_000_000, description="Resent codes an hour in all.")
-    reset_global: int = Field(
-        10_000, ge=1, le=100_000_000, description="Password resets and their confirmations an hour in all."
-    )
+    sign_up_global: int = field(20_000, "Sign-ups and their confirmations an hour in all.", ge=1, le=100_000_000)
+    sign_in_global: int = field(60_000, "Sign-ins and their answers a minute in all.", ge=1, le=100_000_000)
+    resend_global: int = field(10_000, "Resent codes an hour in all.", ge=1, le=100_000_000)
+    reset_global: int = field(10_000, "Password resets and their confirmations an hour in all.", ge=1, le=100_000_000)

@@ -10,10 +10,10 @@ from email.errors import HeaderParseError
 from email.headerregistry import Address
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, StringConstraints
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
 from authsvc.domain import FactorKind
 
@@ -96,29 +96,16 @@ TrustedCaller = Annotated[IPv4Network | IPv6Network | str, BeforeValidator(_call
 TrustedCallers = Annotated[tuple[TrustedCaller, ...], BeforeValidator(_commas)]
 
 
-def milliseconds(count: int) -> timedelta:
-    """Return a duration, for defaults and bounds."""
-    return timedelta(milliseconds=count)
+MILLISECOND = timedelta(milliseconds=1)
+SECOND = timedelta(seconds=1)
+MINUTE = timedelta(minutes=1)
+HOUR = timedelta(hours=1)
+DAY = timedelta(days=1)
 
 
-def seconds(count: int) -> timedelta:
-    """Return a duration, for defaults and bounds."""
-    return timedelta(seconds=count)
-
-
-def minutes(count: int) -> timedelta:
-    """Return a duration, for defaults and bounds."""
-    return timedelta(minutes=count)
-
-
-def hours(count: int) -> timedelta:
-    """Return a duration, for defaults and bounds."""
-    return timedelta(hours=count)
-
-
-def days(count: int) -> timedelta:
-    """Return a duration, for defaults and bounds."""
-    return timedelta(days=count)
+def field(default: object, description: str, **bounds: Any) -> Any:
+    """Return a field with what it means, and with the bounds that pydantic knows."""
+    return Field(default, description=description, **bounds)
 
 
 class MfaMode(enum.StrEnum):
