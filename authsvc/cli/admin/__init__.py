@@ -17,5 +17,6 @@ def command() -> None:
 
 
 for _family in (users, accounts, groups, mail, transfer):
-    for _command in _family.COMMANDS:
-        command.add_command(_command)
+    for _each in vars(_family).values():
+        if isinstance(_each, click.Command):
+            command.add_command(_each)

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 @click.command("set-user-password")
 @click.option("--temporary", is_flag=True, help="The user has to change it at the next sign-in.")
 @click.option("--password-stdin", "from_stdin", is_flag=True, help="Read the password from standard input.")
-@connected
 @about_user
 def set_user_password(admin: Admin, *, user: dict[str, str], temporary: bool, from_stdin: bool) -> None:
     """Set a user's password; ends all sessions."""
@@ -24,45 +23,34 @@ def set_user_password(admin: Admin, *, user: dict[str, str], temporary: bool, fr
 
 
 reset_user_password = act_on_user(
-    "reset-user-password",
-    method="ResetUserPassword",
-    done="",
+    "ResetUserPassword",
     help="Have a user set a new password with a mailed code; ends all sessions.",
     question="End all sessions of {user}, and have a new password set?",
 )
-confirm_sign_up = act_on_user(
-    "confirm-sign-up", method="ConfirmSignUp", done="confirmed", help="Confirm an account without its code."
-)
+confirm_sign_up = act_on_user("ConfirmSignUp", "confirmed", help="Confirm an account without its code.")
 disable_user = act_on_user(
-    "disable-user",
-    method="DisableUser",
-    done="disabled",
+    "DisableUser",
+    "disabled",
     help="Disable an account; ends all sessions.",
     question="Disable {user}, and end all sessions?",
 )
-enable_user = act_on_user("enable-user", method="EnableUser", done="enabled", help="Enable an account again.")
-sign_out_user = act_on_user(
-    "sign-out-user", method="SignOutUser", done="signed out", help="End all sessions of a user."
-)
+enable_user = act_on_user("EnableUser", "enabled", help="Enable an account again.")
+sign_out_user = act_on_user("SignOutUser", "signed out", help="End all sessions of a user.")
 reset_user_mfa = act_on_user(
-    "reset-user-mfa",
-    method="ResetUserMfa",
-    done="second factors removed",
+    "ResetUserMfa",
+    "second factors removed",
     help="Remove a user's second factors; ends all sessions.",
     question="Remove all second factors of {user}, and end all sessions?",
 )
-unlock_user = act_on_user(
-    "unlock-user", method="UnlockUser", done="unlocked", help="Forget a user's wrong passwords and codes."
-)
+unlock_user = act_on_user("UnlockUser", "unlocked", help="Forget a user's wrong passwords and codes.")
 
 
 @click.command("list-user-sessions")
 @paged
-@connected
 @about_user
 def list_user_sessions(admin: Admin, *, user: dict[str, str], pages: Pages) -> None:
     """List a user's live sessions, latest sign-in first."""
-    admin.show.sessions(admin.pages("ListUserSessions", "sessions", pages=pages, **user))
+    admin.list("ListUserSessions", "sessions", pages=pages, **user)
 
 
 @click.command("list-auth-events")
@@ -75,18 +63,4 @@ def list_auth_events(admin: Admin, *, user: str | None, by_id: bool, pages: Page
     if by_id and user is None:
         raise click.UsageError("--id needs USER")
     about = {"user_id" if by_id else "username": user} if user else {}
-    admin.show.events(admin.pages("ListAuthEvents", "events", pages=pages, **about))
-
-
-COMMANDS = (
-    set_user_password,
-    reset_user_password,
-    confirm_sign_up,
-    disable_user,
-    enable_user,
-    sign_out_user,
-    reset_user_mfa,
-    unlock_user,
-    list_user_sessions,
-    list_auth_events,
-)
+    admin.list("ListAuthEvents", "events", pages=pages, **about)

@@ -55,23 +55,22 @@ class Admin:
         except grpc.RpcError as error:
             raise Failed(reason_of(error)) from error
 
-    def pages(self, method: str, entries: str, *, pages: Pages, **fields: Any) -> Any:
-        """Return the page of a list that is asked for or, with `everything`, a response with the entries of all."""
+    def list(self, method: str, entries: str, *, pages: Pages, **fields: Any) -> None:
+        """Print the page of a list that is asked for or, with `everything`, the entries of all."""
         fields |= {"page_size": pages.page_size, "page_token": pages.page_token}
         found = self.call(method, **fields)
-        if not pages.everything or not found.next_page_token:
-            return found
-        all_entries = getattr(found, entries)
-        from authsvc.cli.admin.progress import counting  # noqa: PLC0415  # rich loads longer than most commands run
+        if pages.everything and found.next_page_token:
+            from authsvc.cli.admin.progress import counting  # noqa: PLC0415  # rich loads longer than most commands run
 
-        with counting(entries) as progress:
-            task = progress.add_task(method, total=None, count=len(all_entries))
-            while found.next_page_token:
-                page = self.call(method, **{**fields, "page_token": found.next_page_token})
-                all_entries.extend(getattr(page, entries))
-                found.next_page_token = page.next_page_token
-                progress.update(task, count=len(all_entries))
-        return found
+            listed = getattr(found, entries)
+            with counting(entries) as progress:
+                task = progress.add_task(method, total=None, count=len(listed))
+                while found.next_page_token:
+                    page = self.call(method, **{**fields, "page_token": found.next_page_token})
+                    listed.extend(getattr(page, entries))
+                    found.next_page_token = page.next_page_token
+                    progress.update(task, count=len(listed))
+        self.show.entries(found, entries)
 
 
 @contextmanager

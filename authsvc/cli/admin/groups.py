@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 @connected
 def create_group(admin: Admin, *, name: str, description: str, precedence: int | None) -> None:
     """Make a group."""
-    admin.show.group(admin.call("CreateGroup", name=name, description=description, precedence=precedence))
+    response = admin.call("CreateGroup", name=name, description=description, precedence=precedence)
+    admin.show.entry(response, "group")
 
 
 @click.command("get-group")
@@ -27,7 +28,7 @@ def create_group(admin: Admin, *, name: str, description: str, precedence: int |
 @connected
 def get_group(admin: Admin, name: str) -> None:
     """Show one group."""
-    admin.show.group(admin.call("GetGroup", name=name))
+    admin.show.entry(admin.call("GetGroup", name=name), "group")
 
 
 @click.command("list-groups")
@@ -35,7 +36,7 @@ def get_group(admin: Admin, name: str) -> None:
 @connected
 def list_groups(admin: Admin, *, pages: Pages) -> None:
     """List groups by name."""
-    admin.show.groups(admin.pages("ListGroups", "groups", pages=pages))
+    admin.list("ListGroups", "groups", pages=pages)
 
 
 @click.command("delete-group")
@@ -47,24 +48,17 @@ def delete_group(admin: Admin, name: str) -> None:
     admin.show.done(admin.call("DeleteGroup", name=name), "deleted")
 
 
-add_user_to_group = act_on_user(
-    "add-user-to-group", method="AddUserToGroup", done="added", help="Put a user into a group.", argument="group"
-)
+add_user_to_group = act_on_user("AddUserToGroup", "added", help="Put a user into a group.", argument="group")
 remove_user_from_group = act_on_user(
-    "remove-user-from-group",
-    method="RemoveUserFromGroup",
-    done="removed",
-    help="Take a user out of a group.",
-    argument="group",
+    "RemoveUserFromGroup", "removed", help="Take a user out of a group.", argument="group"
 )
 
 
 @click.command("list-groups-for-user")
-@connected
 @about_user
 def list_groups_for_user(admin: Admin, user: dict[str, str]) -> None:
     """List a user's groups in the order of tokens."""
-    admin.show.groups(admin.call("ListGroupsForUser", **user))
+    admin.show.entries(admin.call("ListGroupsForUser", **user), "groups")
 
 
 @click.command("list-users-in-group")
@@ -73,16 +67,4 @@ def list_groups_for_user(admin: Admin, user: dict[str, str]) -> None:
 @connected
 def list_users_in_group(admin: Admin, *, group: str, pages: Pages) -> None:
     """List the users in a group by user_id."""
-    admin.show.users(admin.pages("ListUsersInGroup", "users", pages=pages, group=group))
-
-
-COMMANDS = (
-    create_group,
-    get_group,
-    list_groups,
-    delete_group,
-    add_user_to_group,
-    remove_user_from_group,
-    list_groups_for_user,
-    list_users_in_group,
-)
+    admin.list("ListUsersInGroup", "users", pages=pages, group=group)

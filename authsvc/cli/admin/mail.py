@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def list_mail(admin: Admin, *, state: MailState | None, pages: Pages) -> None:
     """List mail, latest first; neither addresses nor contents are told."""
     wanted = f"MAIL_STATE_{state}" if state else None
-    admin.show.mail(admin.pages("ListMail", "mail", pages=pages, state=wanted))
+    admin.list("ListMail", "mail", pages=pages, state=wanted)
 
 
 @click.command("retry-mail")
@@ -29,6 +29,3 @@ def list_mail(admin: Admin, *, state: MailState | None, pages: Pages) -> None:
 def retry_mail(admin: Admin, mail_id: str) -> None:
     """Have a waiting mail tried at once."""
     admin.show.done(admin.call("RetryMail", mail_id=mail_id), "tried at once")
-
-
-COMMANDS = (list_mail, retry_mail)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -64,13 +65,14 @@ def connected(function: Command) -> Command:
 
 
 def about_user(function: Command) -> Command:
-    """Give a command the argument USER, handed on as the field that names the user."""
+    """Give a connected command the argument USER, handed on as the field that names the user."""
 
     @functools.wraps(function)
     def run(admin: Admin, *arguments: Any, user: str, by_id: bool, **options: Any) -> None:
         function(admin, *arguments, user={"user_id" if by_id else "username": user}, **options)
 
-    return click.argument("user")(click.option("--id", "by_id", is_flag=True, help="USER is a user_id.")(run))
+    option = click.option("--id", "by_id", is_flag=True, help="USER is a user_id.")
+    return connected(click.argument("user")(option(run)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,15 +120,14 @@ def confirmed(question: str) -> Callable[[Command], Command]:
 
 
 def act_on_user(
-    name: str,
-    *,
     method: str,
-    done: str,
+    done: str = "",
+    *,
     help: str,  # noqa: A002  # as click calls it
     question: str | None = None,
     argument: str | None = None,
 ) -> click.Command:
-    """Return a command that calls a method about a user and says what is done; it asks before, if it has a question.
+    """Return the command of a method about a user, which says what is done; it asks before, if it has a question.
 
     Without words for `done` it says where something is on its way to. `argument` is a further field of the call.
     """
@@ -141,7 +142,7 @@ def act_on_user(
     function: Command = confirmed(question)(run) if question else run
     if argument:
         function = click.argument(argument)(function)
-    return click.command(name, help=help)(connected(about_user(function)))
+    return click.command(re.sub(r"\B([A-Z])", r"-\1", method).lower(), help=help)(about_user(function))
 
 
 def secret(prompt: str, *, from_stdin: bool) -> str:

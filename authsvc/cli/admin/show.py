@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import click
@@ -26,22 +26,12 @@ class Show:
     """Print responses."""
 
     def __init__(self, *, as_json: bool) -> None:
-        self._is_json = as_json
+        self.is_json = as_json
 
-    @property
-    def is_json(self) -> bool:
-        """Tell whether a program reads what is printed."""
-        return self._is_json
-
-    def user(self, response: Any) -> None:
-        """Print the user of a response."""
+    def entry(self, response: Any, field: str) -> None:
+        """Print the user or the group of a response."""
         if not self._as_json(response):
-            print_fields(_whole_user(response.user))
-
-    def group(self, response: Any) -> None:
-        """Print the group of a response."""
-        if not self._as_json(response):
-            print_fields(_group(response.group))
+            print_fields(_ROWS[field](getattr(response, field)))
 
     def delivery(self, response: Any) -> None:
         """Print where something is on its way to."""
@@ -54,41 +44,22 @@ class Show:
         if not self._as_json(response):
             click.echo(words)
 
-    def users(self, response: Any) -> None:
-        """Print a list of users."""
-        self._list(response, response.users, _user)
-
-    def groups(self, response: Any) -> None:
-        """Print a list of groups."""
-        self._list(response, response.groups, _group)
-
-    def sessions(self, response: Any) -> None:
-        """Print a list of sessions."""
-        self._list(response, response.sessions, _session)
-
-    def events(self, response: Any) -> None:
-        """Print a list of events."""
-        self._list(response, response.events, _event)
-
-    def mail(self, response: Any) -> None:
-        """Print a list of mail."""
-        self._list(response, response.mail, _mail)
-
-    def _list(self, response: Any, entries: Sequence[Any], row_of: Callable[[Any], Row]) -> None:
+    def entries(self, response: Any, field: str) -> None:
+        """Print the list of a response."""
         if self._as_json(response):
             return
-        if entries:
-            print_table([row_of(entry) for entry in entries])
+        if entries := getattr(response, field):
+            print_table([_ROWS[field](entry) for entry in entries])
         else:
             click.echo("none", err=True)
         if token := getattr(response, "next_page_token", ""):
             click.echo(f"more: --page-token {token}, or --all", err=True)
 
     def _as_json(self, response: Message) -> bool:
-        if self._is_json:
+        if self.is_json:
             text = MessageToJson(response, preserving_proto_field_name=True, always_print_fields_with_no_presence=True)
             click.echo(text)
-        return self._is_json
+        return self.is_json
 
 
 def _user(user: User) -> Row:
@@ -163,6 +134,18 @@ def _mail(mail: Mail) -> Row:
         "attempts": str(mail.attempts),
         "last_error": _printable(mail.last_error),
     }
+
+
+# Each field of a response that is shown, and what makes a row of what is in it.
+_ROWS: dict[str, Callable[[Any], Row]] = {
+    "user": _whole_user,
+    "users": _user,
+    "group": _group,
+    "groups": _group,
+    "sessions": _session,
+    "events": _event,
+    "mail": _mail,
+}
 
 
 def _name(kind: Any, number: int, prefix: str) -> str:

@@ -130,6 +130,3 @@ def _print_json(response: ImportUsersResponse, *, dry_run: bool) -> None:
         "problems": problems,
     }
     click.echo(json.dumps(told, indent=2, ensure_ascii=False))
-
-
-COMMANDS = (import_users, export_users)

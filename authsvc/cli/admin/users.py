@@ -44,23 +44,19 @@ _attributes = click.option(
 def create_user(admin: Admin, *, asks: bool, from_stdin: bool, **fields: Any) -> None:
     """Make a user with a temporary password, and mail an invitation that tells it."""
     password = secret("Temporary password", from_stdin=from_stdin) if asks or from_stdin else None
-    admin.show.user(admin.call("CreateUser", temporary_password=password, **fields))
+    admin.show.entry(admin.call("CreateUser", temporary_password=password, **fields), "user")
 
 
 resend_invitation = act_on_user(
-    "resend-invitation",
-    method="ResendInvitation",
-    done="",
-    help="Mail another temporary password to a user who has not signed in yet.",
+    "ResendInvitation", help="Mail another temporary password to a user who has not signed in yet."
 )
 
 
 @click.command("get-user")
-@connected
 @about_user
 def get_user(admin: Admin, user: dict[str, str]) -> None:
     """Show one user."""
-    admin.show.user(admin.call("GetUser", **user))
+    admin.show.entry(admin.call("GetUser", **user), "user")
 
 
 @click.command("list-users")
@@ -79,15 +75,9 @@ def get_user(admin: Admin, user: dict[str, str]) -> None:
 @connected
 def list_users(admin: Admin, *, status: UserStatus | None, order: str | None, pages: Pages, **fields: Any) -> None:
     """List users, oldest first unless an order is given."""
-    found = admin.pages(
-        "ListUsers",
-        "users",
-        pages=pages,
-        status=f"USER_STATUS_{status}" if status else None,
-        order=f"USER_ORDER_{order}" if order else None,
-        **fields,
-    )
-    admin.show.users(found)
+    fields["status"] = f"USER_STATUS_{status}" if status else None
+    fields["order"] = f"USER_ORDER_{order}" if order else None
+    admin.list("ListUsers", "users", pages=pages, **fields)
 
 
 @click.command("update-user-attributes")
@@ -97,15 +87,10 @@ def list_users(admin: Admin, *, status: UserStatus | None, order: str | None, pa
 @click.option(
     "--phone-number-verified/--phone-number-unverified", default=None, help="Whether the phone number is the user's."
 )
-@connected
 @about_user
 def update_user_attributes(admin: Admin, user: dict[str, str], **fields: Any) -> None:
     """Set and remove attributes of a user."""
-    admin.show.user(admin.call("UpdateUserAttributes", **user, **fields))
+    admin.show.entry(admin.call("UpdateUserAttributes", **user, **fields), "user")
 
 
-delete_user = act_on_user(
-    "delete-user", method="DeleteUser", done="deleted", help="Erase a user for good.", question="Erase {user} for good?"
-)
-
-COMMANDS = (create_user, resend_invitation, get_user, list_users, update_user_attributes, delete_user)
+delete_user = act_on_user("DeleteUser", "deleted", help="Erase a user for good.", question="Erase {user} for good?")
