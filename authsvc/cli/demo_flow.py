@@ -16,7 +16,7 @@ from grpc_status import rpc_status
 
 from authsvc.cli.demo_mail import wait_for_code
 from authsvc.cli.demo_view import View
-from authsvc.cli.failures import Failed
+from authsvc.cli.failures import Failed, using
 from authsvc.clock import Clock
 from authsvc.crypto.tokens import new_handle, new_id
 from authsvc.crypto.totp import PERIOD_SECONDS, TotpSecret
@@ -146,10 +146,8 @@ class Walk:
         code = segno.make_qr(setup.setup_uri, error="L")
         self._view.qr(code, setup.setup_uri)
         if qr_png is not None:
-            try:
+            with using(qr_png):
                 code.save(str(qr_png), kind="png", scale=8)
-            except OSError as error:
-                raise Failed(f"{qr_png}: {error.strerror}") from error
         return TotpSecret(setup.shared_secret)
 
     async def _call(

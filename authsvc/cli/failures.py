@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import IO, Any
 
 import click
@@ -31,6 +32,15 @@ def expected(*errors: type[Exception]) -> Iterator[None]:
         yield
     except errors as error:
         raise Failed(told(error)) from error
+
+
+@contextmanager
+def using(path: Path) -> Iterator[None]:
+    """Tell of a file that can't be read or written, and end the command."""
+    try:
+        yield
+    except OSError as error:
+        raise Failed(f"{path}: {error.strerror}") from error
 
 
 def told(error: BaseException) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from functools import partial
 from pathlib import Path
 from shlex import quote
 
@@ -11,12 +10,15 @@ import click
 from pydantic import ValidationError
 
 from authsvc.cli import whole_file
-from authsvc.cli.failures import Failed
+from authsvc.cli.failures import Failed, using
 from authsvc.cli.settings_text import Target, settings_text
 from authsvc.config import SECOND_FACTORS, MfaMode, Settings, sends_sms
 from authsvc.core.accounts.attributes import STANDARD
 from authsvc.crypto.tokens import new_handle
 from authsvc.domain import FactorKind
+
+# What an answer chooses.
+Answer = dict[Target, object]
 
 DAY_SECONDS = 86_400
 NONE = "none"
@@ -52,28 +54,24 @@ def command(yes: bool, path: Path) -> None:
     interview.hold()
     for secret_file in interview.secret_files.values():
         if not secret_file.exists():
-            _write(secret_file, partial(whole_file.create, text=f"{interview.chosen[_SECRET]}\n", mode=0o600))
+            with using(secret_file):
+                whole_file.create(secret_file, f"{interview.chosen[_SECRET]}\n", mode=0o600)
         click.echo(f"The webhook checks its SMS with the secret in {secret_file}.")
     text = settings_text(interview.settings(), interview.chosen, interview.secret_files)
-    _write(
-        path, partial(whole_file.replace, text=text) if exists else partial(whole_file.create, text=text, mode=0o644)
-    )
+    with using(path):
+        if exists:
+            whole_file.replace(path, text)
+        else:
+            whole_file.create(path, text, mode=0o644)
     settings_file, key_file = path.absolute(), path.absolute().parent / "master.key"
     click.echo(_NEXT.format(settings_file=quote(str(settings_file)), key_file=quote(str(key_file))))
-
-
-def _write(path: Path, write: Callable[[Path], None]) -> None:
-    try:
-        write(path)
-    except OSError as error:
-        raise Failed(f"{path}: {error.strerror}") from error
 
 
 class _Interview:
     """Ask one question after the other; what is chosen so far always makes valid settings."""
 
     def __init__(self, *, path: Path, ask: bool) -> None:
-        self.chosen: dict[Target, object] = {}
+        self.chosen: Answer = {}
         self.secret_files: dict[Target, Path] = {}
         self._path = path
         self._ask = ask
@@ -114,7 +112,7 @@ class _Interview:
         self._put("File with the webhook's secret; made if it is not there", str(path), self._secret_in)
         self._put("Text of SMS with a code, {####}", default.sms.code_message, _chosen("sms", "code_message"))
 
-    def _secret_in(self, text: str) -> dict[Target, object]:
+    def _secret_in(self, text: str) -> Answer:
         path = Path(text).absolute()
         try:
             secret = path.read_text(encoding="utf-8").rstrip("\n")
@@ -127,7 +125,7 @@ class _Interview:
         self.secret_files[_SECRET] = path
         return {_SECRET: secret}
 
-    def _put(self, question: str, default: str | None, parse: Callable[[str], dict[Target, object]]) -> None:
+    def _put(self, question: str, default: str | None, parse: Callable[[str], Answer]) -> None:
         def take(text: str) -> None:
             try:
                 text.encode()
@@ -148,33 +146,31 @@ class _Interview:
             take(default or "")
 
 
-def _settings(chosen: dict[Target, object]) -> Settings:
+def _settings(chosen: Answer) -> Settings:
     values: dict[str, dict[str, object]] = {}
     for (section, field), value in chosen.items():
         values.setdefault(section, {})[field] = value
     return Settings.model_validate(values)
 
 
-def _chosen(
-    section: str, field: str, parse: Callable[[str], object] = lambda text: text
-) -> Callable[[str], dict[Target, object]]:
+def _chosen(section: str, field: str, parse: Callable[[str], object] = lambda text: text) -> Callable[[str], Answer]:
     return lambda text: {(section, field): parse(text)}
 
 
-def _sign_in_by(text: str) -> dict[Target, object]:
+def _sign_in_by(text: str) -> Answer:
     return {("accounts", "sign_in_by_email"): "email" in _words(text, ("username", "email"))}
 
 
-def _mfa_types(text: str) -> dict[Target, object]:
+def _mfa_types(text: str) -> Answer:
     kinds = [FactorKind(kind.upper()) for kind in _words(text, [kind.lower() for kind in SECOND_FACTORS])]
-    answer: dict[Target, object] = {("accounts", "mfa_types"): [str(kind) for kind in kinds]}
+    answer: Answer = {("accounts", "mfa_types"): [str(kind) for kind in kinds]}
     if sends_sms(kinds):
         # Asked for next; until then something that is valid.
         answer |= _webhook_url("https://sms.invalid/")
     return answer
 
 
-def _webhook_url(text: str) -> dict[Target, object]:
+def _webhook_url(text: str) -> Answer:
     url = "" if text.strip().lower() == NONE else text.strip()
     if url and not url.startswith(("https://", "http://")):
         raise ValueError("must start with https:// or http://")
@@ -188,17 +184,17 @@ def _whole_number(text: str) -> int:
         raise ValueError("must be a whole number") from error
 
 
-def _characters(text: str) -> dict[Target, object]:
+def _characters(text: str) -> Answer:
     words = _words(text, (*_CHARACTERS, NONE))
     return {("passwords", f"require_{each}"): each in words for each in _CHARACTERS}
 
 
-def _required_attributes(text: str) -> dict[Target, object]:
+def _required_attributes(text: str) -> Answer:
     names = [name for name in _words(text, (*sorted(STANDARD), NONE)) if name != NONE]
     return {("accounts", "required_attributes"): names}
 
 
-def _refresh_days(text: str) -> dict[Target, object]:
+def _refresh_days(text: str) -> Answer:
     try:
         seconds = float(text) * DAY_SECONDS
     except ValueError as error:

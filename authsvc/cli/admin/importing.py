@@ -13,7 +13,7 @@ from authsvc.cli.admin.connection import TIMEOUT_SECONDS, Admin, reason_of
 from authsvc.cli.admin.progress import nearing
 from authsvc.cli.admin.user_files import Format, read_rows
 from authsvc.cli.admin.user_form import FormError
-from authsvc.cli.failures import Failed
+from authsvc.cli.failures import Failed, using
 from authsvc.v1.admin_service_pb2_grpc import AdminServiceStub
 from authsvc.v1.import_users_pb2 import (
     ImportBatch,
@@ -64,7 +64,7 @@ class Import:
                     "--import-id NAME begins anew"
                 )
         try:
-            with self._path.open("rb") as content, nearing("rows") as progress:
+            with using(self._path), self._path.open("rb") as content, nearing("rows") as progress:
                 # utf-8-sig: spreadsheets begin a file with a byte order mark.
                 file = io.TextIOWrapper(content, encoding="utf-8-sig", errors="surrogateescape", newline="")
                 task = progress.add_task(self._path.name, total=self._path.stat().st_size, count=0)
@@ -78,8 +78,6 @@ class Import:
                 return self._send(batches(), timeout=None)
         except FormError as error:
             raise Failed(f"{self._path}: {error}") from error
-        except OSError as error:
-            raise Failed(f"{self._path}: {error.strerror}") from error
 
     def _send(self, batches: Iterator[ImportBatch], *, timeout: float | None) -> ImportUsersResponse:
         faults: list[OSError] = []

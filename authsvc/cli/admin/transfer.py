@@ -6,12 +6,12 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from authsvc.cli.admin.options import connected
-from authsvc.cli.failures import Failed
+from authsvc.cli.failures import using
 
 if TYPE_CHECKING:
     from authsvc.cli.admin.connection import Admin
@@ -37,16 +37,7 @@ def _kind(path: Path, given: str | None) -> str:
 @click.option("--create-groups", is_flag=True, help="Make the groups that rows name and that don't exist.")
 @click.option("--import-id", metavar="NAME", help="Name the import; by default it is named after the file's contents.")
 @connected
-def import_users(
-    admin: Admin,
-    *,
-    path: Path,
-    kind: str | None,
-    dry_run: bool,
-    resume: bool,
-    create_groups: bool,
-    import_id: str | None,
-) -> None:
+def import_users(admin: Admin, *, path: Path, kind: str | None, resume: bool, dry_run: bool, **options: Any) -> None:
     """Make accounts of the rows of FILE.
 
     Accounts that exist are never changed: rows with their username, verified address or user_id are told as
@@ -55,15 +46,8 @@ def import_users(
     """
     from authsvc.cli.admin.importing import Import  # noqa: PLC0415  # gRPC, which help does without
 
-    done = Import(
-        admin=admin,
-        path=path,
-        kind=_kind(path, kind),
-        dry_run=dry_run,
-        create_groups=create_groups,
-        import_id=import_id,
-    )
-    response = done.run(resume=resume)
+    import_ = Import(admin=admin, path=path, kind=_kind(path, kind), dry_run=dry_run, **options)
+    response = import_.run(resume=resume)
     (_print_json if admin.show.is_json else _print_report)(response, dry_run=dry_run)
     if response.duplicates or response.refused:
         sys.exit(1)
@@ -83,20 +67,14 @@ def export_users(admin: Admin, *, path: Path, kind: str | None, include_secrets:
     from authsvc.cli.admin.exporting import export  # noqa: PLC0415  # gRPC, which help does without
 
     kind = _kind(path, kind)
-    try:
+    with using(path):
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except OSError as error:
-        raise Failed(f"{path}: {error.strerror}") from error
-    whole = False
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as file:
-            count = export(admin, file, kind, include_secrets=include_secrets)
-        whole = True
-    except OSError as error:
-        raise Failed(f"{path}: {error.strerror}") from error
-    finally:
-        if not whole:
+        try:
+            with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as file:
+                count = export(admin, file, kind, include_secrets=include_secrets)
+        except BaseException:
             path.unlink(missing_ok=True)
+            raise
     if admin.show.is_json:
         click.echo(json.dumps({"exported": count}))
     else:
