@@ -13,6 +13,7 @@ import click
 from authsvc.cli import whole_file
 from authsvc.cli.database import opened
 from authsvc.cli.failures import Failed
+from authsvc.cli.paths import FILE
 from authsvc.cli.settings import read_settings
 from authsvc.cli.tables import print_list, whole_seconds
 from authsvc.clock import SystemClock
@@ -49,9 +50,7 @@ def _name(_context: click.Context, _parameter: click.Parameter, value: str) -> s
     required=True,
     help=f"Days until the key ends, at most {LONGEST_DAYS}.",
 )
-@click.option(
-    "--file", "path", type=click.Path(path_type=Path, dir_okay=False), help="Write the key to this new file, mode 0600."
-)
+@click.option("--file", "path", type=FILE, help="Write the key to this new file, mode 0600.")
 def create(name: str, expires_in: int, path: Path | None) -> None:
     """Make a key for an operator or a program, and print it: this once, and never again.
 

@@ -13,6 +13,7 @@ import click
 from authsvc.cli import checkpoint_file
 from authsvc.cli.database import opened
 from authsvc.cli.failures import Failed
+from authsvc.cli.paths import FILE
 from authsvc.cli.settings import read_settings
 from authsvc.config import Settings
 from authsvc.core.accounts.lookup import NamedUser
@@ -32,11 +33,7 @@ def command() -> None:
 
 
 @command.command
-@click.option(
-    "--checkpoint",
-    type=click.Path(path_type=Path, dir_okay=False),
-    help="Compare with the ends in this file, and write the present ones to it.",
-)
+@click.option("--checkpoint", type=FILE, help="Compare with the ends in this file, and write the present ones to it.")
 def verify(checkpoint: Path | None) -> None:
     """See that no event of the audit trail was altered, removed, inserted or moved.
 

@@ -9,6 +9,7 @@ import click
 from pydantic import SecretStr
 
 from authsvc.cli.failures import Failed
+from authsvc.cli.paths import FOLDER
 from authsvc.cli.ports import port_option
 from authsvc.cli.signals import stop_by_signal
 from authsvc.config import SmsSettings
@@ -20,11 +21,7 @@ from authsvc.dev.catcher import MailCatcher
 @port_option("--smtp-port", default=1025, help="0 takes a free one.")
 @port_option("--http-port", default=8025, help="0 takes a free one.")
 @click.option(
-    "--folder",
-    type=click.Path(path_type=Path, file_okay=False),
-    default=Path("mail"),
-    show_default=True,
-    help="Where to keep the mails, a file each.",
+    "--folder", type=FOLDER, default=Path("mail"), show_default=True, help="Where to keep the mails, a file each."
 )
 @click.option(
     "--sms-secret",

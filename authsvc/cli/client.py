@@ -10,6 +10,7 @@ from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from grpc_health.v1.health_pb2_grpc import HealthStub
 
 from authsvc.cli.failures import Failed, WrongSettings
+from authsvc.cli.ports import PORT_SETTING
 from authsvc.config import ServerSettings
 from authsvc.crypto.certificates import server_name_of
 
@@ -17,7 +18,13 @@ SERVICE = "authsvc.v1.AuthService"
 
 
 def address_of(settings: ServerSettings) -> str:
-    """Return the address, as gRPC writes it, at which a server with these settings is reached from its own machine."""
+    """Return the address, as gRPC writes it, at which a server with these settings is reached from its own machine.
+
+    Raises:
+        WrongSettings: the port is any that is free.
+    """
+    if settings.port == 0:
+        raise WrongSettings(f"{PORT_SETTING}: is 0, which is any port; say which one by --address")
     try:
         address = ip_address(settings.host.strip("[]"))
     except ValueError:

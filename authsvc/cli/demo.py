@@ -16,6 +16,7 @@ import uvloop
 from authsvc.cli.demo_flow import Walk
 from authsvc.cli.demo_view import View
 from authsvc.cli.development import Ports, running
+from authsvc.cli.paths import EXISTING_FILE, FILE
 from authsvc.clock import SystemClock
 
 # Only faults: what the user sees is the client's side.
@@ -48,13 +49,9 @@ def _http_url(_context: click.Context, _parameter: click.Parameter, value: str |
     "--mail-url", metavar="URL", callback=_http_url, help="The HTTP side of the mail catcher that it sends to."
 )
 @click.option(
-    "--ca-file",
-    type=click.Path(path_type=Path, exists=True, dir_okay=False),
-    help="PEM bundle to check the running server's certificate with; turns TLS on.",
+    "--ca-file", type=EXISTING_FILE, help="PEM bundle to check the running server's certificate with; turns TLS on."
 )
-@click.option(
-    "--qr-png", type=click.Path(path_type=Path, dir_okay=False), help="Write the QR code to this file as well."
-)
+@click.option("--qr-png", type=FILE, help="Write the QR code to this file as well.")
 def command(*, address: str | None, mail_url: str | None, ca_file: Path | None, qr_png: Path | None) -> None:
     """Walk a new user through sign-up, sign-in with TOTP, sign-out and the next sign-in, and try a code twice.
 

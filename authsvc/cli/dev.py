@@ -8,6 +8,7 @@ import click
 import uvloop
 
 from authsvc.cli.development import Development, Ports, overridden, running
+from authsvc.cli.paths import FOLDER
 from authsvc.cli.ports import PORT_SETTING, port_option
 from authsvc.cli.settings import environment
 from authsvc.cli.signals import stop_by_signal
@@ -39,7 +40,7 @@ FLOW = (
 @click.command
 @click.option(
     "--folder",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=FOLDER,
     default=Path(".authsvc-dev"),
     show_default=True,
     help="Where accounts, keys and mails are kept. Remove it to start afresh.",

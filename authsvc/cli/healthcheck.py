@@ -5,8 +5,7 @@ from __future__ import annotations
 import click
 
 from authsvc.cli.client import address_of, health_of
-from authsvc.cli.failures import Failed, WrongSettings
-from authsvc.cli.ports import PORT_SETTING
+from authsvc.cli.failures import Failed
 from authsvc.cli.settings import read_settings
 
 TIMEOUT_SECONDS = 3
@@ -21,8 +20,6 @@ def command(address: str | None) -> None:
     certificate that they name, and is shown the same one if it asks for one.
     """
     settings = read_settings().server
-    if address is None and settings.port == 0:
-        raise WrongSettings(f"{PORT_SETTING}: is 0, which is any port; say which one by --address")
     target = address or address_of(settings)
     status = health_of(target, settings, timeout_seconds=TIMEOUT_SECONDS)
     if status != "SERVING":

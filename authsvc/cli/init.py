@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from authsvc.cli import whole_file
 from authsvc.cli.failures import Failed, using
+from authsvc.cli.paths import FILE
 from authsvc.cli.settings_text import Target, settings_text
 from authsvc.config import SECOND_FACTORS, MfaMode, Settings, sends_sms
 from authsvc.core.accounts.attributes import STANDARD
@@ -38,7 +39,7 @@ Wrote {settings_file}. Every setting in it can be changed later, for the account
 
 @click.command
 @click.option("--yes", is_flag=True, help="Take the defaults, and ask nothing.")
-@click.argument("path", metavar="[FILE]", default="authsvc.toml", type=click.Path(path_type=Path, dir_okay=False))
+@click.argument("path", metavar="[FILE]", default="authsvc.toml", type=FILE)
 def command(yes: bool, path: Path) -> None:
     """Ask for the rules of sign-in, and write them to FILE (authsvc.toml) with every other setting as a comment.
 

@@ -11,6 +11,7 @@ import click
 from authsvc.cli import key_file
 from authsvc.cli.database import opened
 from authsvc.cli.failures import Failed
+from authsvc.cli.paths import FILE
 from authsvc.cli.settings import read_settings
 from authsvc.cli.tables import print_list, whole_seconds
 from authsvc.clock import SystemClock
@@ -29,7 +30,7 @@ def command() -> None:
 
 
 @command.command
-@click.option("--file", "path", type=click.Path(path_type=Path, dir_okay=False), help="Write to this file, mode 0600.")
+@click.option("--file", "path", type=FILE, help="Write to this file, mode 0600.")
 @click.option("--if-missing", is_flag=True, help="Leave a file that is there as it is, and succeed.")
 @click.option("--prepend", is_flag=True, help="Put the key before those in the file, which stay readable.")
 def generate(path: Path | None, if_missing: bool, prepend: bool) -> None:

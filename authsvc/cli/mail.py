@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from authsvc.cli.failures import Failed
+from authsvc.cli.paths import FOLDER
 from authsvc.cli.settings import read_settings
 from authsvc.clock import SystemClock
 from authsvc.config import MailSettings
@@ -42,7 +43,7 @@ def command() -> None:
 @command.command
 @click.option("--locale", "locales", multiple=True, callback=_locale, help="This one only. [default: all languages]")
 @click.option("--kind", "kinds", multiple=True, type=click.Choice(_NAMES), help="This one only. [default: all kinds]")
-@click.argument("out_folder", type=click.Path(path_type=Path, file_okay=False))
+@click.argument("out_folder", type=FOLDER)
 def preview(locales: tuple[str, ...], kinds: tuple[str, ...], out_folder: Path) -> None:
     """Write each mail in each language to a folder: as text, as HTML and for a mail program, with an index.
 

@@ -6,7 +6,8 @@ import errno
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from typing import TypeVar
+from ipaddress import ip_address
+from typing import Any, TypeVar
 
 import click
 
@@ -17,23 +18,17 @@ PORT_SETTING = "AUTHSVC_SERVER_PORT"
 _Decorated = TypeVar("_Decorated", bound=Callable[..., object])
 
 
-def port_option(
-    flag: str,
-    *,
-    default: int,
-    help: str,  # noqa: A002  # as click.option calls it
-    envvar: str | None = None,
-) -> Callable[[_Decorated], _Decorated]:
+def port_option(flag: str, **options: Any) -> Callable[[_Decorated], _Decorated]:
     """Return a click option for a port; 0 takes a free one."""
-    return click.option(
-        flag,
-        type=click.IntRange(0, 65535),
-        metavar="PORT",
-        default=default,
-        show_default=True,
-        envvar=envvar,
-        help=help,
-    )
+    return click.option(flag, type=click.IntRange(0, 65535), metavar="PORT", show_default=True, **options)
+
+
+def is_loopback(host: str) -> bool:
+    """Tell whether a host is this machine, by its name or its address."""
+    try:
+        return host == "localhost" or ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
 
 
 def require_free(host: str, port: int, *, chosen_by: str) -> int:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from ipaddress import ip_address
 
 import click
 import structlog
 import uvloop
 
 from authsvc.cli.failures import WrongSettings
-from authsvc.cli.ports import PORT_SETTING, require_free
+from authsvc.cli.ports import PORT_SETTING, is_loopback, require_free
 from authsvc.cli.settings import read_settings
 from authsvc.cli.signals import stop_by_signal
 from authsvc.cli.workers import Supervisor
@@ -65,16 +64,9 @@ def _refuse_dev_keys(settings: Settings) -> None:
 
 
 def _warn_of_plaintext(settings: ServerSettings) -> None:
-    if settings.tls_certificate_file is None and not _is_loopback(settings.host):
+    if settings.tls_certificate_file is None and not is_loopback(settings.host):
         _log.warning(
             "no TLS: passwords and tokens are readable on the way here, unless something in front encrypts it;"
             " see AUTHSVC_SERVER_TLS_CERTIFICATE_FILE and AUTHSVC_SERVER_TLS_KEY_FILE",
             host=settings.host,
         )
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return host == "localhost"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from ipaddress import ip_address
 from typing import Any
 
 import click
@@ -16,7 +15,8 @@ from grpc_status import rpc_status
 from authsvc.cli.admin.options import Pages, Target
 from authsvc.cli.admin.show import Show
 from authsvc.cli.client import address_of, channel_to
-from authsvc.cli.failures import Failed, WrongSettings
+from authsvc.cli.failures import Failed
+from authsvc.cli.ports import is_loopback
 from authsvc.cli.setting_files import fault_of_authorities, fault_of_pair
 from authsvc.cli.settings import read_settings
 from authsvc.config import Settings
@@ -132,17 +132,7 @@ def _channel(target: Target, settings: Settings) -> grpc.Channel:
         credentials = grpc.ssl_channel_credentials(target.ca_file.read_bytes(), key, chain)
         return grpc.secure_channel(address or address_of(settings.server), credentials)
     if not address:
-        if settings.server.port == 0:
-            raise WrongSettings("AUTHSVC_SERVER_PORT: is 0, which is any port; say which one by --address")
         return channel_to(address_of(settings.server), settings.server)
-    if not target.plaintext and not _is_here(address):
+    if not target.plaintext and not is_loopback(address.rpartition(":")[0]):
         raise Failed(f"{address}: give --ca-file for TLS, or --plaintext to send the key in clear to another machine")
     return grpc.insecure_channel(address)
-
-
-def _is_here(address: str) -> bool:
-    host = address.rpartition(":")[0].strip("[]")
-    try:
-        return host == "localhost" or ip_address(host).is_loopback
-    except ValueError:
-        return False

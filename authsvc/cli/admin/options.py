@@ -12,22 +12,23 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from authsvc.cli.paths import EXISTING_FILE
+
 if TYPE_CHECKING:
     from authsvc.cli.admin.connection import Admin
 
 Command = Callable[..., None]
 
-_EXISTING = click.Path(path_type=Path, exists=True, dir_okay=False)
 _OPTIONS = (
     click.option(
         "--address",
         metavar="HOST:PORT",
         help="The server; by default AUTHSVC_ADMIN_ADDRESS, or the one of the settings on this machine.",
     ),
-    click.option("--key-file", type=_EXISTING, help="File with the admin key."),
-    click.option("--ca-file", type=_EXISTING, help="PEM bundle to check the server with; turns TLS on."),
-    click.option("--certificate-file", type=_EXISTING, help="PEM chain to show the server (mTLS)."),
-    click.option("--certificate-key-file", type=_EXISTING, help="PEM private key of that."),
+    click.option("--key-file", type=EXISTING_FILE, help="File with the admin key."),
+    click.option("--ca-file", type=EXISTING_FILE, help="PEM bundle to check the server with; turns TLS on."),
+    click.option("--certificate-file", type=EXISTING_FILE, help="PEM chain to show the server (mTLS)."),
+    click.option("--certificate-key-file", type=EXISTING_FILE, help="PEM private key of that."),
     click.option("--plaintext", is_flag=True, help="Send the key in clear to another machine."),
     click.option("--json", "as_json", is_flag=True, help="Print the response as JSON."),
 )

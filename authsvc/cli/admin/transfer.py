@@ -12,6 +12,7 @@ import click
 
 from authsvc.cli.admin.options import connected
 from authsvc.cli.failures import using
+from authsvc.cli.paths import EXISTING_FILE, FILE
 
 if TYPE_CHECKING:
     from authsvc.cli.admin.connection import Admin
@@ -30,7 +31,7 @@ def _kind(path: Path, given: str | None) -> str:
 
 
 @click.command("import")
-@click.argument("path", metavar="FILE", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@click.argument("path", metavar="FILE", type=EXISTING_FILE)
 @click.option("--format", "kind", type=click.Choice(FORMATS), help="By default what the name of FILE ends with.")
 @click.option("--dry-run", is_flag=True, help="Check every row and change nothing.")
 @click.option("--resume", is_flag=True, help="Go on where the import of this file stopped.")
@@ -54,7 +55,7 @@ def import_users(admin: Admin, *, path: Path, kind: str | None, resume: bool, dr
 
 
 @click.command("export")
-@click.argument("path", metavar="FILE", type=click.Path(path_type=Path, dir_okay=False))
+@click.argument("path", metavar="FILE", type=FILE)
 @click.option("--format", "kind", type=click.Choice(FORMATS[:2]), help="By default what the name of FILE ends with.")
 @click.option("--include-secrets", is_flag=True, help="With password hashes and the secrets of authenticators.")
 @connected
