@@ -71,7 +71,7 @@ class Walk:
             await self._replay(secret.code(used))
         except _Refused as error:
             raise Failed(str(error)) from error
-        self._view.done("Everything came out as it should.")
+        self._view.heading("Everything came out as it should.", "bold green")
 
     async def _sign_up(self) -> None:
         attributes = {"email": self._email}

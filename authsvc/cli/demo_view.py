@@ -31,9 +31,9 @@ class View:
         """Print a remark."""
         self._print(Text(text, style="italic"))
 
-    def heading(self, text: str) -> None:
-        """Print the title of a part."""
-        self._print(Text(f"\n{text}", style="bold"))
+    def heading(self, text: str, style: str = "bold") -> None:
+        """Print the title of a part, or the good end."""
+        self._print(Text(f"\n{text}", style=style))
 
     def request(self, method: str, request: Message, *, has_token: bool) -> None:
         """Print a request, numbered."""
@@ -62,10 +62,6 @@ class View:
             # Colours of its own on a terminal. Without colours: as for light text on dark ground, like qrencode.
             self._print(Text("    ").append(line, style="#ffffff on #000000"))
         self._print(Text(f"    {uri}\n"))
-
-    def done(self, text: str) -> None:
-        """Print the good end."""
-        self._print(Text(f"\n{text}", style="bold green"))
 
     def _print_block(self, arrow: str, style: str, lines: list[str]) -> None:
         for index, line in enumerate(lines or ["(empty)"]):

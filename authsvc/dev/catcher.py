@@ -21,8 +21,6 @@ from authsvc.dev.mailbox_http import MailboxServer
 from authsvc.dev.sms import PostedSms, SmsRefused, read_sms
 from authsvc.domain import Medium
 
-__all__ = ["MailCatcher", "code_in"]
-
 _SIZE_LIMIT = 1024 * 1024
 
 
@@ -127,9 +125,9 @@ class MailCatcher:
         return mails[0].message
 
     async def _take_sms(self, posted: PostedSms) -> None:
-        sms = read_sms(self._sms_keys, posted)
+        number, content = read_sms(self._sms_keys, posted)
         try:
-            caught = self._mailbox.keep(sms.to, sms.content, medium=Medium.SMS)
+            caught = self._mailbox.keep(number, content, medium=Medium.SMS)
         except OSError as error:
             raise SmsRefused(f"cannot keep the SMS: {legible(str(error))}", status=503) from error
         await self._announce([caught])

@@ -102,9 +102,12 @@ class EmbeddedPostgres:
         if self._tcp_port is None and not self._fits_socket():
             self._tcp_port = _free_port()
         try:
-            self._ownership = self._own_folder()
-            # Inherited by every process of the server, so that it is free only when the last of them is gone.
-            with self._wait_for_former_server() as lock:
+            in_use = f"another process is running PostgreSQL in {self._folder}: stop it, or choose another folder"
+            self._ownership = self._lock("owner.lock", 0, in_use)
+            # Inherited by every process of the server, so that it is free only when the last of them is gone: those of
+            # a killed owner may still be going down.
+            undying = f"a former server in {self._folder} does not end"
+            with self._lock("server.lock", _END_SECONDS, undying) as lock:
                 self._create_cluster(programs, lock)
                 self._forget_crash()
                 self._launcher = self._launch([str(programs / "postgres"), *self._arguments()], lock)
@@ -145,41 +148,29 @@ class EmbeddedPostgres:
         return len(os.fsencode(path)) <= _SOCKET_PATH_BYTES and "," not in str(path)
 
     def _arguments(self) -> list[str]:
+        # A list of names, quoted as SQL does.
+        socket_folder = '"' + str(self._socket_folder).replace('"', '""') + '"'
+        by_socket = self._tcp_port is None
         settings = _SETTINGS | ({} if self._durable else _SETTINGS_WHEN_NOT_DURABLE)
-        if self._tcp_port is None:
-            # A list of names, quoted as SQL does.
-            socket_folder = str(self._socket_folder).replace('"', '""')
-            settings |= {"listen_addresses": "", "unix_socket_directories": f'"{socket_folder}"'}
-            settings |= {"port": str(_SOCKET_PORT)}
-        else:
-            settings |= {"listen_addresses": "127.0.0.1", "unix_socket_directories": ""}
-            settings |= {"port": str(self._tcp_port)}
+        settings |= {
+            "listen_addresses": "" if by_socket else "127.0.0.1",
+            "unix_socket_directories": socket_folder if by_socket else "",
+            "port": str(self._tcp_port or _SOCKET_PORT),
+        }
         options = [argument for name, value in settings.items() for argument in ("-c", f"{name}={value}")]
         return ["-D", str(self._cluster), *options]
 
-    def _own_folder(self) -> IO[bytes]:
-        """Claim the folder for this process, for as long as the returned file is open."""
-        lock = _open_private(self._folder / "owner.lock", "ab")
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            lock.close()
-            raise EmbeddedPostgresError(
-                f"another process is running PostgreSQL in {self._folder}: stop it, or choose another folder"
-            ) from None
-        return lock
-
-    def _wait_for_former_server(self) -> IO[bytes]:
-        """Take the lock that the server's processes hold: those of a killed owner may still be going down."""
-        lock = _open_private(self._folder / "server.lock", "ab")
-        deadline = time.monotonic() + _END_SECONDS
+    def _lock(self, name: str, seconds: float, taken: str) -> IO[bytes]:
+        """Take a lock of the folder, held while the returned file is open anywhere; wait for it so many seconds."""
+        lock = _open_private(self._folder / name, "ab")
+        deadline = time.monotonic() + seconds
         while True:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                if time.monotonic() > deadline:
+                if time.monotonic() >= deadline:
                     lock.close()
-                    raise EmbeddedPostgresError(f"a former server in {self._folder} does not end") from None
+                    raise EmbeddedPostgresError(taken) from None
                 time.sleep(_POLL_SECONDS)  # noqa: TID251 - waits for processes, which no test clock moves
             else:
                 return lock

@@ -31,16 +31,8 @@ class PostedSms:
     body: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Sms:
-    """Hold one SMS: the number, and the message to keep."""
-
-    to: str
-    content: bytes
-
-
-def read_sms(keys: Sequence[str], posted: PostedSms) -> Sms:
-    """Read what the webhook was posted.
+def read_sms(keys: Sequence[str], posted: PostedSms) -> tuple[str, bytes]:
+    """Return the number and the message to keep of what the webhook was posted.
 
     Raises:
         SmsRefused: not signed under one of the keys, or no SMS.
@@ -56,6 +48,6 @@ def read_sms(keys: Sequence[str], posted: PostedSms) -> Sms:
         message["To"] = to
         message["Message-ID"] = f"<{message_id}>"
         message.set_content(text)
-        return Sms(to, message.as_bytes())
+        return to, message.as_bytes()
     except (ValueError, KeyError, TypeError) as error:
         raise SmsRefused("no SMS", status=400) from error

@@ -6,7 +6,8 @@ import psutil
 import pytest
 import uvloop
 
-from authsvc.dev.catcher import MailCatcher, code_in
+from authsvc.dev.catcher import MailCatcher
+from authsvc.dev.mailbox import code_in
 from tests.dev.mails import TEXT, mail, send
 
 

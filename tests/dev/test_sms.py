@@ -12,7 +12,8 @@ import pytest
 
 from authsvc.crypto.webhook_signature import sign
 from authsvc.dev import mailbox_http
-from authsvc.dev.catcher import MailCatcher, code_in
+from authsvc.dev.catcher import MailCatcher
+from authsvc.dev.mailbox import code_in
 from tests.dev.mails import mail, send
 
 KEYS = ("the-new-key-of-the-catcher-in-tests", "the-old-key-of-the-catcher-in-tests")

@@ -67,7 +67,7 @@ def _records(forms: Iterator[_Form]) -> Iterator[UserRecord | UnreadableRow]:
         except FormError as error:
             yield error.row
         except UnicodeError:
-            yield _unreadable("UTF8", "must be UTF-8")
+            yield UnreadableRow(rule="UTF8", description="must be UTF-8")
 
 
 def writer(file: IO[str], kind: Format) -> _JsonLines | _Table:
@@ -112,14 +112,7 @@ def _cell(value: Any) -> str:
 def _lines(file: IO[str]) -> Iterator[_Form]:
     for line in file:
         if line.strip():
-            yield partial(_object, line)
-
-
-def _object(line: str) -> Any:
-    try:
-        return json.loads(line)
-    except (json.JSONDecodeError, RecursionError) as error:
-        raise FormError("must be a JSON object", rule="JSON") from error
+            yield partial(_json, line, "must be a JSON object")
 
 
 def _table(file: IO[str], kind: Format) -> Iterator[_Form]:
@@ -145,13 +138,13 @@ def _cells(
         except StopIteration:
             return
         except csv.Error:
-            yield _unreadable("CSV", "must be a row of CSV")
+            yield UnreadableRow(rule="CSV", description="must be a row of CSV")
             continue
         if len(cells) == len(header):
             given = {name: cell for name, cell in zip(header, cells, strict=True) if cell}
             yield partial(form_of, given)
         elif cells:
-            yield _unreadable("COLUMNS", "must have as many cells as the header")
+            yield UnreadableRow(rule="COLUMNS", description="must have as many cells as the header")
 
 
 def _own(cells: Mapping[str, str]) -> dict[str, Any]:
@@ -165,9 +158,9 @@ def _own(cells: Mapping[str, str]) -> dict[str, Any]:
         elif name == "groups" and not cell.startswith("["):
             form[name] = [group.strip() for group in cell.split(";")]
         elif name in {"groups", "totp_devices"}:
-            form[name] = _json(name, cell)
+            form[name] = _json(cell, field=name)
         elif name == "attributes":
-            others = _json(name, cell)
+            others = _json(cell, field=name)
             if not isinstance(others, dict):
                 raise FormError("must be an object of texts", rule="TYPE", field=name)
             attributes |= others
@@ -211,12 +204,8 @@ def _epoch(name: str, cell: str) -> str:
         raise FormError("must be seconds since 1970", rule="TIME", field=name) from error
 
 
-def _json(name: str, cell: str) -> Any:
+def _json(text: str, description: str = "must be JSON", *, field: str = "") -> Any:
     try:
-        return json.loads(cell)
+        return json.loads(text)
     except (json.JSONDecodeError, RecursionError) as error:
-        raise FormError("must be JSON", rule="JSON", field=name) from error
-
-
-def _unreadable(rule: str, description: str) -> UnreadableRow:
-    return UnreadableRow(rule=rule, description=description)
+        raise FormError(description, rule="JSON", field=field) from error

@@ -23,26 +23,7 @@ ENUMS = {
     "password_recovered_by": (DeliveryMedium, "DELIVERY_MEDIUM_"),
 }
 # The order in which they are written.
-FIELDS = (
-    "username",
-    "user_id",
-    "status",
-    "disabled",
-    "attributes",
-    "email_verified",
-    "phone_number_verified",
-    "created_at",
-    "updated_at",
-    "totp_mfa",
-    "sms_mfa",
-    "email_mfa",
-    "preferred_mfa",
-    "groups",
-    "password_hash",
-    "password_expires_at",
-    "password_recovered_by",
-    "totp_devices",
-)
+FIELDS = tuple(field.name for field in UserRecord.DESCRIPTOR.fields)
 
 
 class FormError(ValueError):
@@ -115,23 +96,21 @@ def _read_flag(name: str, value: Any) -> bool:
 
 def _read_time(name: str, value: Any) -> Timestamp:
     time = Timestamp()
+    text = _read_text(name, value)
     try:
-        read = datetime.fromisoformat(_read_text(name, value))
-        _require(read.tzinfo is not None, "must tell its offset from UTC", rule="TIME", field=name)
+        read = datetime.fromisoformat(text)
         time.FromDatetime(read)
-    except FormError:
-        raise
     except (ValueError, OverflowError) as error:
         raise FormError("must be a time like 2019-05-17T08:30:00Z", rule="TIME", field=name) from error
+    _require(read.tzinfo is not None, "must tell its offset from UTC", rule="TIME", field=name)
     return time
 
 
 def _read_enum(name: str, value: Any) -> int:
     enum, prefix = ENUMS[name]
+    text = _read_text(name, value)
     try:
-        return int(enum.Value(prefix + _read_text(name, value)))
-    except FormError:
-        raise
+        return int(enum.Value(prefix + text))
     except ValueError as error:
         raise FormError("must be a known value", rule="UNKNOWN", field=name) from error
 
