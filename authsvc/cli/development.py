@@ -12,12 +12,12 @@ from pathlib import Path
 from authsvc.cli import key_file
 from authsvc.cli.client import address_of, health_of
 from authsvc.cli.database import opened
-from authsvc.cli.failures import Failed, WrongSettings, expected
+from authsvc.cli.failures import Failed, expected
 from authsvc.cli.ports import require_free
 from authsvc.cli.process import serving
-from authsvc.cli.setting_files import faults_of_files
+from authsvc.cli.settings import read_settings
 from authsvc.clock import SystemClock
-from authsvc.config import PREFIX, Settings, SettingsError, load
+from authsvc.config import Settings
 from authsvc.crypto.sealing import DEV_KEY_PREFIX, MasterKey, MasterKeyError, parse_master_keys
 from authsvc.crypto.tokens import new_handle
 from authsvc.dev.catcher import MailCatcher
@@ -75,7 +75,7 @@ class Development:
 
 @asynccontextmanager
 async def running(
-    folder: Path, ports: Ports, *, environment: Mapping[str, str], echo: Callable[[str], None]
+    folder: Path, ports: Ports, *, environment: Mapping[str, str], echo: Callable[[str], None] = lambda line: None
 ) -> AsyncIterator[Development]:
     """Start everything on the state in `folder`, which is made when missing, and stop everything at the end.
 
@@ -109,7 +109,9 @@ async def running(
                 "AUTHSVC_SMS_WEBHOOK_SECRET": sms_key,
                 "AUTHSVC_SMS_WEBHOOK_URL": catcher.sms_url,
             }
-            settings = _settings(environment, own)
+            ignored = overridden(environment)
+            theirs = {name: value for name, value in environment.items() if name not in ignored}
+            settings = read_settings("files", environ={**DEFAULTS, **theirs, **own})
             set_up_logs(settings.log)
             await _migrate(settings)
             async with serving(settings):
@@ -143,18 +145,6 @@ def _own_keys(folder: Path) -> str:
     except MasterKeyError as error:
         raise Failed(f"{path}: {error}") from error
     return keys
-
-
-def _settings(environment: Mapping[str, str], own: Mapping[str, str]) -> Settings:
-    ignored = overridden(environment)
-    theirs = {name: value for name, value in environment.items() if name.startswith(PREFIX) and name not in ignored}
-    try:
-        settings = load({**DEFAULTS, **theirs, **own})
-    except SettingsError as error:
-        raise WrongSettings(str(error)) from error
-    if faults := faults_of_files(settings):
-        raise WrongSettings("\n".join(faults))
-    return settings
 
 
 async def _migrate(settings: Settings) -> None:

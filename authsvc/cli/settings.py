@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from typing import Literal
 
 from authsvc.cli.failures import WrongSettings
@@ -13,18 +14,19 @@ from authsvc.crypto.sealing import MasterKeyError, parse_master_keys
 Need = Literal["database", "keys", "mail", "files", "templates"]
 
 
-def read_settings(*needs: Need) -> Settings:
+def read_settings(*needs: Need, environ: Mapping[str, str] | None = None) -> Settings:
     """Return the settings, of which those that the command needs must be there; with `files`, all files as well.
+
+    They are those of the process's environment unless another one is given.
 
     Raises:
         WrongSettings: settings are missing or wrong; all of them at once.
     """
     try:
-        settings = load()
+        settings = load(environ)
     except SettingsError as error:
         raise WrongSettings(str(error)) from error
-    faults = [fault for need in needs for fault in _faults(settings, need)]
-    if faults:
+    if faults := [fault for need in needs for fault in _faults(settings, need)]:
         raise WrongSettings("\n".join(faults))
     return settings
 

@@ -21,7 +21,6 @@ Value = bool | int | float | str | list[str] | dict[str, object]
 class Setting:
     """Describe one setting; `default` is written as in the settings file, `bounds` is empty where there are none."""
 
-    section: str
     field: str
     name: str
     key: str
@@ -43,7 +42,6 @@ def described(section: str) -> Iterator[Setting]:
     for field, info in model.model_fields.items():
         name = names[section, field]
         yield Setting(
-            section=section,
             field=field,
             name=name,
             key=name.removeprefix(f"{PREFIX}{section}_".upper()).lower(),

@@ -42,7 +42,7 @@ class MailCatcher:
         host: str = "127.0.0.1",
         port: int = 0,
         http_port: int = 0,
-        echo: Callable[[str], None] | None = None,
+        echo: Callable[[str], None] = lambda line: None,
         sms_keys: Sequence[str] = (),
     ) -> None:
         self.host = host
@@ -140,20 +140,16 @@ class MailCatcher:
         except OSError as error:
             # 4xx: the sender keeps the mail and tries again.
             reply = f"451 cannot keep the mail: {legible(str(error))}"
-            self._say(reply)
+            self._echo(reply)
             return reply
         await self._announce(mails)
         return "250 OK"
 
     async def _announce(self, mails: Sequence[CaughtMail]) -> None:
         for mail in mails:
-            self._say(_summary(mail))
+            self._echo(_summary(mail))
         async with self._arrival:
             self._arrival.notify_all()
-
-    def _say(self, line: str) -> None:
-        if self._echo is not None:
-            self._echo(line)
 
     def _converse(self) -> SMTP:
         conversation = SMTP(

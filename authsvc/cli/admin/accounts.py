@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from authsvc.cli.admin.options import Pages, about_user, act_on_user, connected, paged, secret
+from authsvc.cli.admin.options import about_user, act_on_user, connected, paged, secret
 
 if TYPE_CHECKING:
     from authsvc.cli.admin.connection import Admin
@@ -48,9 +48,9 @@ unlock_user = act_on_user("UnlockUser", "unlocked", help="Forget a user's wrong 
 @click.command("list-user-sessions")
 @paged
 @about_user
-def list_user_sessions(admin: Admin, *, user: dict[str, str], pages: Pages) -> None:
+def list_user_sessions(admin: Admin, *, user: dict[str, str], **pages: Any) -> None:
     """List a user's live sessions, latest sign-in first."""
-    admin.list("ListUserSessions", "sessions", pages=pages, **user)
+    admin.list("ListUserSessions", "sessions", **(user | pages))
 
 
 @click.command("list-auth-events")
@@ -58,9 +58,9 @@ def list_user_sessions(admin: Admin, *, user: dict[str, str], pages: Pages) -> N
 @click.option("--id", "by_id", is_flag=True, help="USER is a user_id, and may be deleted.")
 @paged
 @connected
-def list_auth_events(admin: Admin, *, user: str | None, by_id: bool, pages: Pages) -> None:
+def list_auth_events(admin: Admin, *, user: str | None, by_id: bool, **pages: Any) -> None:
     """List what happened to a user's account, or to all, latest first."""
     if by_id and user is None:
         raise click.UsageError("--id needs USER")
     about = {"user_id" if by_id else "username": user} if user else {}
-    admin.list("ListAuthEvents", "events", pages=pages, **about)
+    admin.list("ListAuthEvents", "events", **(about | pages))

@@ -12,7 +12,7 @@ from google.protobuf.message_factory import GetMessageClass
 from google.rpc.error_details_pb2 import BadRequest, ErrorInfo
 from grpc_status import rpc_status
 
-from authsvc.cli.admin.options import Pages, Target
+from authsvc.cli.admin.options import Target
 from authsvc.cli.admin.show import Show
 from authsvc.cli.client import address_of, channel_to
 from authsvc.cli.failures import Failed
@@ -55,11 +55,10 @@ class Admin:
         except grpc.RpcError as error:
             raise Failed(reason_of(error)) from error
 
-    def list(self, method: str, entries: str, *, pages: Pages, **fields: Any) -> None:
+    def list(self, method: str, entries: str, *, everything: bool, **fields: Any) -> None:
         """Print the page of a list that is asked for or, with `everything`, the entries of all."""
-        fields |= {"page_size": pages.page_size, "page_token": pages.page_token}
         found = self.call(method, **fields)
-        if pages.everything and found.next_page_token:
+        if everything and found.next_page_token:
             from authsvc.cli.admin.progress import counting  # noqa: PLC0415  # rich loads longer than most commands run
 
             listed = getattr(found, entries)

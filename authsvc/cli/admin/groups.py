@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from authsvc.cli.admin.options import Pages, about_user, act_on_user, confirmed, connected, paged
+from authsvc.cli.admin.options import about_user, act_on_user, confirmed, connected, paged
 
 if TYPE_CHECKING:
     from authsvc.cli.admin.connection import Admin
@@ -34,9 +34,9 @@ def get_group(admin: Admin, name: str) -> None:
 @click.command("list-groups")
 @paged
 @connected
-def list_groups(admin: Admin, *, pages: Pages) -> None:
+def list_groups(admin: Admin, **pages: Any) -> None:
     """List groups by name."""
-    admin.list("ListGroups", "groups", pages=pages)
+    admin.list("ListGroups", "groups", **pages)
 
 
 @click.command("delete-group")
@@ -65,6 +65,6 @@ def list_groups_for_user(admin: Admin, user: dict[str, str]) -> None:
 @click.argument("group")
 @paged
 @connected
-def list_users_in_group(admin: Admin, *, group: str, pages: Pages) -> None:
+def list_users_in_group(admin: Admin, *, group: str, **pages: Any) -> None:
     """List the users in a group by user_id."""
-    admin.list("ListUsersInGroup", "users", pages=pages, group=group)
+    admin.list("ListUsersInGroup", "users", group=group, **pages)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from authsvc.cli.admin.options import Pages, connected, paged
+from authsvc.cli.admin.options import connected, paged
 from authsvc.domain import MailState
 
 if TYPE_CHECKING:
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 @click.option("--state", type=click.Choice(list(MailState), case_sensitive=False), help="Only mail in this state.")
 @paged
 @connected
-def list_mail(admin: Admin, *, state: MailState | None, pages: Pages) -> None:
+def list_mail(admin: Admin, *, state: MailState | None, **pages: Any) -> None:
     """List mail, latest first; neither addresses nor contents are told."""
     wanted = f"MAIL_STATE_{state}" if state else None
-    admin.list("ListMail", "mail", pages=pages, state=wanted)
+    admin.list("ListMail", "mail", state=wanted, **pages)
 
 
 @click.command("retry-mail")

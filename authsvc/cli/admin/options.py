@@ -76,29 +76,15 @@ def about_user(function: Command) -> Command:
     return connected(click.argument("user")(option(run)))
 
 
-@dataclass(frozen=True, slots=True)
-class Pages:
-    """Hold which page of a list is asked for, or that all are."""
-
-    everything: bool
-    page_size: int | None
-    page_token: str
-
-
 def paged(function: Command) -> Command:
-    """Give a list the options for its pages, handed on as `pages`."""
-
-    @functools.wraps(function)
-    def run(*arguments: Any, everything: bool, page_size: int | None, page_token: str, **options: Any) -> None:
-        function(*arguments, pages=Pages(everything, page_size, page_token), **options)
-
+    """Give a list the options for its pages, as `Admin.list` takes them."""
     for option in (
         click.option("--all", "everything", is_flag=True, help="All pages, not the first alone."),
         click.option("--page-token", metavar="TOKEN", default="", help="The page that a list before named."),
         click.option("--page-size", type=click.IntRange(1, 100), help="Entries of a page; 50 by default."),
     ):
-        run = option(run)
-    return run
+        function = option(function)
+    return function
 
 
 def confirmed(question: str) -> Callable[[Command], Command]:

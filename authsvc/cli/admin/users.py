@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from authsvc.cli.admin.options import Pages, about_user, act_on_user, connected, paged, secret
+from authsvc.cli.admin.options import about_user, act_on_user, connected, paged, secret
 from authsvc.domain import UserStatus
 
 if TYPE_CHECKING:
@@ -73,11 +73,11 @@ def get_user(admin: Admin, user: dict[str, str]) -> None:
 @click.option("--descending", is_flag=True, help="Begin at the end.")
 @paged
 @connected
-def list_users(admin: Admin, *, status: UserStatus | None, order: str | None, pages: Pages, **fields: Any) -> None:
+def list_users(admin: Admin, *, status: UserStatus | None, order: str | None, **fields: Any) -> None:
     """List users, oldest first unless an order is given."""
     fields["status"] = f"USER_STATUS_{status}" if status else None
     fields["order"] = f"USER_ORDER_{order}" if order else None
-    admin.list("ListUsers", "users", pages=pages, **fields)
+    admin.list("ListUsers", "users", **fields)
 
 
 @click.command("update-user-attributes")
