@@ -11,7 +11,7 @@ from typing import TypeVar
 import click
 
 from authsvc.cli import whole_file
-from authsvc.cli.database import opened
+from authsvc.cli.database import key_ring, opened
 from authsvc.cli.failures import Failed
 from authsvc.cli.paths import FILE
 from authsvc.cli.settings import read_settings
@@ -107,8 +107,8 @@ def revoke(name: str) -> None:
 
 def _run(settings: Settings, act: Callable[[AdminKeys], Awaitable[_T]]) -> _T:
     async def run() -> _T:
-        async with opened(settings) as state:
-            database, ring, clock = state.database, state.key_ring(), state.clock
+        async with opened(settings) as database:
+            ring, clock = key_ring(settings), SystemClock()
             audit = Audit(database=database, ring=ring, clock=clock)
             return await act(AdminKeys(database=database, ring=ring, audit=audit, clock=clock))
 

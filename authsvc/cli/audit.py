@@ -11,10 +11,11 @@ from uuid import UUID
 import click
 
 from authsvc.cli import checkpoint_file
-from authsvc.cli.database import opened
+from authsvc.cli.database import key_ring, opened
 from authsvc.cli.failures import Failed
 from authsvc.cli.paths import FILE
 from authsvc.cli.settings import read_settings
+from authsvc.clock import SystemClock
 from authsvc.config import Settings
 from authsvc.core.accounts.lookup import NamedUser
 from authsvc.core.audit.events import AuditEvents
@@ -72,8 +73,8 @@ def list_(who: str | None, limit: int, as_json: bool) -> None:
 async def _verify(settings: Settings, former: Mapping[int, Mark]) -> list[ChainReport]:
     reports = []
     # A chain's last event is looked for in every month: that may take longer than a server's statements.
-    async with opened(settings, hurried=False) as state:
-        async for report in verify_trail(state.database, state.key_ring(), former):
+    async with opened(settings, hurried=False) as database:
+        async for report in verify_trail(database, key_ring(settings), former):
             _tell(report)
             reports.append(report)
     return reports
@@ -82,8 +83,8 @@ async def _verify(settings: Settings, former: Mapping[int, Mark]) -> list[ChainR
 async def _list(settings: Settings, who: str | None, limit: int) -> list[Event]:
     named = _named(who) if who is not None else None
     # As above.
-    async with opened(settings, hurried=False) as state:
-        events = AuditEvents(database=state.database, ring=state.key_ring(), clock=state.clock)
+    async with opened(settings, hurried=False) as database:
+        events = AuditEvents(database=database, ring=key_ring(settings), clock=SystemClock())
         listed: list[Event] = []
         request = PageRequest(min(limit, LARGEST_PAGE))
         try:

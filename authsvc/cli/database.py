@@ -4,31 +4,16 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 
 from authsvc.cli.failures import expected
-from authsvc.clock import Clock, SystemClock
 from authsvc.config import Settings
 from authsvc.crypto.sealing import KeyRing, parse_master_keys
 from authsvc.errors import DatabaseUnavailable
 from authsvc.store.db import Database
 
 
-@dataclass(frozen=True, slots=True)
-class Opened:
-    """Hold what a command works with."""
-
-    settings: Settings
-    database: Database
-    clock: Clock
-
-    def key_ring(self) -> KeyRing:
-        """Derive the keys; only for a command that has read its settings with `keys`."""
-        return KeyRing(keys=parse_master_keys(self.settings.keys.master.get_secret_value()))
-
-
 @asynccontextmanager
-async def opened(settings: Settings, *, hurried: bool = True) -> AsyncIterator[Opened]:
+async def opened(settings: Settings, *, hurried: bool = True) -> AsyncIterator[Database]:
     """Open the database with one connection, and close it at the end.
 
     Not `hurried` is for what may take longer than a server's statements.
@@ -39,6 +24,11 @@ async def opened(settings: Settings, *, hurried: bool = True) -> AsyncIterator[O
     with expected(DatabaseUnavailable):
         database = await Database.open(settings.database, size=1, hurried=hurried)
         try:
-            yield Opened(settings, database, SystemClock())
+            yield database
         finally:
             await database.close()
+
+
+def key_ring(settings: Settings) -> KeyRing:
+    """Derive the keys; only for a command that has read its settings with `keys`."""
+    return KeyRing(keys=parse_master_keys(settings.keys.master.get_secret_value()))

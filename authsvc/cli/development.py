@@ -148,9 +148,9 @@ def _own_keys(folder: Path) -> str:
 
 
 async def _migrate(settings: Settings) -> None:
-    async with opened(settings, hurried=False) as state:
+    async with opened(settings, hurried=False) as database:
         with expected(MigrationError):
-            await migrate(state.database, read_migrations(), state.clock)
+            await migrate(database, read_migrations(), SystemClock())
 
 
 async def _wait_until_serving(address: str, settings: Settings) -> None:

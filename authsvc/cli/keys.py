@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from authsvc.cli import key_file
-from authsvc.cli.database import opened
+from authsvc.cli.database import key_ring, opened
 from authsvc.cli.failures import Failed
 from authsvc.cli.paths import FILE
 from authsvc.cli.settings import read_settings
@@ -128,21 +128,21 @@ def reseal_() -> None:
 
 async def _reseal(settings: Settings) -> Resealed:
     # Counting may take long where the audit trail is.
-    async with opened(settings, hurried=False) as state:
-        return await reseal(state.database, state.key_ring())
+    async with opened(settings, hurried=False) as database:
+        return await reseal(database, key_ring(settings))
 
 
 async def _rotate(settings: Settings, *, immediately: bool) -> SigningKeyRow:
-    async with opened(settings) as state:
-        database, ring, clock = state.database, state.key_ring(), state.clock
+    async with opened(settings) as database:
+        ring, clock = key_ring(settings), SystemClock()
         audit = Audit(database=database, ring=ring, clock=clock)
         keys = SigningKeys(database=database, ring=ring, audit=audit, settings=settings.tokens, clock=clock)
         return await keys.rotate(immediately=immediately)
 
 
 async def _list(settings: Settings, now: datetime) -> list[SigningKeyRow]:
-    async with opened(settings) as state:
-        return await signing_keys.list_published(state.database, now=now)
+    async with opened(settings) as database:
+        return await signing_keys.list_published(database, now=now)
 
 
 def _state(row: SigningKeyRow, rows: list[SigningKeyRow], now: datetime) -> str:

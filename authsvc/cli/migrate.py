@@ -10,6 +10,7 @@ import click
 from authsvc.cli.database import opened
 from authsvc.cli.failures import expected, told
 from authsvc.cli.settings import read_settings
+from authsvc.clock import SystemClock
 from authsvc.config import Settings
 from authsvc.errors import DatabaseUnavailable
 from authsvc.store.migrate import Migration, MigrationError, migrate, read_migrations
@@ -42,16 +43,17 @@ def command(wait: float) -> None:
 
 async def _migrate(settings: Settings, wait: timedelta) -> list[Migration]:
     migrations = read_migrations()
+    clock = SystemClock()
+    deadline = clock.now() + wait
     last_told = ""
-    async with opened(settings, hurried=False) as state:
-        deadline = state.clock.now() + wait
+    async with opened(settings, hurried=False) as database:
         while True:
             try:
-                return await migrate(state.database, migrations, state.clock)
+                return await migrate(database, migrations, clock)
             except DatabaseUnavailable as error:
-                if state.clock.now() >= deadline:
+                if clock.now() >= deadline:
                     raise
                 if (why := told(error)) != last_told:
                     click.echo(f"waiting: {why}", err=True)
                     last_told = why
-            await state.clock.sleep(RETRY_INTERVAL)
+            await clock.sleep(RETRY_INTERVAL)

@@ -194,7 +194,7 @@ class EmbeddedPostgres:
         try:
             status = self._launcher.wait(_INIT_SECONDS)
         except subprocess.TimeoutExpired:
-            raise EmbeddedPostgresError(self._describe("initdb did not finish in time")) from None
+            raise self._failure("initdb did not finish in time") from None
         self._release_launcher()
         if status != 0:
             raise self._failure("initdb failed", status)
@@ -225,7 +225,7 @@ class EmbeddedPostgres:
         deadline = time.monotonic() + _START_SECONDS
         while not self._is_ready():
             if time.monotonic() > deadline:
-                raise EmbeddedPostgresError(self._describe("PostgreSQL did not start in time"))
+                raise self._failure("PostgreSQL did not start in time")
             with contextlib.suppress(subprocess.TimeoutExpired):
                 raise self._failure("PostgreSQL did not start", launcher.wait(_POLL_SECONDS))
 
@@ -257,16 +257,13 @@ class EmbeddedPostgres:
             self._launcher.__exit__(None, None, None)
             self._launcher = None
 
-    def _failure(self, what: str, status: int) -> EmbeddedPostgresError:
+    def _failure(self, what: str, status: int | None = None) -> EmbeddedPostgresError:
         if status == _launch.NAMESPACE_REFUSED:
             return EmbeddedPostgresError(_NAMESPACE_REFUSED)
-        return EmbeddedPostgresError(self._describe(what))
-
-    def _describe(self, what: str) -> str:
         tail = self._log.read_text(errors="replace").splitlines()[-_LOG_TAIL_LINES:]
         if os.geteuid() == 0 and any("Permission denied" in line for line in tail):
             tail.append(_ROOT_DENIED)
-        return "\n".join([f"{what}; the end of {self._log}:", *tail])
+        return EmbeddedPostgresError("\n".join([f"{what}; the end of {self._log}:", *tail]))
 
 
 def _find_programs() -> Path:

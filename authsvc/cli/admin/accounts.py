@@ -25,14 +25,14 @@ def set_user_password(admin: Admin, *, user: dict[str, str], temporary: bool, fr
 reset_user_password = act_on_user(
     "ResetUserPassword",
     help="Have a user set a new password with a mailed code; ends all sessions.",
-    question="End all sessions of {user}, and have a new password set?",
+    ask="End all sessions of {user}, and have a new password set?",
 )
 confirm_sign_up = act_on_user("ConfirmSignUp", "confirmed", help="Confirm an account without its code.")
 disable_user = act_on_user(
     "DisableUser",
     "disabled",
     help="Disable an account; ends all sessions.",
-    question="Disable {user}, and end all sessions?",
+    ask="Disable {user}, and end all sessions?",
 )
 enable_user = act_on_user("EnableUser", "enabled", help="Enable an account again.")
 sign_out_user = act_on_user("SignOutUser", "signed out", help="End all sessions of a user.")
@@ -40,7 +40,7 @@ reset_user_mfa = act_on_user(
     "ResetUserMfa",
     "second factors removed",
     help="Remove a user's second factors; ends all sessions.",
-    question="Remove all second factors of {user}, and end all sessions?",
+    ask="Remove all second factors of {user}, and end all sessions?",
 )
 unlock_user = act_on_user("UnlockUser", "unlocked", help="Forget a user's wrong passwords and codes.")
 

@@ -14,21 +14,14 @@ from authsvc.cli.admin.progress import nearing
 from authsvc.cli.admin.user_files import Format, read_rows
 from authsvc.cli.admin.user_form import FormError
 from authsvc.cli.failures import Failed, using
+from authsvc.v1 import import_users_pb2 as pb
 from authsvc.v1.admin_service_pb2_grpc import AdminServiceStub
-from authsvc.v1.import_users_pb2 import (
-    ImportBatch,
-    ImportOptions,
-    ImportRow,
-    ImportUsersRequest,
-    ImportUsersResponse,
-    UnreadableRow,
-)
 from authsvc.v1.user_record_pb2 import UserRecord
 
 # Below the largest message that a server takes unless it is told otherwise.
 BATCH_BYTES = 60_000
 BATCH_ROWS = 500
-_TOO_LARGE = UnreadableRow(rule="SIZE", description=f"must have at most {BATCH_BYTES} bytes")
+_TOO_LARGE = pb.UnreadableRow(rule="SIZE", description=f"must have at most {BATCH_BYTES} bytes")
 
 
 class Import:
@@ -42,14 +35,14 @@ class Import:
         self._kind = Format(kind)
         with path.open("rb") as file:
             self._digest = hashlib.file_digest(file, "sha256").hexdigest()
-        self._options = ImportOptions(
+        self._options = pb.ImportOptions(
             import_id=import_id or self._digest[:32],
             source=f"sha256:{self._digest}",
             dry_run=dry_run,
             create_groups=create_groups,
         )
 
-    def run(self, *, resume: bool) -> ImportUsersResponse:
+    def run(self, *, resume: bool) -> pb.ImportUsersResponse:
         """Send what was not sent before, and return the report.
 
         Raises:
@@ -70,7 +63,7 @@ class Import:
                 task = progress.add_task(self._path.name, total=self._path.stat().st_size, count=0)
                 rows = read_rows(file, self._kind)
 
-                def batches() -> Iterator[ImportBatch]:
+                def batches() -> Iterator[pb.ImportBatch]:
                     for batch in self._batches(rows, next_row):
                         yield batch
                         progress.update(task, completed=content.tell(), count=batch.first_row + len(batch.rows) - 1)
@@ -79,21 +72,21 @@ class Import:
         except FormError as error:
             raise Failed(f"{self._path}: {error}") from error
 
-    def _send(self, batches: Iterator[ImportBatch], *, timeout: float | None) -> ImportUsersResponse:
+    def _send(self, batches: Iterator[pb.ImportBatch], *, timeout: float | None) -> pb.ImportUsersResponse:
         faults: list[OSError] = []
 
-        def messages() -> Iterator[ImportUsersRequest]:
-            yield ImportUsersRequest(options=self._options)
+        def messages() -> Iterator[pb.ImportUsersRequest]:
+            yield pb.ImportUsersRequest(options=self._options)
             try:
                 for batch in batches:
-                    yield ImportUsersRequest(batch=batch)
+                    yield pb.ImportUsersRequest(batch=batch)
             except OSError as error:
                 # In a thread of gRPC's, where nobody could catch it.
                 faults.append(error)
 
         send = AdminServiceStub(self._admin.channel).ImportUsers
         try:
-            response: ImportUsersResponse = send(messages(), metadata=self._admin.metadata, timeout=timeout)
+            response: pb.ImportUsersResponse = send(messages(), metadata=self._admin.metadata, timeout=timeout)
         except grpc.RpcError as error:
             is_refused = error.code() in (grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.PERMISSION_DENIED)
             again = "" if self._options.dry_run or is_refused else "; --resume goes on where it stopped"
@@ -102,17 +95,17 @@ class Import:
             raise faults[0]
         return response
 
-    def _batches(self, rows: Iterator[UserRecord | UnreadableRow], next_row: int) -> Iterator[ImportBatch]:
-        batch, size = ImportBatch(first_row=next_row), 0
+    def _batches(self, rows: Iterator[UserRecord | pb.UnreadableRow], next_row: int) -> Iterator[pb.ImportBatch]:
+        batch, size = pb.ImportBatch(first_row=next_row), 0
         for number, row in enumerate(rows, start=1):
             if number < next_row:
                 continue
-            sent = ImportRow(unreadable=row) if isinstance(row, UnreadableRow) else ImportRow(user=row)
+            sent = pb.ImportRow(unreadable=row) if isinstance(row, pb.UnreadableRow) else pb.ImportRow(user=row)
             if sent.ByteSize() > BATCH_BYTES - 100:
-                sent = ImportRow(unreadable=_TOO_LARGE)
+                sent = pb.ImportRow(unreadable=_TOO_LARGE)
             if batch.rows and (len(batch.rows) == BATCH_ROWS or size + sent.ByteSize() > BATCH_BYTES):
                 yield batch
-                batch, size = ImportBatch(first_row=number), 0
+                batch, size = pb.ImportBatch(first_row=number), 0
             batch.rows.append(sent)
             # With its tag and its length.
             size += sent.ByteSize() + 4

@@ -111,10 +111,10 @@ def act_on_user(
     done: str = "",
     *,
     help: str,  # noqa: A002  # as click calls it
-    question: str | None = None,
+    ask: str | None = None,
     argument: str | None = None,
 ) -> click.Command:
-    """Return the command of a method about a user, which says what is done; it asks before, if it has a question.
+    """Return the command of a method about a user, which says what is done, and before that asks what `ask` says.
 
     Without words for `done` it says where something is on its way to. `argument` is a further field of the call.
     """
@@ -126,7 +126,7 @@ def act_on_user(
         else:
             admin.show.delivery(response)
 
-    function: Command = confirmed(question)(run) if question else run
+    function: Command = confirmed(ask)(run) if ask else run
     if argument:
         function = click.argument(argument)(function)
     return click.command(re.sub(r"\B([A-Z])", r"-\1", method).lower(), help=help)(about_user(function))

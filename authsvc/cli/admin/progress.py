@@ -2,35 +2,28 @@
 
 from __future__ import annotations
 
+from rich import progress
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    Progress,
-    ProgressColumn,
-    SpinnerColumn,
-    TaskProgressColumn,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
 
 
-def counting(noun: str) -> Progress:
+def counting(noun: str) -> progress.Progress:
     """Return a display of how many there are so far, in the field `count` of its task, where nobody knows the end."""
-    return _display(SpinnerColumn(), TextColumn("{task.fields[count]} " + noun), TimeElapsedColumn())
-
-
-def nearing(noun: str) -> Progress:
-    """Return a display with a bar that nears its end, and the field `count` of its task."""
     return _display(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TaskProgressColumn(),
-        TextColumn("{task.fields[count]} " + noun),
-        TimeRemainingColumn(),
+        progress.SpinnerColumn(), progress.TextColumn("{task.fields[count]} " + noun), progress.TimeElapsedColumn()
     )
 
 
-def _display(*columns: ProgressColumn) -> Progress:
+def nearing(noun: str) -> progress.Progress:
+    """Return a display with a bar that nears its end, and the field `count` of its task."""
+    return _display(
+        progress.TextColumn("{task.description}"),
+        progress.BarColumn(),
+        progress.TaskProgressColumn(),
+        progress.TextColumn("{task.fields[count]} " + noun),
+        progress.TimeRemainingColumn(),
+    )
+
+
+def _display(*columns: progress.ProgressColumn) -> progress.Progress:
     console = Console(stderr=True)
-    return Progress(*columns, console=console, disable=not console.is_terminal)
+    return progress.Progress(*columns, console=console, disable=not console.is_terminal)

@@ -93,4 +93,4 @@ def update_user_attributes(admin: Admin, user: dict[str, str], **fields: Any) ->
     admin.show.entry(admin.call("UpdateUserAttributes", **user, **fields), "user")
 
 
-delete_user = act_on_user("DeleteUser", "deleted", help="Erase a user for good.", question="Erase {user} for good?")
+delete_user = act_on_user("DeleteUser", "deleted", help="Erase a user for good.", ask="Erase {user} for good?")
