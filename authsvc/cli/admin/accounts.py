@@ -24,25 +24,22 @@ def set_user_password(admin: Admin, *, user: dict[str, str], temporary: bool, fr
 
 reset_user_password = act_on_user(
     "ResetUserPassword",
-    help="Have a user set a new password with a mailed code; ends all sessions.",
+    "Have a user set a new password with a mailed code; ends all sessions.",
     ask="End all sessions of {user}, and have a new password set?",
 )
-confirm_sign_up = act_on_user("ConfirmSignUp", "confirmed", help="Confirm an account without its code.")
+confirm_sign_up = act_on_user("ConfirmSignUp", "Confirm an account without its code.", "confirmed")
 disable_user = act_on_user(
-    "DisableUser",
-    "disabled",
-    help="Disable an account; ends all sessions.",
-    ask="Disable {user}, and end all sessions?",
+    "DisableUser", "Disable an account; ends all sessions.", "disabled", ask="Disable {user}, and end all sessions?"
 )
-enable_user = act_on_user("EnableUser", "enabled", help="Enable an account again.")
-sign_out_user = act_on_user("SignOutUser", "signed out", help="End all sessions of a user.")
+enable_user = act_on_user("EnableUser", "Enable an account again.", "enabled")
+sign_out_user = act_on_user("SignOutUser", "End all sessions of a user.", "signed out")
 reset_user_mfa = act_on_user(
     "ResetUserMfa",
+    "Remove a user's second factors; ends all sessions.",
     "second factors removed",
-    help="Remove a user's second factors; ends all sessions.",
     ask="Remove all second factors of {user}, and end all sessions?",
 )
-unlock_user = act_on_user("UnlockUser", "unlocked", help="Forget a user's wrong passwords and codes.")
+unlock_user = act_on_user("UnlockUser", "Forget a user's wrong passwords and codes.", "unlocked")
 
 
 @click.command("list-user-sessions")

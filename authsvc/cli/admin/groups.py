@@ -48,10 +48,8 @@ def delete_group(admin: Admin, name: str) -> None:
     admin.show.done(admin.call("DeleteGroup", name=name), "deleted")
 
 
-add_user_to_group = act_on_user("AddUserToGroup", "added", help="Put a user into a group.", argument="group")
-remove_user_from_group = act_on_user(
-    "RemoveUserFromGroup", "removed", help="Take a user out of a group.", argument="group"
-)
+add_user_to_group = act_on_user("AddUserToGroup", "Put a user into a group.", "added", argument="group")
+remove_user_from_group = act_on_user("RemoveUserFromGroup", "Take a user out of a group.", "removed", argument="group")
 
 
 @click.command("list-groups-for-user")

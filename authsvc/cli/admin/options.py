@@ -107,12 +107,7 @@ def confirmed(question: str) -> Callable[[Command], Command]:
 
 
 def act_on_user(
-    method: str,
-    done: str = "",
-    *,
-    help: str,  # noqa: A002  # as click calls it
-    ask: str | None = None,
-    argument: str | None = None,
+    method: str, summary: str, done: str = "", *, ask: str | None = None, argument: str | None = None
 ) -> click.Command:
     """Return the command of a method about a user, which says what is done, and before that asks what `ask` says.
 
@@ -129,7 +124,7 @@ def act_on_user(
     function: Command = confirmed(ask)(run) if ask else run
     if argument:
         function = click.argument(argument)(function)
-    return click.command(re.sub(r"\B([A-Z])", r"-\1", method).lower(), help=help)(about_user(function))
+    return click.command(re.sub(r"\B([A-Z])", r"-\1", method).lower(), help=summary)(about_user(function))
 
 
 def secret(prompt: str, *, from_stdin: bool) -> str:

@@ -48,7 +48,7 @@ def create_user(admin: Admin, *, asks: bool, from_stdin: bool, **fields: Any) ->
 
 
 resend_invitation = act_on_user(
-    "ResendInvitation", help="Mail another temporary password to a user who has not signed in yet."
+    "ResendInvitation", "Mail another temporary password to a user who has not signed in yet."
 )
 
 
@@ -93,4 +93,4 @@ def update_user_attributes(admin: Admin, user: dict[str, str], **fields: Any) ->
     admin.show.entry(admin.call("UpdateUserAttributes", **user, **fields), "user")
 
 
-delete_user = act_on_user("DeleteUser", "deleted", help="Erase a user for good.", ask="Erase {user} for good?")
+delete_user = act_on_user("DeleteUser", "Erase a user for good.", "deleted", ask="Erase {user} for good?")
