@@ -15,7 +15,7 @@ import uvloop
 
 from authsvc.cli.demo_flow import Walk
 from authsvc.cli.demo_view import View
-from authsvc.cli.development import Ports, running
+from authsvc.cli.development import running
 from authsvc.cli.paths import EXISTING_FILE, FILE
 from authsvc.clock import SystemClock
 
@@ -81,7 +81,7 @@ async def _run(there: _Server | None, qr_png: Path | None) -> None:
         return
     view.say("Starting Postgres, a mail catcher and a server in a temporary folder.")
     with tempfile.TemporaryDirectory(prefix="authsvc-demo-") as folder:
-        async with running(Path(folder) / "dev", Ports(), environment=ENVIRONMENT) as own:
+        async with running(Path(folder) / "dev", environment=ENVIRONMENT) as own:
             await _walk(view, _Server(own.address, own.mail_url), qr_png)
 
 

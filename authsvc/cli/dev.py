@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 import uvloop
 
-from authsvc.cli.development import Development, Ports, overridden, running
+from authsvc.cli.development import Development, overridden, running
 from authsvc.cli.paths import FOLDER
 from authsvc.cli.ports import PORT_SETTING, port_option
 from authsvc.cli.settings import environment
@@ -48,7 +48,7 @@ FLOW = (
 @port_option("--port", default=50051, envvar=PORT_SETTING, help="Of the server.")
 @port_option("--smtp-port", default=1025, help="Of the mail catcher.")
 @port_option("--http-port", default=8025, help="To read the mails by HTTP.")
-def command(*, folder: Path, port: int, smtp_port: int, http_port: int) -> None:
+def command(*, folder: Path, **ports: int) -> None:
     """Run Postgres, a mail catcher and the server, for development, until Ctrl-C.
 
     Needs nothing to be installed or running, and changes nothing outside its folder; the state is there again at the
@@ -60,13 +60,13 @@ def command(*, folder: Path, port: int, smtp_port: int, http_port: int) -> None:
     for name in overridden(surroundings):
         if name != PORT_SETTING:
             click.echo(f"{name} does not count: dev has its own", err=True)
-    uvloop.run(_run(folder, Ports(port, smtp_port, http_port), surroundings))
+    uvloop.run(_run(folder, ports, surroundings))
 
 
-async def _run(folder: Path, ports: Ports, surroundings: dict[str, str]) -> None:
+async def _run(folder: Path, ports: dict[str, int], surroundings: dict[str, str]) -> None:
     stop = stop_by_signal()
     click.echo(f"starting Postgres, mail catcher and server in {folder}")
-    async with running(folder, ports, environment=surroundings, echo=click.echo) as development:
+    async with running(folder, environment=surroundings, echo=click.echo, **ports) as development:
         click.echo(_introduction(development))
         await stop.wait()
         click.echo("stopping")
@@ -78,8 +78,5 @@ def _introduction(development: Development) -> str:
     for text, arguments, method in FLOW:
         call = f"{development.address} authsvc.v1.AuthService/{method}"
         lines += ["", f"# {text}", f"grpcurl {encryption} {arguments} {call}"]
-    lines += [
-        "",
-        f"authsvc serves on {development.address}; mails are at {development.mail_url}/messages; Ctrl-C stops all",
-    ]
-    return "\n".join(lines)
+    places = f"authsvc serves on {development.address}; mails are at {development.mail_url}/messages"
+    return "\n".join([*lines, "", f"{places}; Ctrl-C stops all"])

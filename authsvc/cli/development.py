@@ -56,15 +56,6 @@ HEALTH_TRIES = 200
 
 
 @dataclass(frozen=True)
-class Ports:
-    """Hold the ports to listen on; 0 takes a free one."""
-
-    grpc: int = 0
-    smtp: int = 0
-    http: int = 0
-
-
-@dataclass(frozen=True)
 class Development:
     """Hold where the server and the mails are."""
 
@@ -75,19 +66,25 @@ class Development:
 
 @asynccontextmanager
 async def running(
-    folder: Path, ports: Ports, *, environment: Mapping[str, str], echo: Callable[[str], None] = lambda line: None
+    folder: Path,
+    *,
+    environment: Mapping[str, str],
+    echo: Callable[[str], None] = lambda line: None,
+    port: int = 0,
+    smtp_port: int = 0,
+    http_port: int = 0,
 ) -> AsyncIterator[Development]:
     """Start everything on the state in `folder`, which is made when missing, and stop everything at the end.
 
-    `echo` gets a line for each mail and SMS.
+    `echo` gets a line for each mail and SMS. A port of 0 is a free one.
 
     Raises:
         Failed: something can't start; says what to do.
         WrongSettings: there are wrong settings in `environment`.
     """
-    port = require_free(environment.get("AUTHSVC_SERVER_HOST", HOST), ports.grpc, chosen_by="--port")
-    require_free(HOST, ports.smtp, chosen_by="--smtp-port")
-    require_free(HOST, ports.http, chosen_by="--http-port")
+    port = require_free(environment.get("AUTHSVC_SERVER_HOST", HOST), port, chosen_by="--port")
+    require_free(HOST, smtp_port, chosen_by="--smtp-port")
+    require_free(HOST, http_port, chosen_by="--http-port")
     keys = _own_keys(folder)
     postgres = EmbeddedPostgres(folder=folder / "postgres")
     try:
@@ -95,7 +92,7 @@ async def running(
             await asyncio.to_thread(postgres.start)
         sms_key = new_handle()
         async with MailCatcher(
-            folder=folder / "mail", host=HOST, port=ports.smtp, echo=echo, http_port=ports.http, sms_keys=[sms_key]
+            folder=folder / "mail", host=HOST, port=smtp_port, echo=echo, http_port=http_port, sms_keys=[sms_key]
         ) as catcher:
             own = {
                 "AUTHSVC_DATABASE_URL": postgres.dsn(),

@@ -40,7 +40,10 @@ def faults_of_files(settings: Settings) -> list[str]:
 
     for name in paths:
         note(name, lambda path: _fault_of(path, Path.read_bytes))
-    note("AUTHSVC_PASSWORDS_BLOCKLIST_FILE", lambda path: _fault_of(path, _read_text, "is not UTF-8 text"))
+    note(
+        "AUTHSVC_PASSWORDS_BLOCKLIST_FILE",
+        lambda path: _fault_of(path, partial(Path.read_text, encoding="utf-8"), "is not UTF-8 text"),
+    )
     for name in _AUTHORITIES:
         note(name, fault_of_authorities)
     for certificate, key in _PAIRS:
@@ -82,10 +85,6 @@ def _fault_of(path: Path, look: Callable[[Path], object], wrong: str = "") -> st
     except OSError as error:
         return f"cannot be read: {error.strerror}"
     return ""
-
-
-def _read_text(path: Path) -> str:
-    return path.read_text(encoding="utf-8")
 
 
 def _load_pair(certificate: Path, key: Path) -> None:

@@ -32,6 +32,8 @@ BACKOFF_MAX = timedelta(seconds=30)
 # The death of a worker that has lived so long is not one of a series.
 STABLE_SECONDS = 60
 
+_WORKER = (sys.executable, "-m", "authsvc", "worker")
+
 _log = structlog.get_logger()
 
 
@@ -79,10 +81,7 @@ class Supervisor:
 
     async def _start(self) -> Process:
         worker = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            "authsvc",
-            "worker",
+            *_WORKER,
             stdin=self._input,
             stdout=asyncio.subprocess.PIPE,
             env=self._environment,

@@ -11,7 +11,6 @@ from pydantic import SecretStr
 from authsvc.config.types import (
     DAY,
     HOUR,
-    MILLISECOND,
     MINUTE,
     SECOND,
     Duration,
@@ -36,7 +35,7 @@ class DatabaseSettings(Section):
     throttle_pool_size: int = field(3, "Most connections of one worker process for throttling.", ge=1, le=50)
     connect_timeout: Duration = field(5 * SECOND, "For one connection attempt.", ge=SECOND, le=MINUTE)
     acquire_timeout: Duration = field(
-        3 * SECOND, "Longest wait for a free connection; then DATABASE_UNAVAILABLE.", ge=100 * MILLISECOND, le=MINUTE
+        3 * SECOND, "Longest wait for a free connection; then DATABASE_UNAVAILABLE.", ge=SECOND / 10, le=MINUTE
     )
     statement_timeout: Duration = field(10 * SECOND, "For one statement.", ge=SECOND, le=5 * MINUTE)
 
@@ -104,7 +103,7 @@ class MailSettings(Section):
     send_timeout: Duration = field(30 * SECOND, "Longest time for one message in all.", ge=5 * SECOND, le=5 * MINUTE)
     concurrency: int = field(4, "Messages sent at once by one worker process.", ge=1, le=64)
     lease: Duration = field(2 * MINUTE, "After it another worker may send the message.", ge=30 * SECOND, le=30 * MINUTE)
-    poll_interval: Duration = field(5 * SECOND, "Longest wait of an idle worker.", ge=100 * MILLISECOND, le=5 * MINUTE)
+    poll_interval: Duration = field(5 * SECOND, "Longest wait of an idle worker.", ge=SECOND / 10, le=5 * MINUTE)
     max_attempts: int = field(12, "Tries after which a message is dead.", ge=1, le=100)
     backoff_first: Duration = field(5 * SECOND, "Wait after the first failed try, doubling.", ge=SECOND, le=10 * MINUTE)
     backoff_max: Duration = field(30 * MINUTE, "Longest wait between tries.", ge=10 * SECOND, le=12 * HOUR)
@@ -178,7 +177,7 @@ class HooksSettings(Section):
         "`host:port` of a ChallengeHookService that asks each sign-in a custom challenge; none if empty.",
         pattern=r"^([^\s/:]+:[0-9]{1,5}|\[[0-9a-fA-F:.]+\]:[0-9]{1,5})?$",
     )
-    challenge_timeout: Duration = field(2 * SECOND, "Deadline of one call to it.", ge=100 * MILLISECOND, le=10 * SECOND)
+    challenge_timeout: Duration = field(2 * SECOND, "Deadline of one call to it.", ge=SECOND / 10, le=10 * SECOND)
     challenge_max_rounds: int = field(5, "Most challenges in one sign-in.", ge=1, le=20)
     challenge_tls_ca_file: OptionalPath = field(
         None, "PEM bundle that signs its certificate; without one the call is not encrypted."

@@ -7,7 +7,7 @@ import tomllib
 from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 from pydantic import SecretStr, ValidationError
 
@@ -35,8 +35,7 @@ def setting_names() -> dict[str, tuple[str, str]]:
 def is_secret(section: str, field: str) -> bool:
     """Tell whether a setting holds a secret, and so has a `…_FILE` form."""
     model: Any = Settings.model_fields[section].annotation
-    annotation = model.model_fields[field].annotation
-    return annotation is SecretStr or SecretStr in get_args(annotation)
+    return model.model_fields[field].annotation is SecretStr
 
 
 def load(environ: Mapping[str, str] | None = None) -> Settings:

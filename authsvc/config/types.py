@@ -96,7 +96,6 @@ TrustedCaller = Annotated[IPv4Network | IPv6Network | str, BeforeValidator(_call
 TrustedCallers = Annotated[tuple[TrustedCaller, ...], BeforeValidator(_commas)]
 
 
-MILLISECOND = timedelta(milliseconds=1)
 SECOND = timedelta(seconds=1)
 MINUTE = timedelta(minutes=1)
 HOUR = timedelta(hours=1)

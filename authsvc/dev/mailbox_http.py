@@ -61,7 +61,6 @@ class MailboxServer:
         await self._runner.cleanup()
 
     async def _tell(self, request: web.Request) -> web.Response:
-        """Answer the one question there is."""
         try:
             after = int(request.query.get("after") or "0")
         except ValueError:
@@ -71,7 +70,6 @@ class MailboxServer:
         return web.json_response([_as_json(mail) for mail in mails])
 
     async def _take(self, request: web.Request) -> web.Response:
-        """Take an SMS."""
         timestamp, signature = (request.headers.get(f"authsvc-{name}", "") for name in ("timestamp", "signature"))
         try:
             async with asyncio.timeout(_CLIENT_SECONDS):

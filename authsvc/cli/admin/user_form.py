@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -84,14 +84,26 @@ def _require(holds: bool, description: str, *, rule: str = "TYPE", field: str = 
         raise FormError(description, rule=rule, field=field)
 
 
-def _read_text(name: str, value: Any) -> str:
-    _require(isinstance(value, str), "must be text", field=name)
-    return str(value)
+def _reader(holds: Callable[[Any], bool], description: str) -> Callable[[str, Any], Any]:
+    """Return what takes the value of a field as it is, if it is of the right type."""
+
+    def read(name: str, value: Any) -> Any:
+        _require(holds(value), description, field=name)
+        return value
+
+    return read
 
 
-def _read_flag(name: str, value: Any) -> bool:
-    _require(isinstance(value, bool), "must be true or false", field=name)
-    return bool(value)
+def _are_texts(values: Iterable[Any]) -> bool:
+    return all(isinstance(each, str) for each in values)
+
+
+_read_text = _reader(lambda value: isinstance(value, str), "must be text")
+_read_flag = _reader(lambda value: isinstance(value, bool), "must be true or false")
+_read_attributes = _reader(
+    lambda value: isinstance(value, dict) and _are_texts(value.values()), "must be an object of texts"
+)
+_read_groups = _reader(lambda value: isinstance(value, list) and _are_texts(value), "must be a list of texts")
 
 
 def _read_time(name: str, value: Any) -> Timestamp:
@@ -113,18 +125,6 @@ def _read_enum(name: str, value: Any) -> int:
         return int(enum.Value(prefix + text))
     except ValueError as error:
         raise FormError("must be a known value", rule="UNKNOWN", field=name) from error
-
-
-def _read_attributes(name: str, value: Any) -> dict[str, str]:
-    is_map = isinstance(value, dict) and all(isinstance(each, str) for each in value.values())
-    _require(is_map, "must be an object of texts", field=name)
-    return dict(value)
-
-
-def _read_groups(name: str, value: Any) -> list[str]:
-    is_list = isinstance(value, list) and all(isinstance(each, str) for each in value)
-    _require(is_list, "must be a list of texts", field=name)
-    return list(value)
 
 
 def _read_devices(name: str, value: Any) -> list[TotpRecord]:
