@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import signal
 import tempfile
-from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -21,20 +20,6 @@ from authsvc.clock import SystemClock
 
 # Only faults: what the user sees is the client's side.
 ENVIRONMENT = {"AUTHSVC_LOG_LEVEL": "error"}
-
-
-@dataclass(frozen=True, slots=True)
-class _Server:
-    """Hold where a server and its mails are; with a CA file TLS is on."""
-
-    address: str
-    mail_url: str
-    ca_file: Path | None = None
-
-    def channel(self) -> grpc.aio.Channel:
-        if self.ca_file is None:
-            return grpc.aio.insecure_channel(self.address)
-        return grpc.aio.secure_channel(self.address, grpc.ssl_channel_credentials(self.ca_file.read_bytes()))
 
 
 def _http_url(_context: click.Context, _parameter: click.Parameter, value: str | None) -> str | None:
@@ -62,29 +47,34 @@ def command(*, address: str | None, mail_url: str | None, ca_file: Path | None, 
         raise click.UsageError("--address and --mail-url go together")
     if ca_file is not None and address is None:
         raise click.UsageError("--ca-file needs --address")
-    there = _Server(address, mail_url, ca_file) if address is not None and mail_url is not None else None
     try:
-        uvloop.run(_run(there, qr_png))
+        uvloop.run(_run(address, mail_url, ca_file=ca_file, qr_png=qr_png))
     except asyncio.CancelledError as error:
         raise click.Abort from error
 
 
-async def _run(there: _Server | None, qr_png: Path | None) -> None:
+async def _run(address: str | None, mail_url: str | None, *, ca_file: Path | None, qr_png: Path | None) -> None:
     # A server of its own is stopped, and its folder removed; also where SIGINT is ignored, as behind a shell.
     task = asyncio.current_task()
     assert task is not None  # noqa: S101 - for mypy: this runs in one
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, task.cancel)
     view = View()
-    if there is not None:
-        await _walk(view, there, qr_png)
+    if address is not None and mail_url is not None:
+        await _walk(view, _channel(address, ca_file), mail_url=mail_url, qr_png=qr_png)
         return
     view.say("Starting Postgres, a mail catcher and a server in a temporary folder.")
     with tempfile.TemporaryDirectory(prefix="authsvc-demo-") as folder:
         async with running(Path(folder) / "dev", environment=ENVIRONMENT) as own:
-            await _walk(view, _Server(own.address, own.mail_url), qr_png)
+            await _walk(view, _channel(own.address), mail_url=own.mail_url, qr_png=qr_png)
 
 
-async def _walk(view: View, server: _Server, qr_png: Path | None) -> None:
-    async with server.channel() as channel:
-        await Walk(channel=channel, mail_url=server.mail_url, view=view, clock=SystemClock()).run(qr_png)
+def _channel(address: str, ca_file: Path | None = None) -> grpc.aio.Channel:
+    if ca_file is None:
+        return grpc.aio.insecure_channel(address)
+    return grpc.aio.secure_channel(address, grpc.ssl_channel_credentials(ca_file.read_bytes()))
+
+
+async def _walk(view: View, channel: grpc.aio.Channel, *, mail_url: str, qr_png: Path | None) -> None:
+    async with channel:
+        await Walk(channel=channel, mail_url=mail_url, view=view, clock=SystemClock()).run(qr_png)

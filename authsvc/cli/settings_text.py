@@ -38,12 +38,8 @@ def settings_text(settings: Settings, chosen: Collection[Target], secret_files: 
 
 def _meaning(setting: Setting) -> str:
     bounds = f" {setting.bounds}." if setting.bounds and setting.bounds != "true, false" else ""
-    if setting.is_secret:
-        return (
-            f"{setting.meaning}{bounds} Secret: keep it in a file of its own, named by {setting.key}_file, or in "
-            f"{setting.name}."
-        )
-    return f"{setting.meaning}{bounds}"
+    place = f" Secret: keep it in a file of its own, named by {setting.key}_file, or in {setting.name}."
+    return f"{setting.meaning}{bounds}{place if setting.is_secret else ''}"
 
 
 def _comment(text: str) -> Iterator[str]:

@@ -20,8 +20,10 @@ def print_table(rows: Sequence[Row]) -> None:
     cells = [[value or NOTHING for value in row.values()] for row in rows]
     if sys.stdout.isatty():
         _print_rich(heading, cells)
-    else:
-        _print_plain([heading, *cells])
+        return
+    widths = [max(map(len, column)) for column in zip(heading, *cells, strict=True)]
+    for line in (heading, *cells):
+        click.echo("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
 
 
 def print_list(rows: Sequence[Row], *, as_json: bool, none: str) -> None:
@@ -44,12 +46,6 @@ def print_fields(row: Row) -> None:
 def whole_seconds(moment: datetime | None) -> str | None:
     """Return a time as it is shown."""
     return moment.isoformat(timespec="seconds") if moment else None
-
-
-def _print_plain(rows: list[list[str]]) -> None:
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
 
 
 def _print_rich(heading: list[str], rows: list[list[str]]) -> None:

@@ -7,8 +7,6 @@ Secrets can be given as `<NAME>_FILE`, the path of a file with the value. An unk
 """
 
 from authsvc.config.infrastructure import (
-    AdminSettings,
-    AuditSettings,
     DatabaseSettings,
     HooksSettings,
     KeysSettings,
@@ -20,7 +18,6 @@ from authsvc.config.infrastructure import (
 from authsvc.config.load import PREFIX, SETTINGS_FILE, SettingsError, is_secret, load, setting_names
 from authsvc.config.rules import (
     AccountsSettings,
-    AttributesSettings,
     ChallengesSettings,
     CodesSettings,
     LimitsSettings,
@@ -35,10 +32,7 @@ __all__ = [
     "SECOND_FACTORS",
     "SETTINGS_FILE",
     "AccountsSettings",
-    "AdminSettings",
     "AttributeType",
-    "AttributesSettings",
-    "AuditSettings",
     "ChallengesSettings",
     "CodesSettings",
     "CustomAttribute",

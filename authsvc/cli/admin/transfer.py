@@ -45,7 +45,7 @@ def import_users(admin: Admin, *, path: Path, kind: str | None, resume: bool, dr
     duplicates. Rows that break a rule are told with the rule. Both are left out, and the command ends with code 1. An
     import that broke off is taken up again with --resume.
     """
-    from authsvc.cli.admin.importing import Import  # noqa: PLC0415  # gRPC, which help does without
+    from authsvc.cli.admin.streams import Import  # noqa: PLC0415  # gRPC, which help does without
 
     import_ = Import(admin=admin, path=path, kind=_kind(path, kind), dry_run=dry_run, **options)
     response = import_.run(resume=resume)
@@ -65,7 +65,7 @@ def export_users(admin: Admin, *, path: Path, kind: str | None, include_secrets:
     With --include-secrets whoever reads the file can guess at passwords and make codes of authenticators: guard it like
     the database. Without, imported accounts need a password reset.
     """
-    from authsvc.cli.admin.exporting import export  # noqa: PLC0415  # gRPC, which help does without
+    from authsvc.cli.admin.streams import export  # noqa: PLC0415  # gRPC, which help does without
 
     kind = _kind(path, kind)
     with using(path):

@@ -1,4 +1,4 @@
-"""A file on its way to ImportUsers."""
+"""Accounts on their way from a file to ImportUsers, and from ExportUsers to a file."""
 
 from __future__ import annotations
 
@@ -6,16 +6,18 @@ import hashlib
 import io
 from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
 import grpc
 
 from authsvc.cli.admin.connection import TIMEOUT_SECONDS, Admin, reason_of
-from authsvc.cli.admin.progress import nearing
-from authsvc.cli.admin.user_files import Format, read_rows
+from authsvc.cli.admin.progress import counting, nearing
+from authsvc.cli.admin.user_files import Format, read_rows, writer
 from authsvc.cli.admin.user_form import FormError
 from authsvc.cli.failures import Failed, using
 from authsvc.v1 import import_users_pb2 as pb
 from authsvc.v1.admin_service_pb2_grpc import AdminServiceStub
+from authsvc.v1.export_users_pb2 import ExportUsersRequest
 from authsvc.v1.user_record_pb2 import UserRecord
 
 # Below the largest message that a server takes unless it is told otherwise.
@@ -111,3 +113,31 @@ class Import:
             size += sent.ByteSize() + 4
         if batch.rows:
             yield batch
+
+
+def export(admin: Admin, file: IO[str], kind: str, *, include_secrets: bool) -> int:
+    """Write all accounts, and return how many; a stream that breaks off is taken up again behind the last account.
+
+    Raises:
+        Failed: with the reason.
+    """
+    rows = writer(file, Format(kind))
+    send = AdminServiceStub(admin.channel).ExportUsers
+    count, last, begun_behind = 0, "", None
+    with counting("accounts") as progress:
+        task = progress.add_task("export", total=None, count=0)
+        while True:
+            request = ExportUsersRequest(include_secrets=include_secrets, after_user_id=last)
+            try:
+                for response in send(request, metadata=admin.metadata):
+                    for user in response.users:
+                        rows.write(user)
+                    count += len(response.users)
+                    last = response.users[-1].user_id
+                    progress.update(task, count=count)
+                return count
+            except grpc.RpcError as error:
+                # A server that ends closes its streams; another one goes on, if this one got anywhere.
+                if error.code() is not grpc.StatusCode.UNAVAILABLE or begun_behind == last:
+                    raise Failed(reason_of(error)) from error
+                begun_behind = last
