@@ -159,11 +159,8 @@ def _printable(text: str) -> str:
 
 
 def _mfa(user: User) -> str:
-    kinds = []
-    for kind in user.mfa_enabled:
-        name = MfaType.Name(kind).removeprefix("MFA_TYPE_")
-        kinds.append(f"{name}*" if kind == user.mfa_preferred else name)
-    return " ".join(kinds)
+    names = {kind: MfaType.Name(kind).removeprefix("MFA_TYPE_") for kind in user.mfa_enabled}
+    return " ".join(f"{name}*" if kind == user.mfa_preferred else name for kind, name in names.items())
 
 
 def _yes(value: bool) -> str:
