@@ -10,9 +10,9 @@ from uuid import UUID
 
 import click
 
-from authsvc.cli import checkpoint_file
+from authsvc.cli import whole_file
 from authsvc.cli.database import key_ring, opened
-from authsvc.cli.failures import Failed
+from authsvc.cli.failures import Failed, using
 from authsvc.cli.paths import FILE
 from authsvc.cli.settings import read_settings
 from authsvc.clock import SystemClock
@@ -43,7 +43,7 @@ def verify(checkpoint: Path | None) -> None:
     machine. It is made if it is not there, and moved on only when no fault is found.
     """
     settings = read_settings("database", "keys")
-    former = checkpoint_file.read(checkpoint) if checkpoint else {}
+    former = _read_checkpoint(checkpoint) if checkpoint else {}
     reports = asyncio.run(_verify(settings, former))
     faults = sum(len(report.faults) for report in reports)
     events = sum(report.events for report in reports)
@@ -51,7 +51,7 @@ def verify(checkpoint: Path | None) -> None:
         broken = sum(bool(report.faults) for report in reports)
         raise Failed(f"FAIL: {faults} at fault, on {broken} of {len(reports)} chains")
     if checkpoint:
-        checkpoint_file.write(checkpoint, {report.chain: report.end for report in reports})
+        _write_checkpoint(checkpoint, {report.chain: report.end for report in reports})
     click.echo(f"PASS: {events} events on {len(reports)} chains")
 
 
@@ -68,6 +68,44 @@ def list_(who: str | None, limit: int, as_json: bool) -> None:
         click.echo(json.dumps(_fields(event)) if as_json else _line(event))
     if not events:
         click.echo("no events", err=True)
+
+
+def _read_checkpoint(path: Path) -> dict[int, Mark]:
+    """Read where each chain ended when it was verified last; an absent file is an empty one.
+
+    Raises:
+        Failed: it can't be read, or holds something else.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return {}
+    except OSError as error:
+        raise Failed(f"{path}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise Failed(f"{path}: is no text") from None
+    try:
+        return {
+            int(chain): Mark(int(mark["sequence"]), bytes.fromhex(mark["digest"]))
+            for chain, mark in json.loads(text)["chains"].items()
+        }
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise Failed(f"{path}: is no checkpoint of `authsvc audit verify`") from None
+
+
+def _write_checkpoint(path: Path, marks: Mapping[int, Mark]) -> None:
+    """Make the file, or replace what is in it, in one step.
+
+    Raises:
+        Failed: it can't be written.
+    """
+    chains = {str(chain): {"sequence": mark.sequence, "digest": mark.digest.hex()} for chain, mark in marks.items()}
+    text = json.dumps({"chains": chains}, indent=2) + "\n"
+    with using(path):
+        if path.exists():
+            whole_file.replace(path, text)
+        else:
+            whole_file.create(path, text, mode=0o600)
 
 
 async def _verify(settings: Settings, former: Mapping[int, Mark]) -> list[ChainReport]:
