@@ -11,6 +11,7 @@ from authsvc.core.access.gate import Gate
 from authsvc.core.access.throttle import Throttle
 from authsvc.core.accounts.addresses import Confirmations
 from authsvc.core.accounts.attributes import AttributeRules
+from authsvc.core.accounts.calls import SignedIn, Unauthenticated
 from authsvc.core.accounts.deletion import Deletion
 from authsvc.core.accounts.login import Logins
 from authsvc.core.accounts.new_passwords import NewPasswords
@@ -20,8 +21,6 @@ from authsvc.core.accounts.passwords import Passwords, PasswordUpdate
 from authsvc.core.accounts.profile import Profile
 from authsvc.core.accounts.sign_up import SignUp, SignUpRules
 from authsvc.core.accounts.sign_up_codes import SignUpCodes
-from authsvc.core.accounts.signed_in import SignedIn
-from authsvc.core.accounts.unauthenticated import Unauthenticated
 from authsvc.core.audit.events import AuditEvents
 from authsvc.core.audit.trail import Audit
 from authsvc.core.factors.authenticators import Authenticators
@@ -60,7 +59,7 @@ from authsvc.core.sign_in.reauthentication import Reauthentication
 from authsvc.crypto.password_hash import PasswordHasher
 from authsvc.crypto.sealing import KeyRing
 from authsvc.rpc.admin import AdminFlows
-from authsvc.rpc.flows import Flows
+from authsvc.rpc.auth import Flows
 from authsvc.store.db import Database
 
 
@@ -111,6 +110,7 @@ class Composition:
         self.gate = Gate(database=database, throttle=throttle, hasher=ground.hasher, limits=limits, clock=clock)
         by_email = settings.accounts.sign_in_by_email
         self.logins = Logins(database=database, policy=self.policy, by_email=by_email)
+        self.attributes = AttributeRules.of(settings)
         self.factor_rules = FactorRules(settings=settings.accounts)
         self.passwords = Passwords(throttle=throttle, notices=notices)
         self.reset_codes = ResetCodes(codes=self.codes, calls=self.calls, logins=self.logins, rules=self.factor_rules)
@@ -265,7 +265,7 @@ class Composition:
     def _sign_in(self) -> tuple[SignIn, SignInSteps]:
         ground = self._ground
         new_passwords = NewPasswords(
-            database=ground.database, gate=self.gate, policy=self.policy, notices=self.notices, settings=ground.settings
+            database=ground.database, gate=self.gate, policy=self.policy, notices=self.notices, rules=self.attributes
         )
         steps = NextSteps(
             challenge_sessions=self.challenges,

@@ -62,10 +62,14 @@ class Violation:
 
 
 class DomainError(Exception):
-    """Carry one reason to the caller; subclasses fix the reason and the text."""
+    """Carry one reason to the caller; each subclass fixes its reason and its text."""
 
     reason: ClassVar[Reason]
     text: ClassVar[str]
+
+    def __init_subclass__(cls, *, reason: Reason, text: str) -> None:
+        super().__init_subclass__()
+        cls.reason, cls.text = reason, text
 
     def __init__(
         self,
@@ -80,211 +84,131 @@ class DomainError(Exception):
         self.retry_after = retry_after
 
 
-class InvalidFields(DomainError):
+class InvalidFields(DomainError, reason=Reason.INVALID_FIELDS, text="the request has invalid fields"):
     """Refuse a request whose fields break their rules."""
 
-    reason = Reason.INVALID_FIELDS
-    text = "the request has invalid fields"
 
-
-class UsernameExists(DomainError):
+class UsernameExists(DomainError, reason=Reason.USERNAME_EXISTS, text="the username is taken"):
     """Refuse a sign-up under a name that is taken."""
 
-    reason = Reason.USERNAME_EXISTS
-    text = "the username is taken"
 
-
-class InvalidPassword(DomainError):
+class InvalidPassword(DomainError, reason=Reason.INVALID_PASSWORD, text="the password breaks the password policy"):
     """Refuse a new password that breaks the policy."""
 
-    reason = Reason.INVALID_PASSWORD
-    text = "the password breaks the password policy"
 
-
-class CodeMismatch(DomainError):
+class CodeMismatch(DomainError, reason=Reason.CODE_MISMATCH, text="the code is wrong"):
     """Refuse a wrong code of any kind."""
 
-    reason = Reason.CODE_MISMATCH
-    text = "the code is wrong"
 
-
-class CodeExpired(DomainError):
+class CodeExpired(DomainError, reason=Reason.CODE_EXPIRED, text="the code is not valid any more"):
     """Refuse a code that is expired, superseded, burned, used or was never issued."""
 
-    reason = Reason.CODE_EXPIRED
-    text = "the code is not valid any more"
 
-
-class CodeAlreadyUsed(DomainError):
+class CodeAlreadyUsed(DomainError, reason=Reason.CODE_ALREADY_USED, text="the code was used already"):
     """Refuse a TOTP code at or before the last accepted step (RFC 6238 §5.2)."""
 
-    reason = Reason.CODE_ALREADY_USED
-    text = "the code was used already"
 
-
-class NotAuthorized(DomainError):
+class NotAuthorized(DomainError, reason=Reason.NOT_AUTHORIZED, text="username or password is wrong"):
     """Refuse a wrong username or password, without telling which."""
 
-    reason = Reason.NOT_AUTHORIZED
-    text = "username or password is wrong"
 
-
-class TokenExpired(DomainError):
+class TokenExpired(DomainError, reason=Reason.TOKEN_EXPIRED, text="the token has expired"):
     """Refuse a bearer or refresh token past its end."""
 
-    reason = Reason.TOKEN_EXPIRED
-    text = "the token has expired"
 
-
-class TokenRevoked(DomainError):
+class TokenRevoked(DomainError, reason=Reason.TOKEN_REVOKED, text="the token has been revoked"):
     """Refuse a token whose session was ended."""
 
-    reason = Reason.TOKEN_REVOKED
-    text = "the token has been revoked"
 
-
-class TokenInvalid(DomainError):
+class TokenInvalid(DomainError, reason=Reason.TOKEN_INVALID, text="the token is missing or not valid"):
     """Refuse a missing token, or one not issued here for this purpose."""
 
-    reason = Reason.TOKEN_INVALID
-    text = "the token is missing or not valid"
 
-
-class UserNotFound(DomainError):
+class UserNotFound(DomainError, reason=Reason.USER_NOT_FOUND, text="there is no such user"):
     """Tell operators, or sign-in by setting, that there is no such user."""
 
-    reason = Reason.USER_NOT_FOUND
-    text = "there is no such user"
 
-
-class UserDisabled(DomainError):
+class UserDisabled(DomainError, reason=Reason.USER_DISABLED, text="the account is disabled"):
     """Refuse a disabled account whose password proved right."""
 
-    reason = Reason.USER_DISABLED
-    text = "the account is disabled"
 
-
-class SessionExpired(DomainError):
+class SessionExpired(DomainError, reason=Reason.SESSION_EXPIRED, text="the session is not valid any more"):
     """Refuse a challenge session that is unknown, expired, used or dead."""
 
-    reason = Reason.SESSION_EXPIRED
-    text = "the session is not valid any more"
 
-
-class RefreshTokenReused(DomainError):
+class RefreshTokenReused(
+    DomainError,
+    reason=Reason.REFRESH_TOKEN_REUSED,
+    text="the refresh token was used before; the session has been revoked",
+):
     """Refuse a refresh token used again after its grace; its session is revoked (RFC 9700 §4.14.2)."""
 
-    reason = Reason.REFRESH_TOKEN_REUSED
-    text = "the refresh token was used before; the session has been revoked"
 
-
-class ReauthenticationRequired(DomainError):
+class ReauthenticationRequired(
+    DomainError, reason=Reason.REAUTHENTICATION_REQUIRED, text="the authentication is too old for this call"
+):
     """Refuse a sensitive call on an authentication that is too old."""
 
-    reason = Reason.REAUTHENTICATION_REQUIRED
-    text = "the authentication is too old for this call"
 
-
-class MfaRequired(DomainError):
+class MfaRequired(DomainError, reason=Reason.MFA_REQUIRED, text="a second factor is required"):
     """Refuse what would leave an account without a required second factor."""
 
-    reason = Reason.MFA_REQUIRED
-    text = "a second factor is required"
 
-
-class MfaNotEnrolled(DomainError):
+class MfaNotEnrolled(DomainError, reason=Reason.MFA_NOT_ENROLLED, text="the factor is not enrolled"):
     """Refuse a factor that the account has not enrolled."""
 
-    reason = Reason.MFA_NOT_ENROLLED
-    text = "the factor is not enrolled"
 
-
-class TotpDeviceLimit(DomainError):
+class TotpDeviceLimit(
+    DomainError, reason=Reason.TOTP_DEVICE_LIMIT, text="the account has as many authenticators as it may have"
+):
     """Refuse an authenticator beyond the limit."""
 
-    reason = Reason.TOTP_DEVICE_LIMIT
-    text = "the account has as many authenticators as it may have"
 
-
-class LimitExceeded(DomainError):
+class LimitExceeded(DomainError, reason=Reason.LIMIT_EXCEEDED, text="too many tries"):
     """Refuse a try while a limit holds; it was neither evaluated nor counted."""
 
-    reason = Reason.LIMIT_EXCEEDED
-    text = "too many tries"
 
-
-class Overloaded(DomainError):
+class Overloaded(DomainError, reason=Reason.OVERLOADED, text="the service is overloaded"):
     """Refuse work that the hash queue has no room for."""
 
-    reason = Reason.OVERLOADED
-    text = "the service is overloaded"
 
-
-class DatabaseUnavailable(DomainError):
+class DatabaseUnavailable(DomainError, reason=Reason.DATABASE_UNAVAILABLE, text="the database is not available"):
     """Refuse work while Postgres cannot be reached."""
 
-    reason = Reason.DATABASE_UNAVAILABLE
-    text = "the database is not available"
 
-
-class PermissionDenied(DomainError):
+class PermissionDenied(DomainError, reason=Reason.PERMISSION_DENIED, text="the caller may not use this method"):
     """Refuse a caller who may not use this RPC."""
 
-    reason = Reason.PERMISSION_DENIED
-    text = "the caller may not use this method"
 
-
-class Conflict(DomainError):
+class Conflict(DomainError, reason=Reason.CONFLICT, text="the state was changed at the same time"):
     """Refuse a change that lost a race with another one."""
 
-    reason = Reason.CONFLICT
-    text = "the state was changed at the same time"
 
-
-class Internal(DomainError):
+class Internal(DomainError, reason=Reason.INTERNAL, text="internal error"):
     """Stand for any fault; says nothing of its cause."""
 
-    reason = Reason.INTERNAL
-    text = "internal error"
 
-
-class DeadlineExceeded(DomainError):
+class DeadlineExceeded(DomainError, reason=Reason.DEADLINE_EXCEEDED, text="the call cannot finish within its deadline"):
     """Refuse work that cannot finish in time."""
 
-    reason = Reason.DEADLINE_EXCEEDED
-    text = "the call cannot finish within its deadline"
 
-
-class HookUnavailable(DomainError):
+class HookUnavailable(
+    DomainError, reason=Reason.HOOK_UNAVAILABLE, text="the challenge hook did not answer as it should"
+):
     """Refuse a sign-in whose challenge hook is away, slow, or answers what it must not."""
 
-    reason = Reason.HOOK_UNAVAILABLE
-    text = "the challenge hook did not answer as it should"
 
-
-class EmailExists(DomainError):
+class EmailExists(DomainError, reason=Reason.EMAIL_EXISTS, text="another account has this e-mail address"):
     """Tell operators that another account has verified the address."""
 
-    reason = Reason.EMAIL_EXISTS
-    text = "another account has this e-mail address"
 
-
-class GroupExists(DomainError):
+class GroupExists(DomainError, reason=Reason.GROUP_EXISTS, text="there is a group of this name"):
     """Refuse a group under a name that is taken."""
 
-    reason = Reason.GROUP_EXISTS
-    text = "there is a group of this name"
 
-
-class GroupNotFound(DomainError):
+class GroupNotFound(DomainError, reason=Reason.GROUP_NOT_FOUND, text="there is no such group"):
     """Tell operators that there is no such group."""
 
-    reason = Reason.GROUP_NOT_FOUND
-    text = "there is no such group"
 
-
-class MailNotFound(DomainError):
+class MailNotFound(DomainError, reason=Reason.MAIL_NOT_FOUND, text="there is no such mail to be sent"):
     """Tell operators that there is no such mail, or none that can be sent again."""
-
-    reason = Reason.MAIL_NOT_FOUND
-    text = "there is no such mail to be sent"

@@ -103,9 +103,7 @@ def parse_handle(text: str, *, field: str) -> str:
     Raises:
         InvalidFields: it is empty, or too long.
     """
-    if not text:
-        raise refused(field, *REQUIRED)
-    if len(text) > HANDLE_CHARACTERS:
+    if len(parse_given(text, field=field)) > HANDLE_CHARACTERS:
         raise refused(field, "LENGTH", f"must have at most {HANDLE_CHARACTERS} characters")
     return text
 
@@ -116,10 +114,8 @@ def parse_uuid(text: str, *, field: str) -> UUID:
     Raises:
         InvalidFields: it is none.
     """
-    if not text:
-        raise refused(field, *REQUIRED)
     try:
-        return UUID(text)
+        return UUID(parse_given(text, field=field))
     except ValueError as error:
         raise refused(field, "UUID", "must be a UUID") from error
 

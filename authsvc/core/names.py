@@ -10,7 +10,7 @@ import phonenumbers
 from email_validator import EmailNotValidError, validate_email
 from precis_i18n import get_profile
 
-from authsvc.core.fields import REQUIRED, refused
+from authsvc.core.fields import parse_given, refused
 from authsvc.domain import EmailKey, UserId, UsernameKey
 
 USERNAME_CHARACTERS = 128
@@ -39,10 +39,8 @@ def parse_username(text: str, *, field: str = "username") -> Username:
     Raises:
         InvalidFields: it breaks a rule.
     """
-    if not text:
-        raise refused(field, *REQUIRED)
     # A longer text can't get short enough, and costs time to normalise.
-    if len(text) <= USERNAME_CHARACTERS * 4:
+    if len(parse_given(text, field=field)) <= USERNAME_CHARACTERS * 4:
         try:
             display = _USERNAME_DISPLAY.enforce(text)
             key = _USERNAME_KEY.enforce(text)
@@ -80,9 +78,7 @@ def parse_email(text: str, *, field: str = 'attributes["email"]') -> EmailAddres
     Raises:
         InvalidFields: it is none.
     """
-    if not text:
-        raise refused(field, *REQUIRED)
-    if len(text) > EMAIL_CHARACTERS:
+    if len(parse_given(text, field=field)) > EMAIL_CHARACTERS:
         raise refused(field, "LENGTH", f"must have at most {EMAIL_CHARACTERS} characters")
     try:
         address = validate_email(text, check_deliverability=False).normalized
@@ -111,8 +107,7 @@ def parse_phone(text: str, *, field: str = 'attributes["phone_number"]') -> str:
     Raises:
         InvalidFields: it is of no country's plan.
     """
-    if not text:
-        raise refused(field, *REQUIRED)
+    parse_given(text, field=field)
     # An input method may have made the digits wide.
     written = unicodedata.normalize("NFKC", text).strip(" ") if len(text) <= PHONE_CHARACTERS else ""
     if _PHONE.fullmatch(written):
@@ -139,9 +134,7 @@ def parse_code(text: str, *, field: str) -> str:
     Raises:
         InvalidFields: it can be no code.
     """
-    digits = "".join(text.split())
-    if not digits:
-        raise refused(field, *REQUIRED)
+    digits = parse_given("".join(text.split()), field=field)
     if not _CODE.fullmatch(digits):
         raise refused(field, "DIGITS", "must be a code of digits")
     return digits

@@ -49,13 +49,10 @@ def check_page(request: PageRequest) -> None:
         InvalidFields: every broken rule at once.
     """
     fields = Fields()
-    fields.require(
-        0 <= request.size <= LARGEST_PAGE, Violation("page_size", "RANGE", f"must be from 1 to {LARGEST_PAGE}, or 0")
-    )
-    fields.require(
-        len(request.token) <= TOKEN_CHARACTERS,
-        Violation("page_token", "LENGTH", f"must have at most {TOKEN_CHARACTERS} characters"),
-    )
+    range_ = Violation("page_size", "RANGE", f"must be from 1 to {LARGEST_PAGE}, or 0")
+    fields.require(0 <= request.size <= LARGEST_PAGE, range_)
+    length = Violation("page_token", "LENGTH", f"must have at most {TOKEN_CHARACTERS} characters")
+    fields.require(len(request.token) <= TOKEN_CHARACTERS, length)
     fields.check()
 
 

@@ -15,8 +15,8 @@ import grpc
 
 from authsvc.config import TrustedCallers
 from authsvc.core.access.caller import Caller
+from authsvc.core.fields import refused
 from authsvc.crypto.tokens import new_id
-from authsvc.errors import InvalidFields, Violation
 from authsvc.rpc.status import REQUEST_ID
 
 AUTHORIZATION = "authorization"
@@ -88,7 +88,7 @@ class Callers:
             address = None
         # A zone (RFC 4007) means nothing outside the machine that it is of, and may be any text.
         if address is None or "%" in told:
-            raise InvalidFields(violations=(Violation(CLIENT_IP, "ADDRESS", "must be an IPv4 or IPv6 address"),))
+            raise refused(CLIENT_IP, "ADDRESS", "must be an IPv4 or IPv6 address")
         return Caller(source=_source_of(address), ip=str(address), user_agent=user_agent, request_id=request_id)
 
     def _is_trusted(self, context: Context, peer: Address | None) -> bool:

@@ -58,12 +58,10 @@ class ChallengeHookClient:
             HookUnavailable: any error, no answer in time, or one that is no valid message.
         """
         request = pb.CreateChallengeRequest(context=_context(context))
-        response = await self._answer_of(
-            "CreateChallenge", self._stub.CreateChallenge(request, timeout=self._timeout_seconds)
-        )
-        parameters = Parameters(
-            dict(response.parameters.public_parameters), dict(response.parameters.private_parameters)
-        )
+        call = self._stub.CreateChallenge(request, timeout=self._timeout_seconds)
+        response = await self._answer_of("CreateChallenge", call)
+        asked = response.parameters
+        parameters = Parameters(dict(asked.public_parameters), dict(asked.private_parameters))
         return HookReply(_DECISIONS.get(response.decision), parameters)
 
     async def verify(self, context: HookContext, asked: Parameters, answer: str) -> bool:
@@ -73,10 +71,8 @@ class ChallengeHookClient:
             HookUnavailable: any error, no answer in time, or one that is no valid message.
         """
         request = pb.VerifyChallengeRequest(context=_context(context), parameters=_parameters(asked), answer=answer)
-        response = await self._answer_of(
-            "VerifyChallenge", self._stub.VerifyChallenge(request, timeout=self._timeout_seconds)
-        )
-        return response.is_correct
+        call = self._stub.VerifyChallenge(request, timeout=self._timeout_seconds)
+        return (await self._answer_of("VerifyChallenge", call)).is_correct
 
     async def _answer_of(self, method: str, call: Awaitable[_Response]) -> _Response:
         try:

@@ -8,8 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from datetime import timedelta
-from types import TracebackType
-from typing import Any, Self, TypeAlias, cast
+from typing import Any, TypeAlias, cast
 
 import grpc
 import structlog
@@ -86,20 +85,15 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         parse = cast(Parse, handler.request_deserializer)
         behavior = cast(Behavior, handler.unary_unary or handler.stream_unary or handler.unary_stream)
         time_needed = self._hash_wait if is_waiting_for_hash(behavior) else lambda: LEAST_TIME
+        make: Callable[..., Handler]
         if handler.stream_unary is not None:
-            return grpc.stream_unary_rpc_method_handler(
-                self._around(method, self._with_messages(behavior, parse), time_needed),
-                response_serializer=handler.response_serializer,
-            )
-        if handler.unary_stream is not None:
-            return grpc.unary_stream_rpc_method_handler(
-                self._around(method, self._with_responses(behavior, parse), time_needed),
-                response_serializer=handler.response_serializer,
-            )
-        return grpc.unary_unary_rpc_method_handler(
-            self._around(method, self._with_message(behavior, parse), time_needed),
-            response_serializer=handler.response_serializer,
-        )
+            make, work = grpc.stream_unary_rpc_method_handler, self._with_messages(behavior, parse)
+        elif handler.unary_stream is not None:
+            make, work = grpc.unary_stream_rpc_method_handler, self._with_responses(behavior, parse)
+        else:
+            make, work = grpc.unary_unary_rpc_method_handler, self._with_message(behavior, parse)
+        around = self._around(method, work, time_needed)
+        return make(around, response_serializer=handler.response_serializer)
 
     def _with_message(self, behavior: Behavior, parse: Parse) -> _Work:
         async def work(message: bytes, context: Context, _time: _Time) -> Any:
@@ -141,7 +135,8 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             failure: DomainError | None = None
             try:
                 left = _seconds_left(context, time_needed())
-                async with _Time(longest_seconds=self._longest_seconds, seconds_left=left) as time:
+                time = _Time(longest_seconds=self._longest_seconds, seconds_left=left)
+                async with time.timeout:
                     operator = await guard(context, metadata) if guard else ""
                     caller = self._callers.caller_of(context, metadata, request_id)
                     current_call.set(Call(request_id, access_token_of(metadata), caller, operator))
@@ -187,20 +182,11 @@ class _Time:
         now = asyncio.get_running_loop().time()
         self._longest_seconds = longest_seconds
         self._end = None if seconds_left is None else now + seconds_left
-        self._timeout = asyncio.timeout_at(self._next(now))
-
-    async def __aenter__(self) -> Self:
-        await self._timeout.__aenter__()
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self._timeout.__aexit__(kind, error, trace)
+        self.timeout = asyncio.timeout_at(self._next(now))
 
     def begin_anew(self) -> None:
         """Give the next message its time."""
-        self._timeout.reschedule(self._next(asyncio.get_running_loop().time()))
+        self.timeout.reschedule(self._next(asyncio.get_running_loop().time()))
 
     def _next(self, now: float) -> float:
         limit = now + self._longest_seconds

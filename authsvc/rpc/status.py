@@ -57,16 +57,11 @@ def to_status(error: DomainError, request_id: str) -> Status:
         ErrorInfo(reason=error.reason, domain=DOMAIN, metadata={**error.metadata, "request_id": request_id})
     )
     if error.violations:
-        status.details.add().Pack(
-            BadRequest(
-                field_violations=[
-                    BadRequest.FieldViolation(
-                        field=violation.field, reason=violation.rule, description=violation.description
-                    )
-                    for violation in error.violations
-                ]
-            )
-        )
+        told = [
+            BadRequest.FieldViolation(field=broken.field, reason=broken.rule, description=broken.description)
+            for broken in error.violations
+        ]
+        status.details.add().Pack(BadRequest(field_violations=told))
     if error.retry_after is not None:
         status.details.add().Pack(RetryInfo(retry_delay=_rounded_up(error.retry_after)))
     return status

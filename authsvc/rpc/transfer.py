@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
-from datetime import UTC, datetime
-
-from google.protobuf.timestamp_pb2 import Timestamp
+from collections.abc import AsyncIterator
+from datetime import UTC
 
 from authsvc.core.fields import refused
 from authsvc.core.operators.exports import Exports
@@ -14,10 +12,11 @@ from authsvc.core.operators.import_rows import Batch, Unreadable
 from authsvc.core.operators.imports import DryRun, ImportOptions, ImportReport, Imports, StoringImport
 from authsvc.core.operators.user_records import TotpRecord, UserRecord
 from authsvc.domain import FactorKind
-from authsvc.rpc.convert import timestamp
+from authsvc.rpc.convert import timestamp_or_none
 from authsvc.v1 import export_users_pb2, import_users_pb2, user_record_pb2
 from authsvc.v1.auth_service_pb2 import UserStatus
 from authsvc.v1.code_delivery_pb2 import DeliveryMedium
+from authsvc.v1.import_users_pb2 import ImportProblem
 from authsvc.v1.mfa_type_pb2 import MfaType
 
 # A client takes messages of 4 MiB unless it says otherwise.
@@ -43,7 +42,9 @@ async def import_users(
             description = "must be the options in the first message, and a batch in each other"
             raise refused("part", "ORDER", description)
         if running is None:
-            running = await imports.begin(_options(request.options), operator)
+            asked = request.options
+            options = ImportOptions(asked.import_id, asked.source, asked.dry_run, asked.create_groups)
+            running = await imports.begin(options, operator)
         else:
             await running.take(Batch(request.batch.first_row, list(map(_row, request.batch.rows))))
     if running is None:
@@ -70,10 +71,6 @@ async def export_users(
             response.users.append(user)
             size += user.ByteSize()
         yield response
-
-
-def _options(options: import_users_pb2.ImportOptions) -> ImportOptions:
-    return ImportOptions(options.import_id, options.source, options.dry_run, options.create_groups)
 
 
 def _row(row: import_users_pb2.ImportRow) -> UserRecord | Unreadable:
@@ -104,8 +101,8 @@ def from_proto(user: user_record_pb2.UserRecord) -> UserRecord:
         attributes=dict(user.attributes),
         email_verified=user.email_verified,
         phone_number_verified=user.phone_number_verified,
-        created_at=_time(user.created_at) if user.HasField("created_at") else None,
-        updated_at=_time(user.updated_at) if user.HasField("updated_at") else None,
+        created_at=user.created_at.ToDatetime(UTC) if user.HasField("created_at") else None,
+        updated_at=user.updated_at.ToDatetime(UTC) if user.HasField("updated_at") else None,
         factors={
             FactorKind.TOTP: user.totp_mfa or not user.HasField("totp_mfa"),
             FactorKind.SMS: user.sms_mfa,
@@ -114,15 +111,15 @@ def from_proto(user: user_record_pb2.UserRecord) -> UserRecord:
         preferred_mfa=MfaType.Name(user.preferred_mfa).removeprefix(_MFA) if user.preferred_mfa else "",
         groups=tuple(user.groups),
         password_hash=user.password_hash,
-        password_expires_at=_time(user.password_expires_at) if user.HasField("password_expires_at") else None,
+        password_expires_at=user.password_expires_at.ToDatetime(UTC) if user.HasField("password_expires_at") else None,
         password_recovered_by=(
             DeliveryMedium.Name(user.password_recovered_by).removeprefix(_MEDIUM) if user.password_recovered_by else ""
         ),
         totp_devices=tuple(
             TotpRecord(
-                device.secret,
-                device.friendly_name,
-                _time(device.verified_at) if device.HasField("verified_at") else None,
+                secret=device.secret,
+                friendly_name=device.friendly_name,
+                verified_at=device.verified_at.ToDatetime(UTC) if device.HasField("verified_at") else None,
             )
             for device in user.totp_devices
         ),
@@ -139,27 +136,25 @@ def to_proto(record: UserRecord) -> user_record_pb2.UserRecord:
         attributes=record.attributes,
         email_verified=record.email_verified,
         phone_number_verified=record.phone_number_verified,
-        created_at=_timestamp(record.created_at),
-        updated_at=_timestamp(record.updated_at),
+        created_at=timestamp_or_none(record.created_at),
+        updated_at=timestamp_or_none(record.updated_at),
         totp_mfa=None if record.factors.get(FactorKind.TOTP, True) else False,
         sms_mfa=record.factors.get(FactorKind.SMS, False),
         email_mfa=record.factors.get(FactorKind.EMAIL, False),
         preferred_mfa=MfaType.Value(_MFA + (record.preferred_mfa or _NONE)),
         groups=record.groups,
         password_hash=record.password_hash,
-        password_expires_at=_timestamp(record.password_expires_at),
+        password_expires_at=timestamp_or_none(record.password_expires_at),
         password_recovered_by=DeliveryMedium.Value(_MEDIUM + (record.password_recovered_by or _NONE)),
-        totp_devices=_devices(record.totp_devices),
+        totp_devices=[
+            user_record_pb2.TotpRecord(
+                secret=device.secret,
+                friendly_name=device.friendly_name,
+                verified_at=timestamp_or_none(device.verified_at),
+            )
+            for device in record.totp_devices
+        ],
     )
-
-
-def _devices(devices: Sequence[TotpRecord]) -> list[user_record_pb2.TotpRecord]:
-    return [
-        user_record_pb2.TotpRecord(
-            secret=device.secret, friendly_name=device.friendly_name, verified_at=_timestamp(device.verified_at)
-        )
-        for device in devices
-    ]
 
 
 def _report(report: ImportReport) -> import_users_pb2.ImportUsersResponse:
@@ -169,22 +164,7 @@ def _report(report: ImportReport) -> import_users_pb2.ImportUsersResponse:
         duplicates=report.duplicates,
         refused=report.refused,
         problems=[
-            import_users_pb2.ImportProblem(
-                field=problem.field, rule=problem.rule, description=problem.description, rows=problem.rows
-            )
-            for problem in report.problems
+            ImportProblem(field=each.field, rule=each.rule, description=each.description, rows=each.rows)
+            for each in report.problems
         ],
     )
-
-
-def _time(time: Timestamp) -> datetime:
-    """Return a time, to the microsecond.
-
-    Raises:
-        ValueError: it is out of range.
-    """
-    return time.ToDatetime(UTC)
-
-
-def _timestamp(time: datetime | None) -> Timestamp | None:
-    return None if time is None else timestamp(time)

@@ -9,7 +9,7 @@ from authsvc.config import Settings
 from authsvc.core.access.changes import Change
 from authsvc.core.access.throttle import Action, Throttle
 from authsvc.core.accounts.attributes import CONFIRMED_BY_CODE, Attributes
-from authsvc.core.accounts.signed_in import SignedIn
+from authsvc.core.accounts.calls import SignedIn
 from authsvc.core.audit.trail import AuditKind
 from authsvc.core.factors.kinds import sent_to
 from authsvc.core.fields import Fields, refused
@@ -39,17 +39,19 @@ class Unverified:
     key: str
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Confirmations:
     """Send the codes of new addresses and numbers, and put into use what is confirmed."""
 
-    def __init__(
-        self, *, throttle: Throttle, codes: Codes, notices: Notices, signed_in: SignedIn, settings: Settings
-    ) -> None:
-        self._throttle = throttle
-        self._codes = codes
-        self._notices = notices
-        self._signed_in = signed_in
-        self._sends_sms = bool(settings.sms.webhook_url)
+    throttle: Throttle
+    codes: Codes
+    notices: Notices
+    signed_in: SignedIn
+    settings: Settings
+
+    @property
+    def _sends_sms(self) -> bool:
+        return bool(self.settings.sms.webhook_url)
 
     async def send_code(self, bearer: Bearer, name: str) -> CodeDelivery:
         """Send a code to the value that waits for one, in place of the former code.
@@ -59,11 +61,11 @@ class Confirmations:
             LimitExceeded: too many codes for this user, from this source or in all.
             Conflict: the value was changed at the same time.
         """
-        waiting = self._waiting(await self._signed_in.find(bearer), _parse_name(name))
+        waiting = self._waiting(await self.signed_in.find(bearer), _parse_name(name))
         if waiting is None:
             raise refused("name", "NOTHING_TO_VERIFY", "must be an attribute that waits for its verification")
         may_send = await self.spend([waiting], bearer)
-        async with self._signed_in.change(bearer, AuditKind.SEND_USER_ATTRIBUTE_CODE, {"name": name}) as change:
+        async with self.signed_in.change(bearer, AuditKind.SEND_USER_ATTRIBUTE_CODE, {"name": name}) as change:
             if self._waiting(change.user, name) != waiting:
                 raise Conflict(retry_after=RETRY_CONFLICT)
             return await self._send(change, waiting, may_send)
@@ -81,21 +83,21 @@ class Confirmations:
         fields.take(_parse_name, name)
         digits = fields.take(parse_code, code, field="confirmation_code")
         fields.check()
-        waiting = self._waiting(await self._signed_in.find(bearer), name)
+        waiting = self._waiting(await self.signed_in.find(bearer), name)
         ref = CodeRef(_PURPOSES[name], bearer.standing.username_key, waiting.value if waiting else "")
         kind = AuditKind.CONFIRM_USER_ATTRIBUTE
-        async with self._signed_in.tries(bearer, kind, name=name):
-            await self._codes.try_code(ref, digits.value)
-            async with self._signed_in.change(bearer, kind, {"name": name}) as change:
+        async with self.signed_in.tries(bearer, kind, name=name):
+            await self.codes.try_code(ref, digits.value)
+            async with self.signed_in.change(bearer, kind, {"name": name}) as change:
                 executor, now = change.executor, change.now
                 if waiting is None or not await _put_into_use(change, waiting):
                     raise CodeExpired
-                await self._codes.consume(executor, ref, digits.value, now=now)
+                await self.codes.consume(executor, ref, digits.value, now=now)
                 await self._let_go(change, waiting)
                 state = await preferences.find(executor, user_id=change.user.user_id)
                 if name == PHONE_NUMBER and sent_to(name).is_enabled(state):
                     told = MfaChanged(MfaChange.PREFERENCE_CHANGED)
-                    await self._notices.tell(executor, change.user, told, now=now)
+                    await self.notices.tell(executor, change.user, told, now=now)
 
     def new_values(self, user: User, given: Attributes) -> list[Unverified]:
         """Return which given values have to be verified before they are used."""
@@ -116,10 +118,10 @@ class Confirmations:
             LimitExceeded: too many codes for this user, from this source or in all.
         """
         if new:
-            await self._throttle.spend_call(Action.RESEND, bearer.caller)
+            await self.throttle.spend_call(Action.RESEND, bearer.caller)
         for unverified in new:
-            await self._codes.spend_send(_PURPOSES[unverified.name], bearer.standing.username_key)
-        return frozenset([each.name for each in new if await self._throttle.spend_address(each.key)])
+            await self.codes.spend_send(_PURPOSES[unverified.name], bearer.standing.username_key)
+        return frozenset([each.name for each in new if await self.throttle.spend_address(each.key)])
 
     async def begin(
         self, change: Change, given: Attributes, new: Collection[Unverified], *, may_send: frozenset[str]
@@ -139,7 +141,11 @@ class Confirmations:
             await addresses.set_unverified_phone(executor, user_id=user_id, phone_number=number, now=change.now)
         sent = {}
         for each in new:
-            await _set_pending(change, each)
+            if each.name == EMAIL:
+                key = EmailKey(each.key)
+                await addresses.set_pending_email(executor, user_id=user_id, email=each.value, email_key=key)
+            else:
+                await addresses.set_pending_phone(executor, user_id=user_id, phone_number=each.value)
             sent[each.name] = await self._send(change, each, may_send)
         return sent
 
@@ -148,12 +154,12 @@ class Confirmations:
         executor, user, now = change.executor, change.user, change.now
         if name == EMAIL:
             await addresses.remove_email(executor, user_id=user.user_id, now=now)
-            await self._notices.tell(executor, user, EmailChanged(), now=now)
+            await self.notices.tell(executor, user, EmailChanged(), now=now)
         else:
             await addresses.remove_phone(executor, user_id=user.user_id, now=now)
         # What is gone is no second factor any more.
         await preferences.remove(executor, user_id=user.user_id, kind=sent_to(name).kind)
-        await self._codes.drop(executor, user.username_key, RESET_PASSWORD, _PURPOSES[name])
+        await self.codes.drop(executor, user.username_key, RESET_PASSWORD, _PURPOSES[name])
 
     async def _send(self, change: Change, unverified: Unverified, may_send: frozenset[str]) -> CodeDelivery:
         executor, user, owner = change.executor, change.user, None
@@ -165,7 +171,7 @@ class Confirmations:
         # A disabled owner is not told, and keeps the address all the same: its mailbox gets no code.
         is_sent = unverified.name in may_send and (owner is None or told is not None)
         medium = Medium.EMAIL if unverified.name == EMAIL else Medium.SMS
-        await self._codes.issue(
+        await self.codes.issue(
             executor,
             CodeRef(_PURPOSES[unverified.name], user.username_key, unverified.value),
             addressed(user, unverified.value) if is_sent else None,
@@ -182,10 +188,10 @@ class Confirmations:
         former = user.email if used.name == EMAIL else user.phone_number
         if former is None or former == used.value:
             return
-        await self._codes.drop(change.executor, user.username_key, RESET_PASSWORD)
+        await self.codes.drop(change.executor, user.username_key, RESET_PASSWORD)
         if used.name == EMAIL:
             masked = mask_email(used.value)
-            await self._notices.tell(change.executor, user, EmailChanged(masked), now=change.now)
+            await self.notices.tell(change.executor, user, EmailChanged(masked), now=change.now)
 
     def _waiting(self, user: User, name: str) -> Unverified | None:
         if name == EMAIL and user.pending_email and user.pending_email_key:
@@ -202,14 +208,6 @@ def _parse_name(name: str) -> str:
     if name not in CONFIRMED_BY_CODE:
         raise refused("name", "UNKNOWN", "must be email or phone_number")
     return name
-
-
-async def _set_pending(change: Change, new: Unverified) -> None:
-    executor, user_id = change.executor, change.user.user_id
-    if new.name == EMAIL:
-        await addresses.set_pending_email(executor, user_id=user_id, email=new.value, email_key=EmailKey(new.key))
-    else:
-        await addresses.set_pending_phone(executor, user_id=user_id, phone_number=new.value)
 
 
 async def _put_into_use(change: Change, waiting: Unverified) -> bool:

@@ -19,26 +19,6 @@ from authsvc.domain import User
 from authsvc.errors import Violation
 
 VALUE_BYTES = 2048
-STANDARD = frozenset(
-    {
-        "address",
-        "birthdate",
-        "email",
-        "family_name",
-        "gender",
-        "given_name",
-        "locale",
-        "middle_name",
-        "name",
-        "nickname",
-        "phone_number",
-        "picture",
-        "preferred_username",
-        "profile",
-        "website",
-        "zoneinfo",
-    }
-)
 # Two of the standard attributes are in use only once a code that was sent to them is given.
 CONFIRMED_BY_CODE = ("email", "phone_number")
 NO_CUSTOM: Mapping[str, CustomAttribute] = MappingProxyType({})
@@ -85,12 +65,8 @@ class AttributeRules:
     @classmethod
     def of(cls, settings: Settings) -> AttributeRules:
         """Return the rules of the settings."""
-        accounts = settings.accounts
-        return cls(
-            custom=settings.attributes.custom,
-            required=accounts.required_attributes,
-            needs_email=accounts.confirm_sign_up,
-        )
+        custom, accounts = settings.attributes.custom, settings.accounts
+        return cls(custom=custom, required=accounts.required_attributes, needs_email=accounts.confirm_sign_up)
 
     def missing(self, user: User) -> list[str]:
         """Return the required attributes that an account lacks."""
@@ -110,14 +86,8 @@ class AttributeRules:
         email = fields.take(parse_email, values.get("email", "")) if has_email else None
         given = {name: value for name, value in values.items() if name != "email"}
         # Once, whatever their number, and not repeating them: an unknown name is as free as a value.
-        fields.require(
-            given.keys() <= self.known,
-            Violation(
-                "attributes",
-                "UNKNOWN",
-                "must have only the attributes of OpenID Connect Core section 5.1, and those that the settings declare",
-            ),
-        )
+        text = "must have only the attributes of OpenID Connect Core section 5.1, and those that the settings declare"
+        fields.require(given.keys() <= self.known, Violation("attributes", "UNKNOWN", text))
         others = {
             name: fields.take(self._value, name, given[name], by_operator=by_operator)
             for name in sorted(self.known & given.keys())
@@ -172,9 +142,8 @@ def _parse_custom(field: str, value: str, declared: CustomAttribute) -> str:
 
 
 def _bounds(low: int | None, high: int | None) -> str:
-    return " and ".join(
-        [*([f"at least {low}"] if low is not None else []), *([f"at most {high}"] if high is not None else [])]
-    )
+    bounds = (("at least", low), ("at most", high))
+    return " and ".join(f"{what} {bound}" for what, bound in bounds if bound is not None)
 
 
 def _is_language_tag(value: str) -> bool:
@@ -201,10 +170,6 @@ def _is_datetime(value: str) -> bool:
         return False
 
 
-def _is_time_zone(value: str) -> bool:
-    return value in _time_zones()
-
-
 @functools.cache
 def _time_zones() -> frozenset[str]:
     # Reads a folder of files: once.
@@ -223,8 +188,10 @@ _WEB_ADDRESS = (_is_web_address, "URL", "must be a web address")
 _SHAPES: dict[str, tuple[Callable[[str], bool], str, str]] = {
     "locale": (_is_language_tag, "LOCALE", "must be a language tag like en-GB"),
     "birthdate": (_is_birthdate, "DATE", "must be a date like 1815-12-10"),
-    "zoneinfo": (_is_time_zone, "ZONE", "must be the name of a time zone like Europe/London"),
+    "zoneinfo": (lambda value: value in _time_zones(), "ZONE", "must be the name of a time zone like Europe/London"),
     "profile": _WEB_ADDRESS,
     "picture": _WEB_ADDRESS,
     "website": _WEB_ADDRESS,
 }
+_FREE = ("address", "family_name", "gender", "given_name", "middle_name", "name", "nickname", "preferred_username")
+STANDARD = frozenset((*CONFIRMED_BY_CODE, *_SHAPES, *_FREE))

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from authsvc.core.access.throttle import Throttle
-from authsvc.core.accounts.signed_in import SignedIn
+from authsvc.core.accounts.calls import SignedIn
 from authsvc.core.audit.trail import AuditKind
 from authsvc.core.factors.kinds import SENT_KEYS
 from authsvc.core.messages.codes import PURPOSES, CodeRef, Codes
@@ -13,13 +15,13 @@ from authsvc.store import outbox, users
 from authsvc.store.db import Executor
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Deletion:
     """Erase accounts."""
 
-    def __init__(self, *, throttle: Throttle, codes: Codes, signed_in: SignedIn) -> None:
-        self._throttle = throttle
-        self._codes = codes
-        self._signed_in = signed_in
+    throttle: Throttle
+    codes: Codes
+    signed_in: SignedIn
 
     async def delete(self, bearer: Bearer) -> None:
         """Erase the bearer's account.
@@ -28,8 +30,8 @@ class Deletion:
             ReauthenticationRequired: the authentication is too old.
             TokenRevoked: the session has ended, or the account is gone.
         """
-        self._signed_in.require_recent(bearer)
-        async with self._signed_in.change(bearer, AuditKind.DELETE_USER) as change:
+        self.signed_in.require_recent(bearer)
+        async with self.signed_in.change(bearer, AuditKind.DELETE_USER) as change:
             await self.erase(change.executor, change.user)
 
     async def erase(self, executor: Executor, user: User) -> None:
@@ -42,11 +44,11 @@ class Deletion:
         await outbox.delete_of_user(executor, user_id=user.user_id, supersede_keys=keys)
         # Codes and failures are kept by name: whoever has the name next must not inherit them.
         for name in names:
-            await self._codes.drop(executor, name, *PURPOSES)
+            await self.codes.drop(executor, name, *PURPOSES)
         for name in names:
-            await self._throttle.forget_all(executor, name)
+            await self.throttle.forget_all(executor, name)
             sends = [*SENT_KEYS, *(purpose.sends for purpose in PURPOSES)]
-            await self._throttle.forget_sends(executor, name, sends)
+            await self.throttle.forget_sends(executor, name, sends)
         await users.delete(executor, user_id=user.user_id)
 
 

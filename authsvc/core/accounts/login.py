@@ -23,13 +23,13 @@ class Login:
     email: EmailAddress | None = None
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Logins:
     """Read logins, and find whom they stand for."""
 
-    def __init__(self, *, database: Database, policy: PasswordPolicy, by_email: bool) -> None:
-        self._database = database
-        self._policy = policy
-        self._by_email = by_email
+    database: Database
+    policy: PasswordPolicy
+    by_email: bool
 
     def parse(self, text: str) -> Login:
         """Normalise a login; `@` makes it an address, where the settings allow that.
@@ -39,7 +39,7 @@ class Logins:
         Raises:
             InvalidFields: it breaks a rule.
         """
-        if not self._by_email or "@" not in text:
+        if not self.by_email or "@" not in text:
             return Login(parse_username(text))
         email = parse_email(text, field="username")
         return Login(Username(email.address, UsernameKey(email.key)), email)
@@ -52,7 +52,7 @@ class Logins:
         """
         fields = Fields()
         login = fields.take(self.parse, username)
-        given = fields.take(self._policy.parse, password, field="password")
+        given = fields.take(self.policy.parse, password, field="password")
         fields.check()
         return login.value, given.value
 
@@ -76,5 +76,5 @@ class Logins:
         if login.email is None:
             return [login.username.key]
         key = login.email.key
-        found = await users.find_keys_by_email(self._database, email_key=key, verified_only=verified_only, limit=limit)
+        found = await users.find_keys_by_email(self.database, email_key=key, verified_only=verified_only, limit=limit)
         return found or [login.username.key]

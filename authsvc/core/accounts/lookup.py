@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeAlias
+from uuid import UUID
 
 from authsvc.core.fields import parse_uuid, refused
 from authsvc.core.names import parse_username
@@ -11,13 +13,8 @@ from authsvc.errors import UserNotFound
 from authsvc.store import users
 from authsvc.store.db import Executor
 
-
-@dataclass(frozen=True, slots=True)
-class UserRef:
-    """Name an account by the key of its username, or by its id."""
-
-    username_key: UsernameKey | None = None
-    user_id: UserId | None = None
+# By the key of its username, or by its id.
+UserRef: TypeAlias = UsernameKey | UserId
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,9 +32,9 @@ def parse_user(named: NamedUser) -> UserRef:
         InvalidFields: none is, or what names it can be no name, or no id.
     """
     if named.username is not None:
-        return UserRef(username_key=parse_username(named.username).key)
+        return parse_username(named.username).key
     if named.user_id is not None:
-        return UserRef(user_id=UserId(parse_uuid(named.user_id, field="user_id")))
+        return UserId(parse_uuid(named.user_id, field="user_id"))
     raise refused("user", "REQUIRED", "must be given: a username or a user_id")
 
 
@@ -47,11 +44,10 @@ async def find(executor: Executor, ref: UserRef) -> User:
     Raises:
         UserNotFound: there is none.
     """
-    user = None
-    if ref.user_id is not None:
-        user = await users.find_by_id(executor, user_id=ref.user_id)
-    elif ref.username_key is not None:
-        user = await users.find(executor, username_key=ref.username_key)
+    if isinstance(ref, UUID):
+        user = await users.find_by_id(executor, user_id=ref)
+    else:
+        user = await users.find(executor, username_key=ref)
     if user is None:
         raise UserNotFound
     return user
@@ -63,7 +59,7 @@ async def lock(executor: Executor, ref: UserRef) -> User:
     Raises:
         UserNotFound: there is none.
     """
-    user_id = ref.user_id or (await find(executor, ref)).user_id
+    user_id = ref if isinstance(ref, UUID) else (await find(executor, ref)).user_id
     user = await users.lock(executor, user_id=user_id)
     if user is None:
         raise UserNotFound

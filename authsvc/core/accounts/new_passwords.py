@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
-from authsvc.config import Settings
 from authsvc.core.access.gate import Gate
 from authsvc.core.accounts.attributes import AttributeRules, Attributes, field_of
 from authsvc.core.accounts.password_policy import PasswordPolicy, own_words
@@ -24,28 +23,19 @@ from authsvc.store.db import Database, Executor
 class NewPassword:
     """Hold a new password's hash and the attributes that came with it."""
 
-    hash: str
-    attributes: Attributes
-
-    def __repr__(self) -> str:
-        return "NewPassword(…)"
+    hash: str = field(repr=False)
+    attributes: Attributes = field(repr=False)
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
 class NewPasswords:
     """Replace temporary passwords."""
 
-    def __init__(
-        self, *, database: Database, gate: Gate, policy: PasswordPolicy, notices: Notices, settings: Settings
-    ) -> None:
-        self._database = database
-        self._gate = gate
-        self._policy = policy
-        self._notices = notices
-        self._rules = AttributeRules.of(settings)
-
-    def missing(self, user: User) -> list[str]:
-        """Return the required attributes that an account lacks."""
-        return self._rules.missing(user)
+    database: Database
+    gate: Gate
+    policy: PasswordPolicy
+    notices: Notices
+    rules: AttributeRules
 
     async def verify(self, challenge: Challenge, password: str, attributes: Mapping[str, str]) -> NewPassword:
         """Check what the user chose, and hash the password, outside any transaction.
@@ -55,15 +45,14 @@ class NewPasswords:
             SessionExpired: the account is gone.
             Overloaded: too many hashes wait.
         """
-        user = await users.find_by_id(self._database, user_id=challenge.user_id)
+        user = await users.find_by_id(self.database, user_id=challenge.user_id)
         if user is None:
             raise SessionExpired
         parsed = self._parse(user, attributes)
         words = own_words(user.username_key, parsed.email.address if parsed.email else user.email)
-        field = "new_password"
-        new = self._policy.new(password, field=field, own_words=words)
-        reused = Violation(field, "REUSED", "must not be the temporary password")
-        return NewPassword(await self._gate.hash_unlike_present(user.username_key, new, reused), parsed)
+        new = self.policy.new(password, field="new_password", own_words=words)
+        reused = Violation("new_password", "REUSED", "must not be the temporary password")
+        return NewPassword(await self.gate.hash_unlike_present(user.username_key, new, reused), parsed)
 
     async def accept(self, executor: Executor, user: User, new: NewPassword, *, now: datetime) -> User:
         """Set the password and the attributes, in a transaction that holds the account's row; return the account.
@@ -85,16 +74,16 @@ class NewPasswords:
         await passwords.choose(executor, user_id=user.user_id, hash_=new.hash, now=now)
         # Whoever else knew the temporary password.
         await challenges.delete_of_user(executor, user_id=user.user_id)
-        await self._notices.tell(executor, user, PasswordChanged(), now=now)
+        await self.notices.tell(executor, user, PasswordChanged(), now=now)
         changed = await users.find_by_id(executor, user_id=user.user_id)
         if changed is None:
             raise SessionExpired
         return changed
 
     def _parse(self, user: User, given: Mapping[str, str]) -> Attributes:
-        fields, missing = Fields(), self._rules.missing(user)
+        fields, missing = Fields(), self.rules.missing(user)
         for name in missing:
             fields.take(parse_given, given.get(name, ""), field=field_of(name))
-        attributes = fields.take(self._rules.parse, {name: given[name] for name in missing if given.get(name)})
+        attributes = fields.take(self.rules.parse, {name: given[name] for name in missing if given.get(name)})
         fields.check()
         return attributes.value

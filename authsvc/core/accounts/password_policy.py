@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import cache
 
@@ -11,7 +11,7 @@ from precis_i18n import get_profile
 from zxcvbn.frequency_lists import FREQUENCY_LISTS
 
 from authsvc.config import MfaMode, PasswordsSettings
-from authsvc.core.fields import REQUIRED, refused
+from authsvc.core.fields import parse_given, refused
 from authsvc.crypto.tokens import new_temporary_password
 from authsvc.errors import InvalidFields, InvalidPassword, Violation
 
@@ -53,10 +53,8 @@ class PasswordPolicy:
         Raises:
             InvalidFields: it can be no password.
         """
-        if not text:
-            raise refused(field, *REQUIRED)
         longest = self._settings.max_length
-        if len(text) <= longest * 2:
+        if len(parse_given(text, field=field)) <= longest * 2:
             try:
                 normal: str = _OPAQUE_STRING.enforce(text)
             except UnicodeError as error:
@@ -89,32 +87,21 @@ class PasswordPolicy:
                 return Password(text, text)
 
     def _violations(self, password: str, field: str, own_words: Iterable[str]) -> list[Violation]:
-        settings = self._settings
-        folded = password.casefold()
+        settings, folded = self._settings, password.casefold()
+
+        def lacks(is_one: Callable[[str], bool]) -> bool:
+            return not any(map(is_one, password))
+
+        symbol = "must contain a character that is neither letter nor digit"
+        own = "must not contain the username or words of the e-mail address"
         rules = (
             (len(password) < self._min_length, "MIN_LENGTH", f"must have at least {self._min_length} characters"),
             (folded in self._blocked, "COMMON", "must not be a common password"),
-            (
-                any(word in folded for word in own_words),
-                "OWN_WORDS",
-                "must not contain the username or words of the e-mail address",
-            ),
-            (
-                settings.require_lowercase and not any(c.islower() for c in password),
-                "LOWERCASE",
-                "must contain a lower-case letter",
-            ),
-            (
-                settings.require_uppercase and not any(c.isupper() for c in password),
-                "UPPERCASE",
-                "must contain an upper-case letter",
-            ),
-            (settings.require_numbers and not any(c.isdigit() for c in password), "NUMBER", "must contain a digit"),
-            (
-                settings.require_symbols and all(c.isalnum() for c in password),
-                "SYMBOL",
-                "must contain a character that is neither letter nor digit",
-            ),
+            (any(word in folded for word in own_words), "OWN_WORDS", own),
+            (settings.require_lowercase and lacks(str.islower), "LOWERCASE", "must contain a lower-case letter"),
+            (settings.require_uppercase and lacks(str.isupper), "UPPERCASE", "must contain an upper-case letter"),
+            (settings.require_numbers and lacks(str.isdigit), "NUMBER", "must contain a digit"),
+            (settings.require_symbols and password.isalnum(), "SYMBOL", symbol),
         )
         return [Violation(field, rule, description) for is_broken, rule, description in rules if is_broken]
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime
 
 from authsvc.core.access.gate import Gate
 from authsvc.core.access.throttle import Throttle
+from authsvc.core.accounts.calls import SignedIn
 from authsvc.core.accounts.password_policy import Password, PasswordPolicy, own_words
-from authsvc.core.accounts.signed_in import SignedIn
 from authsvc.core.audit.trail import AuditKind
 from authsvc.core.factors.kinds import PASSWORD
 from authsvc.core.fields import Fields, parse_given
@@ -21,12 +22,12 @@ from authsvc.store import passwords
 from authsvc.store.db import Executor
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Passwords:
     """Put passwords in the place of former ones, and end what was begun by those."""
 
-    def __init__(self, *, throttle: Throttle, notices: Notices) -> None:
-        self._throttle = throttle
-        self._notices = notices
+    throttle: Throttle
+    notices: Notices
 
     async def replace(
         self,
@@ -49,18 +50,18 @@ class Passwords:
             executor, user_id=user_id, hash_=hash_, now=now, expires_at=expires_at, recovered_by=recovered_by
         )
         await end_all(executor, user_id, now, keep=keep)
-        await self._throttle.forget(executor, user.username_key, PASSWORD.guarded)
-        await self._notices.tell(executor, user, PasswordChanged(), now=now)
+        await self.throttle.forget(executor, user.username_key, PASSWORD.guarded)
+        await self.notices.tell(executor, user, PasswordChanged(), now=now)
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
 class PasswordUpdate:
     """Update the passwords of signed-in users."""
 
-    def __init__(self, *, gate: Gate, policy: PasswordPolicy, passwords: Passwords, signed_in: SignedIn) -> None:
-        self._gate = gate
-        self._policy = policy
-        self._passwords = passwords
-        self._signed_in = signed_in
+    gate: Gate
+    policy: PasswordPolicy
+    passwords: Passwords
+    signed_in: SignedIn
 
     async def update(self, bearer: Bearer, previous: str, proposed: str) -> None:
         """Change the password; end the user's other sessions and half-done sign-ins.
@@ -78,22 +79,22 @@ class PasswordUpdate:
         fields.take(parse_given, previous, field="previous_password")
         fields.take(parse_given, proposed, field="proposed_password")
         fields.check()
-        self._signed_in.require_recent(bearer)
+        self.signed_in.require_recent(bearer)
         former, new = await self._parse(bearer, previous, proposed)
-        async with self._signed_in.tries(bearer, AuditKind.UPDATE_PASSWORD):
-            async with self._gate.guess_password(bearer.standing.username_key) as guess:
+        async with self.signed_in.tries(bearer, AuditKind.UPDATE_PASSWORD):
+            async with self.gate.guess_password(bearer.standing.username_key) as guess:
                 verified = await guess.require(former, rehashes=False)
                 hash_ = await guess.hash(new)
-            async with self._signed_in.change(bearer, AuditKind.UPDATE_PASSWORD) as change:
+            async with self.signed_in.change(bearer, AuditKind.UPDATE_PASSWORD) as change:
                 await verified.require_held(change.executor, change.user)
                 keep = bearer.standing.session_id
-                await self._passwords.replace(change.executor, change.user, hash_, now=change.now, keep=keep)
+                await self.passwords.replace(change.executor, change.user, hash_, now=change.now, keep=keep)
 
     async def _parse(self, bearer: Bearer, previous: str, proposed: str) -> tuple[Password, Password]:
-        field, user = "proposed_password", await self._signed_in.find(bearer)
-        new = self._policy.new(proposed, field=field, own_words=own_words(user.username_key, user.email))
+        field, user = "proposed_password", await self.signed_in.find(bearer)
+        new = self.policy.new(proposed, field=field, own_words=own_words(user.username_key, user.email))
         try:
-            former = self._policy.parse(previous, field="previous_password")
+            former = self.policy.parse(previous, field="previous_password")
         except InvalidFields as error:
             raise NotAuthorized from error
         # Whether it is the present one or not: nothing was guessed, so there is nothing to count.

@@ -9,7 +9,7 @@ from authsvc.config import Settings
 from authsvc.core.access.changes import Change
 from authsvc.core.accounts.addresses import Confirmations
 from authsvc.core.accounts.attributes import CONFIRMED_BY_CODE, AttributeRules, Attributes, field_of
-from authsvc.core.accounts.signed_in import SignedIn
+from authsvc.core.accounts.calls import SignedIn
 from authsvc.core.audit.trail import AuditKind
 from authsvc.core.factors.kinds import SPECS
 from authsvc.core.factors.rules import FactorRules
@@ -17,7 +17,6 @@ from authsvc.core.fields import Fields, parse_given, refused
 from authsvc.core.messages.codes import CodeDelivery
 from authsvc.core.names import Username
 from authsvc.core.sessions.bearers import Bearer
-from authsvc.domain import User
 from authsvc.errors import Conflict, Violation
 from authsvc.store import users
 from authsvc.store.db import RETRY_CONFLICT
@@ -43,12 +42,20 @@ class Profile:
         self._factor_rules = FactorRules(settings=settings.accounts)
 
     async def fetch(self, bearer: Bearer) -> UserAttributes:
-        """Return the user's attributes.
+        """Return the user's attributes, those that nobody writes among them.
 
         Raises:
             TokenRevoked: the account has just been erased.
         """
-        return attributes_of(await self._signed_in.find(bearer))
+        user = await self._signed_in.find(bearer)
+        attributes = {
+            **user.claims,
+            **{mark: str(is_verified).lower() for mark, is_verified in user.verified.items()},
+            "sub": str(user.user_id),
+            "updated_at": str(int((user.updated_at or user.created_at).timestamp())),
+        }
+        pending = {"email": user.pending_email, "phone_number": user.pending_phone_number}
+        return UserAttributes(attributes, {name: value for name, value in pending.items() if value is not None})
 
     async def update(self, bearer: Bearer, values: Mapping[str, str]) -> dict[str, CodeDelivery | None]:
         """Set attributes, all or none; return of each where its code is on its way to, if it has to be verified first.
@@ -112,10 +119,8 @@ class Profile:
         _require_number(names, "names")
         fields, rules = Fields(), self._rules
         fields.require(rules.known >= set(names), Violation("names", "UNKNOWN", "must be names of attributes"))
-        fields.refuse(*_among(names, rules.read_only, "NOT_WRITABLE", description="must not be written by users"))
-        fields.refuse(
-            *_among(names, rules.required_of_users, "REQUIRED", description="must stay: every account has it")
-        )
+        fields.refuse(*_among(names, rules.read_only, "NOT_WRITABLE", text="must not be written by users"))
+        fields.refuse(*_among(names, rules.required_of_users, "REQUIRED", text="must stay: every account has it"))
         fields.check()
 
     async def _require_spare(self, change: Change, names: Collection[str]) -> None:
@@ -124,8 +129,8 @@ class Profile:
         in_use = {SPECS[kind].attribute for kind in factors.in_use}
         signs_in_by = {"email"} if user.username_key == Username.of_id(user.user_id).key else set()
         fields = Fields()
-        fields.refuse(*_among(names, in_use, "SECOND_FACTOR", description="must stay while it is a second factor"))
-        fields.refuse(*_among(names, signs_in_by, "SIGN_IN_NAME", description="must stay: the user signs in by it"))
+        fields.refuse(*_among(names, in_use, "SECOND_FACTOR", text="must stay while it is a second factor"))
+        fields.refuse(*_among(names, signs_in_by, "SIGN_IN_NAME", text="must stay: the user signs in by it"))
         fields.check()
 
 
@@ -134,17 +139,5 @@ def _require_number(given: Collection[str], field: str) -> None:
         raise refused(field, "COUNT", f"must be 1 to {MOST_ATTRIBUTES}")
 
 
-def _among(names: Collection[str], refused: Collection[str], rule: str, *, description: str) -> list[Violation]:
-    return [Violation(f"names[{number}]", rule, description) for number, name in enumerate(names) if name in refused]
-
-
-def attributes_of(user: User) -> UserAttributes:
-    """Return an account's attributes by name, those that nobody writes among them."""
-    attributes = {
-        **user.claims,
-        **{mark: str(is_verified).lower() for mark, is_verified in user.verified.items()},
-        "sub": str(user.user_id),
-        "updated_at": str(int((user.updated_at or user.created_at).timestamp())),
-    }
-    pending = {"email": user.pending_email, "phone_number": user.pending_phone_number}
-    return UserAttributes(attributes, {name: value for name, value in pending.items() if value is not None})
+def _among(names: Collection[str], refused: Collection[str], rule: str, *, text: str) -> list[Violation]:
+    return [Violation(f"names[{number}]", rule, text) for number, name in enumerate(names) if name in refused]

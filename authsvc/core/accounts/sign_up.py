@@ -11,19 +11,19 @@ from authsvc.config import Settings
 from authsvc.core.access.caller import Caller
 from authsvc.core.access.throttle import Action, Throttle
 from authsvc.core.accounts.attributes import AttributeRules, Attributes
+from authsvc.core.accounts.calls import Unauthenticated, Undertaking
 from authsvc.core.accounts.login import Logins
 from authsvc.core.accounts.password_policy import Password, PasswordPolicy, own_words
 from authsvc.core.accounts.sign_up_codes import SignUpCodes
-from authsvc.core.accounts.unauthenticated import Unauthenticated, Undertaking
 from authsvc.core.audit.trail import AuditKind
 from authsvc.core.fields import Fields, refused
 from authsvc.core.messages.codes import CodeDelivery
 from authsvc.core.messages.notices import recipient
-from authsvc.core.names import EmailAddress, Username
+from authsvc.core.names import EmailAddress, Username, mask_email
 from authsvc.crypto.password_hash import PasswordHasher
 from authsvc.crypto.sealing import KeyRing, Purpose
 from authsvc.crypto.tokens import new_id
-from authsvc.domain import User, UserId, UsernameKey, UserStatus
+from authsvc.domain import User, UserId, UserStatus
 from authsvc.errors import UsernameExists, Violation
 from authsvc.store import passwords, users
 from authsvc.store.db import Database
@@ -105,27 +105,17 @@ class SignUpRules:
         return self._ring.digests(Purpose.SIGN_UP_REQUEST, request_id)
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
 class SignUp:
     """Make accounts."""
 
-    def __init__(
-        self,
-        *,
-        database: Database,
-        hasher: PasswordHasher,
-        throttle: Throttle,
-        calls: Unauthenticated,
-        codes: SignUpCodes,
-        rules: SignUpRules,
-        clock: Clock,
-    ) -> None:
-        self._database = database
-        self._hasher = hasher
-        self._throttle = throttle
-        self._calls = calls
-        self._codes = codes
-        self._rules = rules
-        self._clock = clock
+    database: Database
+    hasher: PasswordHasher
+    throttle: Throttle
+    calls: Unauthenticated
+    codes: SignUpCodes
+    rules: SignUpRules
+    clock: Clock
 
     async def start(
         self, username: str, password: str, attributes: Mapping[str, str], *, request_id: str, caller: Caller
@@ -138,22 +128,24 @@ class SignUp:
             LimitExceeded: too many sign-ups from this source or in all.
             Overloaded: too many hashes wait.
         """
-        await self._calls.count(Action.SIGN_UP, caller)
-        account = self._rules.parse(username, password, attributes, request_id=request_id)
-        repeated = await self._find_repeated(account)
-        if repeated is not None:
+        await self.calls.count(Action.SIGN_UP, caller)
+        account = self.rules.parse(username, password, attributes, request_id=request_id)
+        if repeated := await self._find_repeated(account):
             return repeated
-        standing = await users.find(self._database, username_key=account.username.key)
+        standing = await users.find(self.database, username_key=account.username.key)
         # Usernames are public: no need to hash for a taken one. The insert below decides.
-        if standing and (standing.reserved_until is None or standing.reserved_until > self._clock.now()):
-            return await self._repeated_or_taken(account)
-        async with self._hasher.place() as place:
-            hash_ = await place.hash(account.password.normal)
-        async with self._calls.undertake(AuditKind.SIGN_UP, caller) as undertaking:
-            is_new = await self._make(undertaking, account, hash_)
-        if not is_new:
-            return await self._repeated_or_taken(account)
-        return self._outcome(account, account.user_id, account.username.key)
+        is_new = not standing or (standing.reserved_until is not None and standing.reserved_until <= self.clock.now())
+        if is_new:
+            async with self.hasher.place() as place:
+                hash_ = await place.hash(account.password.normal)
+            async with self.calls.undertake(AuditKind.SIGN_UP, caller) as undertaking:
+                is_new = await self._make(undertaking, account, hash_)
+        if is_new:
+            return _outcome(account, account.user_id)
+        # Another sign-up was before: answered alike, if it was this one, sent twice at once.
+        if repeated := await self._find_repeated(account):
+            return repeated
+        raise UsernameExists
 
     async def _make(self, undertaking: Undertaking, account: NewAccount, hash_: str) -> bool:
         """Insert the account, and give it its password and its code; False if another one was before."""
@@ -167,7 +159,7 @@ class SignUp:
             email_key=email.key if email else None,
             attributes=account.attributes.others,
             created_at=now,
-            reserved_until=self._codes.expiry(now) if account.confirms else None,
+            reserved_until=self.codes.expiry(now) if account.confirms else None,
         )
         if not await users.insert(executor, user=user, sign_up_request=next(iter(account.request), None)):
             undertaking.is_void = True
@@ -176,23 +168,12 @@ class SignUp:
         await passwords.put(executor, user_id=user.user_id, hash_=hash_, now=now)
         if account.confirms:
             # Counted only now: of sign-ups sent twice at once, the one that makes the account sends the mail.
-            may_mail = await self._throttle.spend_address(account.confirms.key)
+            may_mail = await self.throttle.spend_address(account.confirms.key)
             to = recipient(user) if may_mail else None
-            await self._codes.send(executor, user.username_key, to, email_key=user.email_key, now=now)
+            await self.codes.send(executor, user.username_key, to, email_key=user.email_key, now=now)
         # What was guessed at the name before belongs to whoever had it.
-        await self._throttle.forget_all(executor, user.username_key)
+        await self.throttle.forget_all(executor, user.username_key)
         return True
-
-    async def _repeated_or_taken(self, account: NewAccount) -> SignUpOutcome:
-        """Answer a sign-up that another one was before: alike, if it was this one, sent twice at once.
-
-        Raises:
-            UsernameExists: it was another one.
-        """
-        repeated = await self._find_repeated(account)
-        if repeated is None:
-            raise UsernameExists
-        return repeated
 
     async def _find_repeated(self, account: NewAccount) -> SignUpOutcome | None:
         """Find what a sign-up with the same request id made.
@@ -202,16 +183,17 @@ class SignUp:
         """
         if not account.request:
             return None
-        user = await users.find_by_sign_up_request(self._database, digests=account.request)
+        user = await users.find_by_sign_up_request(self.database, digests=account.request)
         if user is None:
             return None
         email = account.attributes.email
         is_same = email is not None and email.key == user.email_key if account.by_email else False
         if not is_same and user.username_key != account.username.key:
             raise refused("request_id", "USED", "must be a new one: it was used for another sign-up")
-        return self._outcome(account, user.user_id, user.username_key)
+        return _outcome(account, user.user_id)
 
-    def _outcome(self, account: NewAccount, user_id: UserId, username_key: UsernameKey) -> SignUpOutcome:
-        # The address of the sign-up, not the one that the account may have by now: whoever retries is told nothing new.
-        email = account.confirms
-        return SignUpOutcome(user_id, self._codes.delivery(username_key, email.address) if email else None)
+
+def _outcome(account: NewAccount, user_id: UserId) -> SignUpOutcome:
+    # The address of the sign-up, not the one that the account may have by now: whoever retries is told nothing new.
+    email = account.confirms
+    return SignUpOutcome(user_id, CodeDelivery(mask_email(email.address)) if email else None)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 
 from authsvc.config import AccountsSettings
 from authsvc.core.access.caller import Caller
 from authsvc.core.access.throttle import Action, Throttle
+from authsvc.core.accounts.calls import Unauthenticated
 from authsvc.core.accounts.login import Logins
-from authsvc.core.accounts.unauthenticated import Unauthenticated
 from authsvc.core.audit.trail import AuditKind
 from authsvc.core.fields import Fields
 from authsvc.core.messages.codes import SIGN_UP, CodeDelivery, CodeRef, Codes
@@ -22,25 +23,16 @@ from authsvc.store import users
 from authsvc.store.db import Database, Executor
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
 class SignUpCodes:
     """Send codes to new accounts, and confirm those whose codes are given."""
 
-    def __init__(
-        self,
-        *,
-        database: Database,
-        throttle: Throttle,
-        codes: Codes,
-        calls: Unauthenticated,
-        logins: Logins,
-        settings: AccountsSettings,
-    ) -> None:
-        self._database = database
-        self._throttle = throttle
-        self._codes = codes
-        self._calls = calls
-        self._logins = logins
-        self._settings = settings
+    database: Database
+    throttle: Throttle
+    codes: Codes
+    calls: Unauthenticated
+    logins: Logins
+    settings: AccountsSettings
 
     async def confirm(self, username: str, code: str, caller: Caller) -> None:
         """Confirm the account whose code it is, and its e-mail address.
@@ -54,23 +46,23 @@ class SignUpCodes:
             CodeExpired: it is used, replaced, burned, expired or was never issued.
             LimitExceeded: too many tries from this source or for this name.
         """
-        await self._calls.count(Action.SIGN_UP, caller)
+        await self.calls.count(Action.SIGN_UP, caller)
         fields = Fields()
-        login = fields.take(self._logins.parse, username)
+        login = fields.take(self.logins.parse, username)
         digits = fields.take(parse_code, code, field="confirmation_code")
         fields.check()
         by_email = login.value.email is not None
-        username_keys = await self._logins.resolve_sign_ups(login.value)
-        async with self._calls.tries(AuditKind.CONFIRM_SIGN_UP, caller, username_keys[0]):
+        username_keys = await self.logins.resolve_sign_ups(login.value)
+        async with self.calls.tries(AuditKind.CONFIRM_SIGN_UP, caller, username_keys[0]):
             username_key = await self._try_codes(username_keys, digits.value)
-            async with self._calls.undertake(AuditKind.CONFIRM_SIGN_UP, caller) as undertaking:
+            async with self.calls.undertake(AuditKind.CONFIRM_SIGN_UP, caller) as undertaking:
                 executor, now = undertaking.executor, undertaking.now
                 # The account's row before the code's, as everywhere: a code resent meanwhile must wait, not deadlock.
                 user_id = await users.confirm(executor, username_key=username_key, now=now, by_email=by_email)
                 if user_id is None:
                     raise CodeExpired
                 undertaking.user_id = user_id
-                await self._codes.consume(executor, CodeRef(SIGN_UP, username_key), digits.value, now=now)
+                await self.codes.consume(executor, CodeRef(SIGN_UP, username_key), digits.value, now=now)
 
     async def resend(self, username: str, caller: Caller) -> CodeDelivery:
         """Send a new code to an unconfirmed account; others are answered alike and sent nothing.
@@ -79,24 +71,24 @@ class SignUpCodes:
             InvalidFields: what is given can be no name.
             LimitExceeded: too many codes for this name, from this source or in all.
         """
-        await self._calls.count(Action.RESEND, caller)
-        username_key = await self._logins.resolve(self._logins.parse(username))
-        await self._codes.spend_send(SIGN_UP, username_key)
-        addressee = await users.find(self._database, username_key=username_key)
-        may_mail = await self._throttle.spend_address(addressee.email_key if addressee else None)
-        async with self._calls.undertake(AuditKind.SEND_SIGN_UP_CODE, caller) as undertaking:
+        await self.calls.count(Action.RESEND, caller)
+        username_key = await self.logins.resolve(self.logins.parse(username))
+        await self.codes.spend_send(SIGN_UP, username_key)
+        addressee = await users.find(self.database, username_key=username_key)
+        may_mail = await self.throttle.spend_address(addressee.email_key if addressee else None)
+        async with self.calls.undertake(AuditKind.SEND_SIGN_UP_CODE, caller) as undertaking:
             executor, now = undertaking.executor, undertaking.now
             # Before the account is read: a sign-up that takes the name over meanwhile must be seen, or its code would
             # be replaced by one that is sent to the former account's address.
             await users.reserve_username(
-                executor, username_key=username_key, until=self.expiry(now), at_most=self._settings.unconfirmed_purge
+                executor, username_key=username_key, until=self.expiry(now), at_most=self.settings.unconfirmed_purge
             )
             user = await users.find(executor, username_key=username_key)
             is_waiting = user is not None and user.status is UserStatus.UNCONFIRMED
             to = recipient(user) if may_mail and is_waiting else None
             await self.send(executor, username_key, to, email_key=user.email_key if user else None, now=now)
             undertaking.user_id = user.user_id if user else None
-        return self.delivery(username_key, user.email if user else None)
+        return self.codes.delivery(username_key, user.email if user else None)
 
     async def send(
         self,
@@ -112,15 +104,11 @@ class SignUpCodes:
         told = recipient(owner)
         # A disabled owner is not told, and keeps the address all the same: its mailbox gets no code.
         to = to if owner is None or told else None
-        await self._codes.issue(executor, CodeRef(SIGN_UP, username_key), to, now=now, owner=told)
-
-    def delivery(self, username_key: UsernameKey, email: str | None) -> CodeDelivery:
-        """Return where a code seems to be on its way to; see `Codes.delivery`."""
-        return self._codes.delivery(username_key, email)
+        await self.codes.issue(executor, CodeRef(SIGN_UP, username_key), to, now=now, owner=told)
 
     def expiry(self, now: datetime) -> datetime:
         """Return when a code sent now ends, and with it the reservation of the name."""
-        return self._codes.expiry(SIGN_UP, now)
+        return self.codes.expiry(SIGN_UP, now)
 
     async def _try_codes(self, username_keys: Sequence[UsernameKey], code: str) -> UsernameKey:
         """Count a try at the code of each name, until it is right; return whose it is.
@@ -131,7 +119,7 @@ class SignUpCodes:
         refusals: list[DomainError] = []
         for username_key in username_keys:
             try:
-                await self._codes.try_code(CodeRef(SIGN_UP, username_key), code)
+                await self.codes.try_code(CodeRef(SIGN_UP, username_key), code)
             except (CodeMismatch, CodeExpired, LimitExceeded) as refusal:
                 refusals.append(refusal)
             else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from uuid import UUID
 
 from authsvc.clock import Clock
 from authsvc.core.accounts.lookup import NamedUser, parse_user
@@ -52,9 +53,7 @@ class AuditEvents:
         fields.take(check_page, request)
         fields.check()
         ref = parsed.value
-        user_id = ref.user_id
-        if user_id is None and ref.username_key is not None:
-            user_id = await users.find_id(self._database, username_key=ref.username_key)
+        user_id = ref if isinstance(ref, UUID) else await users.find_id(self._database, username_key=ref)
         if user_id is None:
             raise UserNotFound
         return await self._list_of_user(user_id, _BEGIN_OF_TIME, request)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from authsvc.core.access.challenges import ChallengeSessions
 from authsvc.core.access.gate import Gate
-from authsvc.core.accounts.signed_in import SignedIn
+from authsvc.core.accounts.calls import SignedIn
 from authsvc.core.audit.trail import AuditKind
 from authsvc.core.factors.factor import TotpSetup
 from authsvc.core.factors.rules import FactorRules

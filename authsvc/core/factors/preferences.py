@@ -6,7 +6,7 @@ import enum
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from authsvc.core.accounts.signed_in import SignedIn
+from authsvc.core.accounts.calls import SignedIn
 from authsvc.core.audit.trail import AuditKind
 from authsvc.core.factors.kinds import in_order
 from authsvc.core.factors.rules import FactorRules

@@ -6,7 +6,7 @@ import re
 from datetime import datetime
 
 from authsvc.core.access.throttle import Throttle
-from authsvc.core.accounts.signed_in import SignedIn
+from authsvc.core.accounts.calls import SignedIn
 from authsvc.core.audit.trail import AuditKind
 from authsvc.core.factors import kinds
 from authsvc.core.factors.factor import Accept, Accepted, StepUpFactor

@@ -9,7 +9,7 @@ from datetime import datetime
 from authsvc.config import AccountsSettings
 from authsvc.core.access.throttle import Throttle
 from authsvc.core.accounts.attributes import AttributeRules, Attributes
-from authsvc.core.accounts.lookup import NamedUser, UserRef, find, lock, parse_user
+from authsvc.core.accounts.lookup import NamedUser, find, lock, parse_user
 from authsvc.core.accounts.password_policy import Password, PasswordPolicy, own_words
 from authsvc.core.accounts.passwords import Passwords
 from authsvc.core.audit.trail import AuditKind
@@ -116,8 +116,7 @@ class PasswordAdmin:
         password = self.policy.make_temporary(own_words(user.username_key, user.email))
         async with self.hasher.place() as place:
             hash_ = await place.hash(password.normal)
-        found = UserRef(user_id=user.user_id)
-        async with self.changes.of(found, operator, AuditKind.ADMIN_RESEND_INVITATION) as change:
+        async with self.changes.of(user.user_id, operator, AuditKind.ADMIN_RESEND_INVITATION) as change:
             tx, user, now = change.executor, change.user, change.now
             email = _invited(user)
             expires_at = now + self.settings.temporary_password_ttl
@@ -147,9 +146,8 @@ class PasswordAdmin:
         new = self.policy.new(text, field="password", own_words=own_words(user.username_key, user.email))
         async with self.hasher.place() as place:
             hash_ = await place.hash(new.normal)
-        found = UserRef(user_id=user.user_id)
         kind, is_temporary = AuditKind.ADMIN_SET_USER_PASSWORD, str(temporary).lower()
-        async with self.changes.of(found, operator, kind, temporary=is_temporary) as change:
+        async with self.changes.of(user.user_id, operator, kind, temporary=is_temporary) as change:
             tx, now = change.executor, change.now
             expires_at = now + self.settings.temporary_password_ttl if temporary else None
             status = UserStatus.FORCE_CHANGE_PASSWORD if temporary else UserStatus.CONFIRMED
@@ -176,7 +174,7 @@ class PasswordAdmin:
             executor, user_id=user_id, email_verified_at=email_at, phone_verified_at=phone_at
         ):
             raise EmailExists
-        return await lock(executor, UserRef(user_id=user_id))
+        return await lock(executor, user_id)
 
     def _parse(self, invitation: Invitation) -> _Account:
         fields = Fields()

@@ -100,11 +100,10 @@ class UserList:
             UserNotFound: there is none.
         """
         ref = parse_user(named)
-        found = None
-        if ref.user_id is not None:
-            found = await lists.find_entry_by_id(self._database, user_id=ref.user_id)
-        elif ref.username_key is not None:
-            found = await lists.find_entry(self._database, username_key=ref.username_key)
+        if isinstance(ref, UUID):
+            found = await lists.find_entry_by_id(self._database, user_id=ref)
+        else:
+            found = await lists.find_entry(self._database, username_key=ref)
         if found is None:
             raise UserNotFound
         return _view_of(found)

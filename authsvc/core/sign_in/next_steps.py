@@ -185,7 +185,7 @@ class NextSteps:
             code_delivery=opened.code_delivery,
             totp_setup=opened.totp_setup,
             allowed_mfa_types=in_order(choices),
-            missing_attributes=tuple(self._new_passwords.missing(user)) if asks_attributes else (),
+            missing_attributes=tuple(self._new_passwords.rules.missing(user)) if asks_attributes else (),
             public_parameters=opened.public_parameters,
         )
         return Advance(user, outcome, unasked=opening.digest if opened.is_unasked else None)

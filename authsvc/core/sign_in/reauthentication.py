@@ -8,8 +8,8 @@ from datetime import datetime
 
 from authsvc.core.access.gate import Gate
 from authsvc.core.access.throttle import Action, Throttle
+from authsvc.core.accounts.calls import SignedIn
 from authsvc.core.accounts.password_policy import Password, PasswordPolicy
-from authsvc.core.accounts.signed_in import SignedIn
 from authsvc.core.audit.trail import AuditKind
 from authsvc.core.factors.factor import Accept, Accepted, Factors
 from authsvc.core.factors.kinds import PASSWORD, SPECS
