@@ -194,6 +194,20 @@ def faults_of_function(function: Function, holder: ast.ClassDef | None) -> Itera
         yield f"has {lines} lines"
 
 
+def test_values_of_many_fields_are_built_by_keyword() -> None:
+    """What stands for four fields or more is named where a value of ours is built, as parameters of a function are."""
+    trees = {path: ast.parse(path.read_text()) for path in own_python_files() if is_below(path, SHAPED)}
+    classes = {node.name for tree in trees.values() for node in ast.walk(tree) if isinstance(node, ast.ClassDef)}
+    assert classes
+    assert not [
+        f"{path.relative_to(ROOT)}:{node.lineno}"
+        for path, tree in trees.items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in classes
+        if len(node.args) > MOST_POSITIONAL
+    ]
+
+
 def is_below(path: Path, places: tuple[str, ...]) -> bool:
     """Tell whether a file is one of the places, or in a folder that is."""
     return any(path == ROOT / place or ROOT / place in path.parents for place in places)

@@ -54,7 +54,7 @@ async def reseal(database: Database, ring: KeyRing) -> Resealed:
         keys += await sealed.replace_key(database, kid=kid, former=former, sealed=anew)
     chains = sum([await _reseal_chain(database, ring, number) for number in range(CHAINS)])
     left = await sealed.list_left(database, marker=ring.marker, key_id=ring.keys[0].key_id)
-    return Resealed(secrets, keys, chains, unopened, left)
+    return Resealed(secrets=secrets, signing_keys=keys, audit_chains=chains, unopened=unopened, left=left)
 
 
 async def _reseal_chain(database: Database, ring: KeyRing, number: int) -> bool:

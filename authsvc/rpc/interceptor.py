@@ -139,7 +139,14 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
                 async with time.timeout:
                     operator = await guard(context, metadata) if guard else ""
                     caller = self._callers.caller_of(context, metadata, request_id)
-                    current_call.set(Call(request_id, access_token_of(metadata), caller, operator))
+                    current_call.set(
+                        Call(
+                            request_id=request_id,
+                            access_token=access_token_of(metadata),
+                            caller=caller,
+                            operator=operator,
+                        )
+                    )
                     response = await work(sent, context, time)
                 reason = "OK"
                 context.set_trailing_metadata(((REQUEST_ID, request_id),))

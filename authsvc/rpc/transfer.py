@@ -43,7 +43,9 @@ async def import_users(
             raise refused("part", "ORDER", description)
         if running is None:
             asked = request.options
-            options = ImportOptions(asked.import_id, asked.source, asked.dry_run, asked.create_groups)
+            options = ImportOptions(
+                import_id=asked.import_id, source=asked.source, dry_run=asked.dry_run, create_groups=asked.create_groups
+            )
             running = await imports.begin(options, operator)
         else:
             await running.take(Batch(request.batch.first_row, list(map(_row, request.batch.rows))))

@@ -28,20 +28,22 @@ class Opening:
     expires_at: datetime
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
 class ChallengeSessions:
     """Open, find and hold challenge sessions."""
 
-    def __init__(self, *, database: Database, ring: KeyRing, limits: ChallengesSettings, clock: Clock) -> None:
-        self._database = database
-        self._ring = ring
-        self._limits = limits
-        self._clock = clock
+    database: Database
+    ring: KeyRing
+    limits: ChallengesSettings
+    clock: Clock
 
     def open(self, step: str, now: datetime, *, is_set_up: bool) -> tuple[str, Opening]:
         """Return a new handle, and what is stored of it; those in which users set something up live longer."""
         session = new_handle()
-        life = self._limits.setup_ttl if is_set_up else self._limits.ttl
-        return session, Opening(step, self._ring.digest(Purpose.CHALLENGE, session), now, now + life)
+        life = self.limits.setup_ttl if is_set_up else self.limits.ttl
+        return session, Opening(
+            step=step, digest=self.ring.digest(Purpose.CHALLENGE, session), now=now, expires_at=now + life
+        )
 
     async def find(self, session: str) -> Challenge:
         """Return a session that can still be answered.
@@ -50,10 +52,10 @@ class ChallengeSessions:
             SessionExpired: it is unknown, expired, used or dead.
         """
         challenge = await challenges.find_live(
-            self._database,
-            digests=self._ring.digests(Purpose.CHALLENGE, session),
-            now=self._clock.now(),
-            max_wrong=self._limits.max_wrong,
+            self.database,
+            digests=self.ring.digests(Purpose.CHALLENGE, session),
+            now=self.clock.now(),
+            max_wrong=self.limits.max_wrong,
         )
         if challenge is None:
             raise SessionExpired
@@ -67,13 +69,13 @@ class ChallengeSessions:
             SessionExpired: the account is gone.
             UserDisabled: it was disabled meanwhile.
         """
-        async with self._database.transaction() as transaction:
+        async with self.database.transaction() as transaction:
             user = await users.lock(transaction, user_id=challenge.user_id)
             if user is None:
                 raise SessionExpired
             if user.disabled_at is not None:
                 raise UserDisabled
-            yield Change(transaction, user, self._clock.now())
+            yield Change(transaction, user, self.clock.now())
 
 
 async def consume(

@@ -63,33 +63,29 @@ class VerifiedPassword:
             raise Conflict(retry_after=RETRY_CONFLICT)
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
 class PasswordGuess:
     """Stand for one counted try at the password of a name, with a place in the hash queue."""
 
-    __slots__ = ("_clock", "_database", "_hasher", "_place", "_username_key")
-
-    def __init__(
-        self, *, place: HashPlace, username_key: UsernameKey, database: Database, hasher: PasswordHasher, clock: Clock
-    ) -> None:
-        self._place = place
-        self._username_key = username_key
-        self._database = database
-        self._hasher = hasher
-        self._clock = clock
+    place: HashPlace
+    username_key: UsernameKey
+    database: Database
+    hasher: PasswordHasher
+    clock: Clock
 
     async def verify(self, password: Password, *, rehashes: bool = True) -> VerifiedPassword:
         """Verify a password; a name that nobody has, or that has no password, costs the same hash and is never right.
 
         Without `rehashes` a hash by former settings is left: a new password follows.
         """
-        credential = await passwords.find(self._database, username_key=self._username_key)
+        credential = await passwords.find(self.database, username_key=self.username_key)
         stored = credential.hash if credential else None
-        is_right = await self._place.verify(stored, password.normal, typed=password.typed)
-        now = self._clock.now()
+        is_right = await self.place.verify(stored, password.normal, typed=password.typed)
+        now = self.clock.now()
         if credential is None or stored is None or not is_right or _has_ended(credential, now):
             return VerifiedPassword(credential, is_right=False, at=now)
-        is_old = rehashes and self._hasher.needs_rehash(stored)
-        rehashed = await self._place.hash(password.normal) if is_old else None
+        is_old = rehashes and self.hasher.needs_rehash(stored)
+        rehashed = await self.place.hash(password.normal) if is_old else None
         return VerifiedPassword(credential, is_right=True, at=now, rehashed=rehashed)
 
     async def require(self, password: Password, *, rehashes: bool = True) -> VerifiedPassword:
@@ -105,26 +101,18 @@ class PasswordGuess:
 
     async def hash(self, password: Password) -> str:
         """Hash a new password in the same place."""
-        return await self._place.hash(password.normal)
+        return await self.place.hash(password.normal)
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Gate:
     """Count guesses and compare them."""
 
-    def __init__(
-        self,
-        *,
-        database: Database,
-        throttle: Throttle,
-        hasher: PasswordHasher,
-        limits: ChallengesSettings,
-        clock: Clock,
-    ) -> None:
-        self._database = database
-        self._throttle = throttle
-        self._hasher = hasher
-        self._max_wrong = limits.max_wrong
-        self._clock = clock
+    database: Database
+    throttle: Throttle
+    hasher: PasswordHasher
+    limits: ChallengesSettings
+    clock: Clock
 
     @asynccontextmanager
     async def guess_password(self, username_key: UsernameKey) -> AsyncIterator[PasswordGuess]:
@@ -134,10 +122,10 @@ class Gate:
             Overloaded: too many hashes wait; nothing was counted.
             LimitExceeded: too many wrong passwords for this account.
         """
-        async with self._hasher.place() as place:
-            await self._throttle.spend_try(PASSWORD.guarded, username_key)
+        async with self.hasher.place() as place:
+            await self.throttle.spend_try(PASSWORD.guarded, username_key)
             yield PasswordGuess(
-                place=place, username_key=username_key, database=self._database, hasher=self._hasher, clock=self._clock
+                place=place, username_key=username_key, database=self.database, hasher=self.hasher, clock=self.clock
             )
 
     async def hash_unlike_present(self, username_key: UsernameKey, password: Password, violation: Violation) -> str:
@@ -147,8 +135,8 @@ class Gate:
             InvalidPassword: it is the present one.
             Overloaded: too many hashes wait.
         """
-        async with self._hasher.place() as place:
-            credential = await passwords.find(self._database, username_key=username_key)
+        async with self.hasher.place() as place:
+            credential = await passwords.find(self.database, username_key=username_key)
             if credential is not None and await place.verify(credential.hash, password.normal):
                 raise InvalidPassword(violations=(violation,))
             return await place.hash(password.normal)
@@ -164,9 +152,9 @@ class Gate:
         """
         answer = factor.parse(challenge, text)
         # The account's lock first: while it holds, the session's few answers are not used up either.
-        await self._throttle.spend_try(factor.spec.guarded, challenge.username_key)
+        await self.throttle.spend_try(factor.spec.guarded, challenge.username_key)
         if not await challenges.spend_answer(
-            self._database, digest=challenge.digest, now=self._clock.now(), max_wrong=self._max_wrong
+            self.database, digest=challenge.digest, now=self.clock.now(), max_wrong=self.limits.max_wrong
         ):
             raise SessionExpired
         return await factor.match(challenge, answer, caller)
@@ -180,7 +168,7 @@ class Gate:
             LimitExceeded: too many wrong answers for this account.
         """
         await factor.require_enrolled(standing.user_id)
-        await self._throttle.spend_try(factor.spec.guarded, standing.username_key)
+        await self.throttle.spend_try(factor.spec.guarded, standing.username_key)
         return await factor.match_own(standing.user_id, answer)
 
 

@@ -83,8 +83,10 @@ class Throttle:
         per_source, in_all, window = self._calls[action]
         # The source first: what is refused to one source must not use up what is there for all.
         if caller.source:
-            await self._spend(Allowance(action, f"source:{caller.source}", per_source, window))
-        await self._spend(Allowance(action, "*", in_all, window))
+            await self._spend(
+                Allowance(action=action, subject=f"source:{caller.source}", allowed=per_source, window=window)
+            )
+        await self._spend(Allowance(action=action, subject="*", allowed=in_all, window=window))
 
     async def spend_send(self, sends: Sends, username_key: UsernameKey) -> None:
         """Count a code sent to an account, existing or not.
@@ -92,7 +94,9 @@ class Throttle:
         Raises:
             LimitExceeded: the account had its codes of this hour.
         """
-        await self._spend(Allowance(f"SEND_{sends.key}", _account(username_key), sends.per_hour, HOUR))
+        await self._spend(
+            Allowance(action=f"SEND_{sends.key}", subject=_account(username_key), allowed=sends.per_hour, window=HOUR)
+        )
 
     async def spend_address(self, key: str | None) -> bool:
         """Count a code to an address or phone number not verified yet; False if it had its codes of this hour.
@@ -100,7 +104,9 @@ class Throttle:
         That is no error: the caller must not learn what others sent there, and is answered as if the mail went out.
         """
         subject = self._ring.digest(Purpose.ADDRESS, key or "").hex()
-        allowance = Allowance("SEND_TO", f"address:{subject}", self._sends_to_address, HOUR)
+        allowance = Allowance(
+            action="SEND_TO", subject=f"address:{subject}", allowed=self._sends_to_address, window=HOUR
+        )
         allowed = await throttle.spend_call(self._database, allowance=allowance, now=self._clock.now())
         if not allowed and key is not None:
             _log.warning("mail_withheld", reason="the address had its codes of this hour")

@@ -74,7 +74,7 @@ class SignedIn:
         """
         async with self.database.transaction() as transaction:
             user = await self.bearers.hold(transaction, bearer)
-            change = Change(transaction, user, self.clock.now(), dict(details or {}))
+            change = Change(executor=transaction, user=user, now=self.clock.now(), details=dict(details or {}))
             yield change
             if kind is not None:
                 await self.audit.record(transaction, *change.events(kind, partial(event_of, bearer)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 import structlog
@@ -18,18 +19,18 @@ MONTHS_AHEAD = 2
 _log = structlog.get_logger()
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
 class AuditRetention:
     """Make and remove months; any number of replicas may, at once."""
 
-    def __init__(self, *, database: Database, ring: KeyRing, retention: timedelta) -> None:
-        self._database = database
-        self._ring = ring
-        self._retention = retention
+    database: Database
+    ring: KeyRing
+    retention: timedelta
 
     async def make_months(self, now: datetime) -> int:
         """Make this month and those ahead unless they are there; return how many."""
         months = [_month(now, ahead) for ahead in range(MONTHS_AHEAD + 1)]
-        return sum([await audit.make_month(self._database, moment=month) for month in months])
+        return sum([await audit.make_month(self.database, moment=month) for month in months])
 
     async def prune(self, now: datetime) -> int:
         """Remove whole months whose last event is older than the retention; return how many.
@@ -37,11 +38,11 @@ class AuditRetention:
         Where each chain begins from then on is noted under a keyed seal, so that nobody else can shorten it. Chains
         whose part to be removed does not end as it was recorded stay as they are: that is for `authsvc audit verify`.
         """
-        month = _month(now - self._retention)
-        oldest = await audit.find_oldest(self._database)
+        month = _month(now - self.retention)
+        oldest = await audit.find_oldest(self.database)
         if oldest is None or oldest >= month:
             return 0
-        async with self._database.transaction() as transaction:
+        async with self.database.transaction() as transaction:
             if not await audit.try_prune_lock(transaction):
                 return 0
             ends = [
@@ -54,7 +55,7 @@ class AuditRetention:
                 return 0
             for chain, last, end in ends:
                 digest = end or b""
-                seal = self._ring.digest(*pruned_parts(chain.chain, last, digest))
+                seal = self.ring.digest(*pruned_parts(chain.chain, last, digest))
                 await audit.note_pruned(transaction, chain=chain.chain, sequence=last, digest=digest, seal=seal)
             return await audit.drop_before(transaction, month=month)
 
@@ -68,7 +69,7 @@ class AuditRetention:
             return None
         for event in stretch:
             before = previous.get(event.sequence - 1)
-            if before is not None and event_digest(self._ring, before, event) != event.digest:
+            if before is not None and event_digest(self.ring, before, event) != event.digest:
                 return None
         return previous[last]
 

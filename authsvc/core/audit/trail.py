@@ -134,13 +134,13 @@ class Tried:
     details: dict[str, str] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Audit:
     """Record what happens."""
 
-    def __init__(self, *, database: Database, ring: KeyRing, clock: Clock) -> None:
-        self._database = database
-        self._ring = ring
-        self._clock = clock
+    database: Database
+    ring: KeyRing
+    clock: Clock
 
     async def record(self, executor: Executor, *events: AuditEvent) -> None:
         """Add events to their chains, as the last thing that a transaction does; all of them in one call.
@@ -181,11 +181,11 @@ class Audit:
     async def _record_failure(self, tried: Tried, event: AuditEvent) -> None:
         user_id = tried.user_id
         if user_id is None and tried.username_key:
-            user_id = await users.find_id(self._database, username_key=tried.username_key)
+            user_id = await users.find_id(self.database, username_key=tried.username_key)
         event = replace(event, user_id=user_id, session_id=tried.session_id, details=tried.details)
         # A name that nobody has is on one chain too, so that many tries at it wait as at one that somebody has.
         chain = _chain_of(event) if user_id or not tried.username_key else chain_of(tried.username_key.encode())
-        async with self._database.transaction() as transaction:
+        async with self.database.transaction() as transaction:
             await self._append(transaction, chain, event)
 
     async def _append(self, executor: Executor, chain: int, event: AuditEvent) -> None:
@@ -195,7 +195,7 @@ class Audit:
             chain=chain,
             sequence=head.sequence + 1,
             # Whole months are removed by age: on a chain, age must follow order, also where replicas' clocks differ.
-            created_at=max(self._clock.now(), head.last_at),
+            created_at=max(self.clock.now(), head.last_at),
             kind=event.kind,
             result=event.result,
             reason=event.reason,
@@ -209,21 +209,21 @@ class Audit:
             client_user_agent=caller.user_agent,
             personal_salt=new_handle(),
             personal_digest=b"",
-            key_id=self._ring.keys[0].key_id,
+            key_id=self.ring.keys[0].key_id,
             digest=b"",
         )
-        personal = personal_digest(self._ring, undigested)
+        personal = personal_digest(self.ring, undigested)
         assert personal is not None  # noqa: S101  # the ring has its own first key
         undigested = replace(undigested, personal_digest=personal)
         previous = head.digest
-        if not is_sealed(self._ring, chain, head):
+        if not is_sealed(self.ring, chain, head):
             # To go on as if nothing were would seal what somebody else set, and nobody would see what is missing.
             _log.error("audit_end_forged", chain=chain, sequence=head.sequence, remedy="authsvc audit verify")
             previous = FORGED_END
-        digest = event_digest(self._ring, previous, undigested)
+        digest = event_digest(self.ring, previous, undigested)
         assert digest is not None  # noqa: S101  # the ring has its own first key
         whole = replace(undigested, digest=digest)
-        if not await audit.append(executor, event=whole, seal=self._ring.digest(*end_parts(chain, whole))):
+        if not await audit.append(executor, event=whole, seal=self.ring.digest(*end_parts(chain, whole))):
             raise Conflict(retry_after=RETRY_CONFLICT)
 
 

@@ -98,7 +98,7 @@ async def verify(
         while True:
             chain = await audit.find_chain(database, chain=number)
             if chain is None:
-                yield ChainReport(number, 0, Mark(0, b""), (Fault(FaultKind.REMOVED, 1, 1),))
+                yield ChainReport(chain=number, events=0, end=Mark(0, b""), faults=(Fault(FaultKind.REMOVED, 1, 1),))
                 break
             report = await _verify_chain(database, ring, chain, mark=(checkpoint or {}).get(number))
             if report.faults:
@@ -135,7 +135,11 @@ async def _verify_chain(database: Database, ring: KeyRing, chain: Chain, *, mark
         if mark is not None:
             _verify_mark(walk, mark)
     return ChainReport(
-        chain.chain, walk.events, Mark(chain.sequence, chain.digest), tuple(walk.faults), is_complete=is_complete
+        chain=chain.chain,
+        events=walk.events,
+        end=Mark(chain.sequence, chain.digest),
+        faults=tuple(walk.faults),
+        is_complete=is_complete,
     )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from authsvc.core.access.challenges import ChallengeSessions
 from authsvc.core.access.gate import Gate
 from authsvc.core.accounts.calls import SignedIn
@@ -23,27 +25,17 @@ from authsvc.store.factors import totp
 NAME_CHARACTERS = 64
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Authenticators:
     """Keep the authenticators of signed-in users."""
 
-    def __init__(
-        self,
-        *,
-        database: Database,
-        signed_in: SignedIn,
-        sessions: ChallengeSessions,
-        gate: Gate,
-        factor: Totp,
-        rules: FactorRules,
-        notices: Notices,
-    ) -> None:
-        self._database = database
-        self._signed_in = signed_in
-        self._sessions = sessions
-        self._gate = gate
-        self._factor = factor
-        self._rules = rules
-        self._notices = notices
+    database: Database
+    signed_in: SignedIn
+    sessions: ChallengeSessions
+    gate: Gate
+    factor: Totp
+    rules: FactorRules
+    notices: Notices
 
     async def associate(self, bearer: Bearer, friendly_name: str) -> tuple[TotpSetup, str]:
         """Make a pending authenticator beside the active ones; return it and the session for `verify`.
@@ -54,11 +46,11 @@ class Authenticators:
             TotpDeviceLimit: the account has as many as it may have.
         """
         name = _parse_name(friendly_name)
-        self._signed_in.require_recent(bearer)
-        async with self._signed_in.change(bearer, None) as change:
-            await self._factor.require_room(change.executor, change.user)
-            session, opening = self._sessions.open(VERIFY_TOTP, change.now, is_set_up=True)
-            setup = await self._factor.begin_setup(change.executor, change.user, opening, friendly_name=name)
+        self.signed_in.require_recent(bearer)
+        async with self.signed_in.change(bearer, None) as change:
+            await self.factor.require_room(change.executor, change.user)
+            session, opening = self.sessions.open(VERIFY_TOTP, change.now, is_set_up=True)
+            setup = await self.factor.begin_setup(change.executor, change.user, opening, friendly_name=name)
             await challenges.insert(
                 change.executor,
                 challenge=Challenge(
@@ -86,19 +78,19 @@ class Authenticators:
         """
         fields = Fields()
         handle = fields.take(parse_handle, session, field="session")
-        digits = fields.take(self._factor.parse_own, code)
+        digits = fields.take(self.factor.parse_own, code)
         fields.check()
-        async with self._signed_in.tries(bearer, AuditKind.ADD_TOTP_DEVICE):
-            challenge = await self._sessions.find(handle.value)
+        async with self.signed_in.tries(bearer, AuditKind.ADD_TOTP_DEVICE):
+            challenge = await self.sessions.find(handle.value)
             if challenge.step != VERIFY_TOTP or challenge.user_id != bearer.standing.user_id:
                 raise SessionExpired
-            accept = await self._gate.verify_answer(challenge, self._factor, digits.value, caller=bearer.caller)
-            async with self._signed_in.change(bearer, AuditKind.ADD_TOTP_DEVICE) as change:
+            accept = await self.gate.verify_answer(challenge, self.factor, digits.value, caller=bearer.caller)
+            async with self.signed_in.change(bearer, AuditKind.ADD_TOTP_DEVICE) as change:
                 await accept(change.executor, change.user, change.now)
 
     async def list_active(self, bearer: Bearer) -> list[TotpDevice]:
         """List the user's active authenticators, oldest first."""
-        return await totp.list_active(self._database, user_id=bearer.standing.user_id)
+        return await totp.list_active(self.database, user_id=bearer.standing.user_id)
 
     async def remove(self, bearer: Bearer, device_id: str) -> None:
         """Remove an active authenticator of the user, and tell the user by mail; no error if there is none to remove.
@@ -109,18 +101,18 @@ class Authenticators:
             MfaRequired: it is the last factor, and one is required.
         """
         removed = DeviceId(parse_uuid(device_id, field="device_id"))
-        self._signed_in.require_recent(bearer)
+        self.signed_in.require_recent(bearer)
         details = {"device_id": str(removed)}
-        async with self._signed_in.change(bearer, AuditKind.REMOVE_TOTP_DEVICE, details) as change:
+        async with self.signed_in.change(bearer, AuditKind.REMOVE_TOTP_DEVICE, details) as change:
             tx, user = change.executor, change.user
-            before = await self._rules.find(tx, user)
+            before = await self.rules.find(tx, user)
             if not await totp.delete_active(tx, device_id=removed, user_id=user.user_id):
                 change.is_void = True
                 return
-            self._rules.require_rest(before, await self._rules.find(tx, user))
+            self.rules.require_rest(before, await self.rules.find(tx, user))
             await passwords.settle(tx, user_id=user.user_id)
             told = MfaChanged(MfaChange.AUTHENTICATOR_REMOVED)
-            await self._notices.tell(tx, user, told, now=change.now)
+            await self.notices.tell(tx, user, told, now=change.now)
 
 
 def _parse_name(text: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime
 
 from authsvc.clock import Clock
@@ -18,6 +19,7 @@ from authsvc.store.challenges import Challenge
 from authsvc.store.db import Database, Executor
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Custom(Factor):
     """Ask and verify custom challenges; whatever the hook fails at, or denies, ends the sign-in.
 
@@ -27,11 +29,10 @@ class Custom(Factor):
 
     spec = kinds.CUSTOM_CHALLENGE
 
-    def __init__(self, *, database: Database, throttle: Throttle, challenge: CustomChallenge, clock: Clock) -> None:
-        self._database = database
-        self._throttle = throttle
-        self._challenge = challenge
-        self._clock = clock
+    database: Database
+    throttle: Throttle
+    challenge: CustomChallenge
+    clock: Clock
 
     async def open(self, executor: Executor, user: User, opening: Opening) -> Opened:
         """Leave the question to `ask`."""
@@ -45,11 +46,11 @@ class Custom(Factor):
             NotAuthorized: the hook denies the sign-in.
             SessionExpired: the sign-in was ended meanwhile.
         """
-        asked = await self._challenge.begin(user, caller)
+        asked = await self.challenge.begin(user, caller)
         if asked is Verdict.NOT_NEEDED:
             return None
-        sealed = self._challenge.seal(asked, digest)
-        if not await challenges.set_state(self._database, digest=digest, sealed_state=sealed, now=self._clock.now()):
+        sealed = self.challenge.seal(asked, digest)
+        if not await challenges.set_state(self.database, digest=digest, sealed_state=sealed, now=self.clock.now()):
             raise SessionExpired
         return dict(asked.asked.public)
 
@@ -74,14 +75,14 @@ class Custom(Factor):
         Raises:
             HookUnavailable, NotAuthorized: see `ask`; the session has ended.
         """
-        user = await users.find_by_id(self._database, user_id=challenge.user_id)
+        user = await users.find_by_id(self.database, user_id=challenge.user_id)
         if user is None or challenge.sealed_state is None:
             raise SessionExpired
-        state = self._challenge.open(challenge.sealed_state, challenge.digest)
+        state = self.challenge.open(challenge.sealed_state, challenge.digest)
         try:
-            verdict = await self._challenge.answer(user, state, answer, caller=caller)
+            verdict = await self.challenge.answer(user, state, answer, caller=caller)
         except (HookUnavailable, NotAuthorized):
-            await challenges.consume(self._database, digest=challenge.digest, now=self._clock.now())
+            await challenges.consume(self.database, digest=challenge.digest, now=self.clock.now())
             raise
         if verdict is Verdict.WRONG:
             raise CodeMismatch
@@ -89,14 +90,14 @@ class Custom(Factor):
         async def accept(executor: Executor, locked: User, now: datetime) -> Accepted:
             await consume(executor, challenge, now)
             if verdict is Verdict.PASSED:
-                await self._throttle.forget(executor, locked.username_key, self.spec.guarded)
+                await self.throttle.forget(executor, locked.username_key, self.spec.guarded)
                 return Accepted(locked, self.spec.kind)
             # Nothing is forgotten yet: an easy round, answered before each guess, would clear the count of a hard one.
-            await self._throttle.refund(executor, locked.username_key, self.spec.guarded)
+            await self.throttle.refund(executor, locked.username_key, self.spec.guarded)
             return Accepted(locked, opened=lambda opening: self._opened(verdict, opening))
 
         return accept
 
     def _opened(self, state: ChallengeState, opening: Opening) -> Opened:
-        sealed = self._challenge.seal(state, opening.digest)
+        sealed = self.challenge.seal(state, opening.digest)
         return Opened(sealed_state=sealed, public_parameters=dict(state.asked.public))

@@ -120,13 +120,13 @@ class Verdict(enum.StrEnum):
     WRONG = "WRONG"
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
 class CustomChallenge:
     """Ask the hook and hold it to the rules. Calls out: never to be used within a transaction."""
 
-    def __init__(self, *, hook: ChallengeHook, ring: KeyRing, max_rounds: int) -> None:
-        self._hook = hook
-        self._ring = ring
-        self._max_rounds = max_rounds
+    hook: ChallengeHook
+    ring: KeyRing
+    max_rounds: int
 
     async def begin(self, user: User, caller: Caller) -> ChallengeState | Literal[Verdict.NOT_NEEDED]:
         """Ask for the first challenge of a sign-in.
@@ -147,14 +147,14 @@ class CustomChallenge:
             HookUnavailable: the hook is away, slow, or answers what it must not.
             NotAuthorized: the hook denies the sign-in.
         """
-        if not await self._hook.verify(_context_of(user, caller, state.answered), state.asked, answer):
+        if not await self.hook.verify(_context_of(user, caller, state.answered), state.asked, answer):
             return Verdict.WRONG
         reply = await self._next(_context_of(user, caller, (*state.answered, state.asked)))
         return reply if isinstance(reply, ChallengeState) else Verdict.PASSED
 
     def seal(self, state: ChallengeState, digest: bytes) -> bytes:
         """Encrypt a state, bound to the challenge session with this digest."""
-        return self._ring.seal(Purpose.CHALLENGE_STATE, state.to_bytes(), bound_to=digest.hex())
+        return self.ring.seal(Purpose.CHALLENGE_STATE, state.to_bytes(), bound_to=digest.hex())
 
     def open(self, sealed: bytes, digest: bytes) -> ChallengeState:
         """Decrypt the state of a challenge session.
@@ -162,14 +162,14 @@ class CustomChallenge:
         Raises:
             UnsealError: damaged, or moved from another session.
         """
-        return ChallengeState.from_bytes(self._ring.open(Purpose.CHALLENGE_STATE, sealed, bound_to=digest.hex()))
+        return ChallengeState.from_bytes(self.ring.open(Purpose.CHALLENGE_STATE, sealed, bound_to=digest.hex()))
 
     async def _next(self, context: HookContext) -> ChallengeState | None:
         """Return the next challenge; None if the sign-in may go on without one."""
-        reply = await self._hook.create(context)
+        reply = await self.hook.create(context)
         match reply.decision:
             case HookDecision.CHALLENGE:
-                if context.round > self._max_rounds:
+                if context.round > self.max_rounds:
                     raise _refusal("a challenge beyond the most rounds")
                 if fault := _fault_of(reply.parameters):
                     raise _refusal(fault)
@@ -190,7 +190,13 @@ class CustomChallenge:
 
 def _context_of(user: User, caller: Caller, answered: tuple[Parameters, ...]) -> HookContext:
     verified = {mark: str(is_verified).lower() for mark, is_verified in user.verified.items()}
-    return HookContext(user.user_id, user.username, user.claims | verified, caller, answered)
+    return HookContext(
+        user_id=user.user_id,
+        username=user.username,
+        attributes=user.claims | verified,
+        caller=caller,
+        answered=answered,
+    )
 
 
 def _fault_of(parameters: Parameters) -> str:

@@ -39,14 +39,14 @@ class MfaState:
     recovery_codes_left: int
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Preferences:
     """Tell and change which second factors a signed-in user is asked for."""
 
-    def __init__(self, *, database: Database, signed_in: SignedIn, rules: FactorRules, notices: Notices) -> None:
-        self._database = database
-        self._signed_in = signed_in
-        self._rules = rules
-        self._notices = notices
+    database: Database
+    signed_in: SignedIn
+    rules: FactorRules
+    notices: Notices
 
     async def fetch(self, bearer: Bearer) -> MfaState:
         """Return the user's second factors.
@@ -54,12 +54,12 @@ class Preferences:
         Raises:
             TokenRevoked: the account has just been erased.
         """
-        user = await self._signed_in.find(bearer)
-        standing = await self._rules.find(self._database, user)
+        user = await self.signed_in.find(bearer)
+        standing = await self.rules.find(self.database, user)
         return MfaState(
             enabled=in_order(standing.in_use),
             preferred=standing.preferred if standing.preferred in standing.in_use else None,
-            recovery_codes_left=await recovery.count(self._database, user_id=user.user_id),
+            recovery_codes_left=await recovery.count(self.database, user_id=user.user_id),
         )
 
     async def update(self, bearer: Bearer, changes: Mapping[FactorKind, Preference | None]) -> None:
@@ -77,17 +77,17 @@ class Preferences:
         fields = Fields()
         known = _known(fields, changes)
         fields.check()
-        self._signed_in.require_recent(bearer)
+        self.signed_in.require_recent(bearer)
         self._check(known)
         details = {kind.lower(): str(change) for kind, change in known.items()}
-        async with self._signed_in.change(bearer, AuditKind.UPDATE_MFA_PREFERENCE, details) as change:
+        async with self.signed_in.change(bearer, AuditKind.UPDATE_MFA_PREFERENCE, details) as change:
             user = change.user
             state = await preferences.find(change.executor, user_id=user.user_id)
             changed = _changed(state, known)
-            before, after = self._rules.of(user, state), self._rules.of(user, changed)
+            before, after = self.rules.of(user, state), self.rules.of(user, changed)
             if not _enabled_by(known) <= after.in_use:
                 raise MfaNotEnrolled
-            self._rules.require_rest(before, after)
+            self.rules.require_rest(before, after)
             if (before.wanted, before.preferred) == (after.wanted, after.preferred):
                 change.is_void = True
                 return
@@ -95,13 +95,13 @@ class Preferences:
             await preferences.put(change.executor, user_id=user.user_id, choices=choices, preferred=changed.preferred)
             await passwords.settle(change.executor, user_id=user.user_id)
             told = MfaChanged(MfaChange.PREFERENCE_CHANGED)
-            await self._notices.tell(change.executor, user, told, now=change.now)
+            await self.notices.tell(change.executor, user, told, now=change.now)
 
     def _check(self, changes: Mapping[FactorKind, Preference]) -> None:
         preferred = [kind for kind, change in changes.items() if change is Preference.PREFERRED]
         fields = Fields()
         for kind in sorted(changes):
-            is_allowed = kind in self._rules.allowed or kind not in _enabled_by(changes)
+            is_allowed = kind in self.rules.allowed or kind not in _enabled_by(changes)
             fields.require(
                 is_allowed, Violation(kind.lower(), "NOT_ALLOWED", "must be a second factor that the settings allow")
             )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from datetime import datetime
 
 from authsvc.core.access.throttle import Throttle
@@ -43,16 +44,16 @@ def parse_recovery_code(text: str) -> str:
     return letters
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
 class RecoveryCode(StepUpFactor):
     """Accept recovery codes."""
 
     spec = kinds.RECOVERY_CODE
 
-    def __init__(self, *, database: Database, ring: KeyRing, throttle: Throttle, notices: Notices) -> None:
-        self._database = database
-        self._ring = ring
-        self._throttle = throttle
-        self._notices = notices
+    database: Database
+    ring: KeyRing
+    throttle: Throttle
+    notices: Notices
 
     def parse_own(self, text: str) -> str:
         """Return a code as it is compared."""
@@ -60,7 +61,7 @@ class RecoveryCode(StepUpFactor):
 
     async def require_enrolled(self, user_id: UserId) -> None:
         """See that codes are left."""
-        if not await recovery.count(self._database, user_id=user_id):
+        if not await recovery.count(self.database, user_id=user_id):
             raise MfaNotEnrolled
 
     async def match_own(self, user_id: UserId, answer: str) -> Accept:
@@ -80,23 +81,23 @@ class RecoveryCode(StepUpFactor):
         Raises:
             CodeMismatch: the user has no such code, or it was used.
         """
-        digests = self._ring.digests(Purpose.RECOVERY_CODE, str(user.user_id), code)
+        digests = self.ring.digests(Purpose.RECOVERY_CODE, str(user.user_id), code)
         if not await recovery.consume(executor, user_id=user.user_id, digests=digests):
             raise CodeMismatch
-        await self._throttle.forget(executor, user.username_key, *(spec.guarded for spec in kinds.SECOND))
+        await self.throttle.forget(executor, user.username_key, *(spec.guarded for spec in kinds.SECOND))
         left = await recovery.count(executor, user_id=user.user_id)
-        await self._notices.tell(executor, user, RecoveryCodeUsed(left), now=now)
+        await self.notices.tell(executor, user, RecoveryCodeUsed(left), now=now)
         return left
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
 class RecoveryCodes:
     """Make the codes of signed-in users."""
 
-    def __init__(self, *, ring: KeyRing, throttle: Throttle, signed_in: SignedIn, notices: Notices) -> None:
-        self._ring = ring
-        self._throttle = throttle
-        self._signed_in = signed_in
-        self._notices = notices
+    ring: KeyRing
+    throttle: Throttle
+    signed_in: SignedIn
+    notices: Notices
 
     async def generate(self, bearer: Bearer) -> list[str]:
         """Replace the user's codes by ten new ones and tell the user by mail; they are told here and kept nowhere.
@@ -105,16 +106,16 @@ class RecoveryCodes:
             ReauthenticationRequired: the authentication is too old.
             TokenRevoked: the session ended meanwhile.
         """
-        self._signed_in.require_recent(bearer)
+        self.signed_in.require_recent(bearer)
         codes = [new_recovery_code() for _ in range(CODES)]
         user_id = str(bearer.standing.user_id)
-        digests = [self._ring.digest(Purpose.RECOVERY_CODE, user_id, code) for code in codes]
-        async with self._signed_in.change(bearer, AuditKind.GENERATE_RECOVERY_CODES) as change:
+        digests = [self.ring.digest(Purpose.RECOVERY_CODE, user_id, code) for code in codes]
+        async with self.signed_in.change(bearer, AuditKind.GENERATE_RECOVERY_CODES) as change:
             tx, user = change.executor, change.user
             await recovery.replace(tx, user_id=user.user_id, digests=digests, now=change.now)
             # Nothing has been guessed at the new ones.
-            await self._throttle.forget(tx, user.username_key, kinds.RECOVERY_CODE.guarded)
-            await self._notices.tell(tx, user, MfaChanged(MfaChange.RECOVERY_CODES_MADE), now=change.now)
+            await self.throttle.forget(tx, user.username_key, kinds.RECOVERY_CODE.guarded)
+            await self.notices.tell(tx, user, MfaChanged(MfaChange.RECOVERY_CODES_MADE), now=change.now)
         return [_grouped(code) for code in codes]
 
 

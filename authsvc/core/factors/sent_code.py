@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from authsvc.clock import Clock
@@ -37,18 +38,15 @@ def medium_of(spec: Spec) -> Medium:
     return spec.medium
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
 class SignInCodes:
     """Make and send codes for the steps of sign-ins."""
 
-    def __init__(
-        self, *, ring: KeyRing, throttle: Throttle, notices: Notices, settings: Settings, clock: Clock
-    ) -> None:
-        self._ring = ring
-        self._throttle = throttle
-        self._notices = notices
-        self._settings = settings.codes
-        self._max_wrong = settings.challenges.max_wrong
-        self._clock = clock
+    ring: KeyRing
+    throttle: Throttle
+    notices: Notices
+    settings: Settings
+    clock: Clock
 
     async def reserve(self, spec: Spec, username_key: UsernameKey) -> None:
         """Count a code to be sent, before it is made.
@@ -56,8 +54,8 @@ class SignInCodes:
         Raises:
             LimitExceeded: the account had its codes of this hour.
         """
-        sends = Sends(spec.kind.value, self._settings.sign_in_sends_per_hour)
-        await self._throttle.spend_send(sends, username_key)
+        sends = Sends(spec.kind.value, self.settings.codes.sign_in_sends_per_hour)
+        await self.throttle.spend_send(sends, username_key)
 
     async def send(self, executor: Executor, spec: Spec, *, user: User, opening: Opening) -> bytes:
         """Enqueue a new code for a step, in the transaction that stores the step; return its digest."""
@@ -72,16 +70,16 @@ class SignInCodes:
             SessionExpired: the session has ended.
             LimitExceeded: another call sent a code just now.
         """
-        now, cooldown = self._clock.now(), self._settings.sign_in_cooldown
+        now, cooldown = self.clock.now(), self.settings.codes.sign_in_cooldown
         code, digest = self._new(spec, user, challenge.digest)
         if not await challenges.replace_code(
             executor, digest=challenge.digest, code_digest=digest, now=now, sent_before=now - cooldown
         ):
             is_live = await challenges.find_live(
-                executor, digests=[challenge.digest], now=now, max_wrong=self._max_wrong
+                executor, digests=[challenge.digest], now=now, max_wrong=self.settings.challenges.max_wrong
             )
             raise LimitExceeded(retry_after=cooldown) if is_live else SessionExpired
-        opening = Opening(challenge.step, challenge.digest, now, challenge.expires_at)
+        opening = Opening(step=challenge.step, digest=challenge.digest, now=now, expires_at=challenge.expires_at)
         await self._enqueue(executor, spec, user=user, code=code, opening=opening)
 
     def require_cooled_down(self, challenge: Challenge) -> None:
@@ -93,7 +91,7 @@ class SignInCodes:
         """
         if challenge.code_sent_at is None:
             raise SessionExpired
-        wait = challenge.code_sent_at + self._settings.sign_in_cooldown - self._clock.now()
+        wait = challenge.code_sent_at + self.settings.codes.sign_in_cooldown - self.clock.now()
         if wait > timedelta():
             raise LimitExceeded(retry_after=max(wait, SHORTEST_WAIT))
 
@@ -104,14 +102,14 @@ class SignInCodes:
             CodeMismatch: it is wrong.
             CodeExpired: another one was sent since, or the address was changed.
         """
-        digests = self._ring.digests(Purpose.CODE, *_bound(spec, user, challenge.digest), code)
+        digests = self.ring.digests(Purpose.CODE, *_bound(spec, user, challenge.digest), code)
         if challenge.code_digest in digests:
             return digests
         raise CodeMismatch if set(challenge.superseded).isdisjoint(digests) else CodeExpired
 
     def _new(self, spec: Spec, user: User, challenge_digest: bytes) -> tuple[str, bytes]:
-        code = new_code(self._settings.sign_in_digits)
-        return code, self._ring.digest(Purpose.CODE, *_bound(spec, user, challenge_digest), code)
+        code = new_code(self.settings.codes.sign_in_digits)
+        return code, self.ring.digest(Purpose.CODE, *_bound(spec, user, challenge_digest), code)
 
     async def _enqueue(self, executor: Executor, spec: Spec, *, user: User, code: str, opening: Opening) -> None:
         """Enqueue the message; it replaces one that still waits.
@@ -120,8 +118,8 @@ class SignInCodes:
         accounts they were for, nothing is sent. That is no error, as `spend_address` says.
         """
         medium = medium_of(spec)
-        may_send = user.is_verified(medium) or await self._throttle.spend_address(user.address_key(medium))
-        await self._notices.enqueue(
+        may_send = user.is_verified(medium) or await self.throttle.spend_address(user.address_key(medium))
+        await self.notices.enqueue(
             executor,
             SignInCode(code),
             addressed(user, address_of(user, medium)) if may_send else None,
@@ -132,42 +130,33 @@ class SignInCodes:
         )
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
 class SentCode(Factor):
     """Ask for codes that are sent over one medium."""
 
-    def __init__(
-        self,
-        *,
-        spec: Spec,
-        database: Database,
-        codes: SignInCodes,
-        throttle: Throttle,
-        notices: Notices,
-        rules: FactorRules,
-    ) -> None:
-        self.spec = spec
-        self._database = database
-        self._codes = codes
-        self._throttle = throttle
-        self._notices = notices
-        self._rules = rules
+    spec: Spec
+    database: Database
+    codes: SignInCodes
+    throttle: Throttle
+    notices: Notices
+    rules: FactorRules
 
     async def reserve(self, username_key: UsernameKey) -> None:
         """Count the code that is about to be sent."""
-        await self._codes.reserve(self.spec, username_key)
+        await self.codes.reserve(self.spec, username_key)
 
     async def open(self, executor: Executor, user: User, opening: Opening) -> Opened:
         """Send a code."""
-        digest = await self._codes.send(executor, self.spec, user=user, opening=opening)
+        digest = await self.codes.send(executor, self.spec, user=user, opening=opening)
         return Opened(code_digest=digest, code_delivery=delivery_of(user, medium_of(self.spec)))
 
     def require_cooled_down(self, challenge: Challenge) -> None:
         """Refuse a further code too soon after the former one."""
-        self._codes.require_cooled_down(challenge)
+        self.codes.require_cooled_down(challenge)
 
     async def resend(self, executor: Executor, user: User, challenge: Challenge) -> CodeDelivery:
         """Send another code in place of the former one."""
-        await self._codes.resend(executor, self.spec, user=user, challenge=challenge)
+        await self.codes.resend(executor, self.spec, user=user, challenge=challenge)
         return delivery_of(user, medium_of(self.spec))
 
     def parse(self, challenge: Challenge, text: str) -> str:
@@ -176,26 +165,26 @@ class SentCode(Factor):
 
     async def match(self, challenge: Challenge, answer: str, caller: Caller) -> Accept:
         """Compare a code with the one that was sent last."""
-        before = await users.find_by_id(self._database, user_id=challenge.user_id)
+        before = await users.find_by_id(self.database, user_id=challenge.user_id)
         if before is None:
             raise SessionExpired
-        digests = self._codes.match(self.spec, user=before, challenge=challenge, code=answer)
+        digests = self.codes.match(self.spec, user=before, challenge=challenge, code=answer)
 
         async def accept(executor: Executor, user: User, now: datetime) -> Accepted:
             # The code was compared for the address that the account had a moment ago.
             if (user.email, user.phone_number) != (before.email, before.phone_number):
                 raise SessionExpired
             await consume(executor, challenge, now, code_digests=digests)
-            standing = await self._rules.find(executor, user)
+            standing = await self.rules.find(executor, user)
             did: tuple[AuditKind, ...] = ()
             if self.spec.kind not in standing.enrolled:
                 # It was asked for, and disabled since: it must not come back by this.
-                if not self._rules.is_required:
+                if not self.rules.is_required:
                     raise SessionExpired
                 standing.require_none_in_use()
                 user = await self._set_up(executor, user, now)
                 did = (AuditKind.UPDATE_MFA_PREFERENCE,)
-            await self._throttle.forget(executor, user.username_key, self.spec.guarded)
+            await self.throttle.forget(executor, user.username_key, self.spec.guarded)
             return Accepted(user, self.spec.kind, did=did)
 
         return accept
@@ -205,7 +194,7 @@ class SentCode(Factor):
         if not await addresses.verify(executor, user_id=user.user_id, medium=medium_of(self.spec), now=now):
             raise SessionExpired
         await preferences.enable(executor, user_id=user.user_id, kind=self.spec.kind)
-        await self._notices.tell(executor, user, MfaChanged(MfaChange.PREFERENCE_CHANGED), now=now)
+        await self.notices.tell(executor, user, MfaChanged(MfaChange.PREFERENCE_CHANGED), now=now)
         return await users.find_by_id(executor, user_id=user.user_id) or user
 
 

@@ -47,30 +47,19 @@ def secret_binding(device_id: DeviceId, user_id: UserId) -> str:
     return f"{device_id} {user_id}"
 
 
+@dataclass(frozen=True, kw_only=True)
 class Totp(StepUpFactor):
     """Ask for codes of authenticators, and set authenticators up."""
 
     spec = kinds.TOTP
 
-    def __init__(
-        self,
-        *,
-        database: Database,
-        ring: KeyRing,
-        throttle: Throttle,
-        notices: Notices,
-        rules: FactorRules,
-        settings: AccountsSettings,
-        clock: Clock,
-    ) -> None:
-        self._database = database
-        self._ring = ring
-        self._throttle = throttle
-        self._notices = notices
-        self._rules = rules
-        self._issuer = settings.totp_issuer
-        self._limit = settings.totp_device_limit
-        self._clock = clock
+    database: Database
+    ring: KeyRing
+    throttle: Throttle
+    notices: Notices
+    rules: FactorRules
+    settings: AccountsSettings
+    clock: Clock
 
     async def open(self, executor: Executor, user: User, opening: Opening) -> Opened:
         """Make an authenticator that waits for its first code, where the step sets one up."""
@@ -91,13 +80,15 @@ class Totp(StepUpFactor):
             device_id=device_id,
             user_id=user.user_id,
             friendly_name=friendly_name or DEFAULT_NAME,
-            sealed_secret=self._ring.seal(
+            sealed_secret=self.ring.seal(
                 Purpose.TOTP_SECRET, secret.base32.encode(), bound_to=secret_binding(device_id, user.user_id)
             ),
             now=opening.now,
             expires_at=opening.expires_at,
         )
-        return TotpSetup(device_id, secret.base32, secret.setup_uri(issuer=self._issuer, username=user.login))
+        return TotpSetup(
+            device_id, secret.base32, secret.setup_uri(issuer=self.settings.totp_issuer, username=user.login)
+        )
 
     def parse_own(self, text: str) -> str:
         """Return a code's digits."""
@@ -111,12 +102,12 @@ class Totp(StepUpFactor):
 
     async def require_enrolled(self, user_id: UserId) -> None:
         """See that the user has an active authenticator."""
-        if not await totp.count_active(self._database, user_id=user_id):
+        if not await totp.count_active(self.database, user_id=user_id):
             raise MfaNotEnrolled
 
     async def match_own(self, user_id: UserId, answer: str) -> Accept:
         """Compare a code with the active authenticators."""
-        match = self._matching(await totp.list_active(self._database, user_id=user_id), answer)
+        match = self._matching(await totp.list_active(self.database, user_id=user_id), answer)
         return lambda executor, locked, now: self._accept(executor, locked, match, now=now)
 
     async def require_room(self, executor: Executor, user: User) -> None:
@@ -125,17 +116,17 @@ class Totp(StepUpFactor):
         Raises:
             TotpDeviceLimit: it has as many as it may have.
         """
-        if await totp.count_active(executor, user_id=user.user_id) >= self._limit:
+        if await totp.count_active(executor, user_id=user.user_id) >= self.settings.totp_device_limit:
             raise TotpDeviceLimit
 
     async def _match_pending(self, challenge: Challenge, device_id: DeviceId, answer: str) -> Accept:
-        pending = await totp.find_pending(self._database, device_id=device_id)
+        pending = await totp.find_pending(self.database, device_id=device_id)
         if pending is None:
             raise SessionExpired
         match = self._matching([pending], answer)
 
         async def accept_in_sign_in(executor: Executor, user: User, now: datetime) -> Accepted:
-            (await self._rules.find(executor, user)).require_none_in_use()
+            (await self.rules.find(executor, user)).require_none_in_use()
             await self._activate(executor, user, match, now=now)
             await consume(executor, challenge, now)
             return Accepted(user, self.spec.kind, did=(AuditKind.ADD_TOTP_DEVICE,))
@@ -153,8 +144,8 @@ class Totp(StepUpFactor):
         if not await totp.activate(executor, device_id=match.device_id, step=match.step, now=now):
             raise SessionExpired
         await preferences.enable(executor, user_id=user.user_id, kind=self.spec.kind)
-        await self._throttle.forget(executor, user.username_key, self.spec.guarded)
-        await self._notices.tell(executor, user, MfaChanged(MfaChange.AUTHENTICATOR_ADDED), now=now)
+        await self.throttle.forget(executor, user.username_key, self.spec.guarded)
+        await self.notices.tell(executor, user, MfaChanged(MfaChange.AUTHENTICATOR_ADDED), now=now)
 
     async def _accept(self, executor: Executor, user: User, match: Match, *, now: datetime) -> Accepted:
         """Use the code of an active authenticator up.
@@ -164,14 +155,14 @@ class Totp(StepUpFactor):
         """
         if not await totp.claim_step(executor, device_id=match.device_id, step=match.step, now=now):
             raise CodeAlreadyUsed
-        await self._throttle.forget(executor, user.username_key, self.spec.guarded)
+        await self.throttle.forget(executor, user.username_key, self.spec.guarded)
         return Accepted(user, self.spec.kind)
 
     def _matching(self, devices: Iterable[TotpDevice], code: str) -> Match:
-        now = self._clock.now()
+        now = self.clock.now()
         for device in devices:
             binding = secret_binding(device.device_id, device.user_id)
-            secret = self._ring.open(Purpose.TOTP_SECRET, device.sealed_secret, bound_to=binding).decode()
+            secret = self.ring.open(Purpose.TOTP_SECRET, device.sealed_secret, bound_to=binding).decode()
             step = TotpSecret(secret).matching_step(code, at=now)
             if step is not None:
                 return Match(device.device_id, step)

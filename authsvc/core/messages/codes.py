@@ -41,17 +41,25 @@ _SIGN_UP_CODE = Guarded("SIGN_UP_CODE", is_closable=False)
 _RESET_CODE = Guarded("RESET_CODE", is_closable=False)
 _ATTRIBUTE_CODE = Guarded("ATTRIBUTE_CODE", is_closable=False)
 SIGN_UP = CodePurpose(
-    "SIGN_UP", _SIGN_UP_CODE, "SIGN_UP_CODE", SignUpCode, lambda codes: (codes.sign_up_digits, codes.sign_up_ttl)
+    key="SIGN_UP",
+    guarded=_SIGN_UP_CODE,
+    sends="SIGN_UP_CODE",
+    message=SignUpCode,
+    terms=lambda codes: (codes.sign_up_digits, codes.sign_up_ttl),
 )
 RESET_PASSWORD = CodePurpose(
-    "RESET_PASSWORD", _RESET_CODE, "RESET_CODE", ResetPasswordCode, lambda codes: (codes.reset_digits, codes.reset_ttl)
+    key="RESET_PASSWORD",
+    guarded=_RESET_CODE,
+    sends="RESET_CODE",
+    message=ResetPasswordCode,
+    terms=lambda codes: (codes.reset_digits, codes.reset_ttl),
 )
 VERIFY_EMAIL = CodePurpose(
-    "VERIFY_EMAIL",
-    _ATTRIBUTE_CODE,
-    "VERIFY_EMAIL",
-    AttributeCode,
-    lambda codes: (codes.attribute_digits, codes.attribute_ttl),
+    key="VERIFY_EMAIL",
+    guarded=_ATTRIBUTE_CODE,
+    sends="VERIFY_EMAIL",
+    message=AttributeCode,
+    terms=lambda codes: (codes.attribute_digits, codes.attribute_ttl),
 )
 VERIFY_PHONE = replace(VERIFY_EMAIL, key="VERIFY_PHONE", sends="VERIFY_PHONE")
 PURPOSES = (SIGN_UP, RESET_PASSWORD, VERIFY_EMAIL, VERIFY_PHONE)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime
 
 from authsvc.core.messages.kinds import Invitation, Message, Recipient
@@ -26,13 +27,11 @@ def recipient(user: User | None) -> Recipient | None:
     return addressed(user, user.email)
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Notices:
     """Put messages into the outbox."""
 
-    __slots__ = ("_ring",)
-
-    def __init__(self, *, ring: KeyRing) -> None:
-        self._ring = ring
+    ring: KeyRing
 
     async def enqueue(
         self,
@@ -60,7 +59,7 @@ class Notices:
                 user_id=to.user_id if to else None,
                 kind=message.kind,
                 medium=medium,
-                sealed_parameters=seal(self._ring, message, to, message_id=message_id) if to else None,
+                sealed_parameters=seal(self.ring, message, to, message_id=message_id) if to else None,
                 supersede_key=supersede_key,
                 expires_at=expires_at,
             ),

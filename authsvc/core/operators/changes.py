@@ -29,13 +29,13 @@ class Act:
     user_id: UserId | None = None
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Changes:
     """Open changes: the twin of what `accounts.SignedIn` is to users."""
 
-    def __init__(self, *, database: Database, audit: Audit, clock: Clock) -> None:
-        self._database = database
-        self._audit = audit
-        self._clock = clock
+    database: Database
+    audit: Audit
+    clock: Clock
 
     @asynccontextmanager
     async def of(self, ref: UserRef, operator: Operator, kind: AuditKind, **details: str) -> AsyncIterator[Change]:
@@ -44,17 +44,17 @@ class Changes:
         Raises:
             UserNotFound: there is no such user.
         """
-        async with self._database.transaction() as transaction:
+        async with self.database.transaction() as transaction:
             user = await lock(transaction, ref)
-            change = Change(transaction, user, self._clock.now(), details)
+            change = Change(executor=transaction, user=user, now=self.clock.now(), details=details)
             yield change
             events = change.events(kind, lambda each, **told: operator.event(each, user.user_id, **told))
-            await self._audit.record(transaction, *events)
+            await self.audit.record(transaction, *events)
 
     @asynccontextmanager
     async def apart(self, operator: Operator, kind: AuditKind, **details: str) -> AsyncIterator[Act]:
         """Record what is done inside as the last thing of the transaction: to no account, or to one that is made."""
-        async with self._database.transaction() as transaction:
-            act = Act(transaction, self._clock.now(), details)
+        async with self.database.transaction() as transaction:
+            act = Act(transaction, self.clock.now(), details)
             yield act
-            await self._audit.record(transaction, operator.event(kind, act.user_id, **act.details))
+            await self.audit.record(transaction, operator.event(kind, act.user_id, **act.details))

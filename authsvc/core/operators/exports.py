@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
 from uuid import UUID
 
 from authsvc.core.audit.trail import AuditKind
@@ -20,13 +21,13 @@ from authsvc.store.users.rows import WholeUser
 PAGE = 200
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Exports:
     """Export accounts."""
 
-    def __init__(self, *, database: Database, ring: KeyRing, changes: Changes) -> None:
-        self._database = database
-        self._ring = ring
-        self._changes = changes
+    database: Database
+    ring: KeyRing
+    changes: Changes
 
     async def pages(
         self, after_user_id: str, operator: Operator, *, include_secrets: bool
@@ -40,9 +41,9 @@ class Exports:
         """
         after: UUID | None = parse_uuid(after_user_id, field="after_user_id") if after_user_id else None
         details = {"include_secrets": str(include_secrets).lower(), "after_user_id": str(after) if after else ""}
-        async with self._changes.apart(operator, AuditKind.ADMIN_EXPORT_USERS, **details):
+        async with self.changes.apart(operator, AuditKind.ADMIN_EXPORT_USERS, **details):
             pass
-        while page := await lists.list_whole(self._database, after=after, limit=PAGE, with_secrets=include_secrets):
+        while page := await lists.list_whole(self.database, after=after, limit=PAGE, with_secrets=include_secrets):
             after = page[-1].user.user_id
             yield await asyncio.to_thread(lambda whole: [self._record(each) for each in whole], page)
             if len(page) < PAGE:
@@ -72,5 +73,5 @@ class Exports:
     def _devices(self, whole: WholeUser) -> Iterator[TotpRecord]:
         for device in whole.devices:
             binding = secret_binding(device.device_id, whole.user.user_id)
-            secret = self._ring.open(Purpose.TOTP_SECRET, device.sealed_secret, bound_to=binding).decode()
+            secret = self.ring.open(Purpose.TOTP_SECRET, device.sealed_secret, bound_to=binding).decode()
             yield TotpRecord(secret, device.friendly_name, device.verified_at)

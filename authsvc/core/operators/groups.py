@@ -30,13 +30,13 @@ class NewGroup:
     precedence: int | None
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Groups:
     """Make and fill groups."""
 
-    def __init__(self, *, database: Database, ring: KeyRing, changes: Changes) -> None:
-        self._database = database
-        self._ring = ring
-        self._changes = changes
+    database: Database
+    ring: KeyRing
+    changes: Changes
 
     async def create(self, new: NewGroup, operator: Operator) -> Group:
         """Make a group.
@@ -51,8 +51,8 @@ class Groups:
         fields.require((new.precedence or 0) >= 0, Violation("precedence", "RANGE", "must not be negative"))
         fields.check()
         name = parsed.value
-        async with self._changes.apart(operator, AuditKind.ADMIN_CREATE_GROUP, group=name) as act:
-            group = Group(name, new.description, new.precedence, act.now)
+        async with self.changes.apart(operator, AuditKind.ADMIN_CREATE_GROUP, group=name) as act:
+            group = Group(name=name, description=new.description, precedence=new.precedence, created_at=act.now)
             if not await groups.insert(act.executor, group=group):
                 raise GroupExists
         return group
@@ -64,7 +64,7 @@ class Groups:
             InvalidFields: it can be no name.
             GroupNotFound: there is none of this name.
         """
-        found = await groups.find(self._database, name=parse_group(name, field="name"))
+        found = await groups.find(self.database, name=parse_group(name, field="name"))
         if found is None:
             raise GroupNotFound
         return found
@@ -75,9 +75,9 @@ class Groups:
         Raises:
             InvalidFields: the request is out of bounds, or its token is not one of this list.
         """
-        pager = Pager(ring=self._ring, request=request, of="groups")
+        pager = Pager(ring=self.ring, request=request, of="groups")
         (after,) = pager.position(1) or (None,)
-        found = await groups.list_all(self._database, after=after, limit=pager.limit)
+        found = await groups.list_all(self.database, after=after, limit=pager.limit)
         return pager.page(found, lambda last: (last.name,))
 
     async def delete(self, name: str, operator: Operator) -> None:
@@ -88,7 +88,7 @@ class Groups:
             GroupNotFound: there is none of this name.
         """
         name = parse_group(name, field="name")
-        async with self._changes.apart(operator, AuditKind.ADMIN_DELETE_GROUP, group=name) as act:
+        async with self.changes.apart(operator, AuditKind.ADMIN_DELETE_GROUP, group=name) as act:
             if not await groups.delete(act.executor, name=name):
                 raise GroupNotFound
 
@@ -104,7 +104,7 @@ class Groups:
         fields.check()
         name = parsed.value
         kind = AuditKind.ADMIN_ADD_USER_TO_GROUP if is_member else AuditKind.ADMIN_REMOVE_USER_FROM_GROUP
-        async with self._changes.of(ref.value, operator, kind, group=name) as change:
+        async with self.changes.of(ref.value, operator, kind, group=name) as change:
             tx, user_id = change.executor, change.user.user_id
             if is_member:
                 is_there = await groups.add_member(tx, group=name, user_id=user_id, now=change.now)
@@ -121,8 +121,8 @@ class Groups:
             InvalidFields: nobody is named.
             UserNotFound: there is no such user.
         """
-        user = await find(self._database, parse_user(named))
-        return await groups.list_of_user(self._database, user_id=user.user_id)
+        user = await find(self.database, parse_user(named))
+        return await groups.list_of_user(self.database, user_id=user.user_id)
 
 
 def parse_group(text: str, *, field: str) -> str:

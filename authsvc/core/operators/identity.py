@@ -41,7 +41,7 @@ class Operator:
 
     def event(self, kind: AuditKind, user_id: UserId | None = None, /, **details: str) -> AuditEvent:
         """Return what the operator did, for the audit trail."""
-        return AuditEvent(kind, self.caller, user_id, self.actor, details=details)
+        return AuditEvent(kind=kind, caller=self.caller, user_id=user_id, actor=self.actor, details=details)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -92,21 +92,21 @@ class Operators:
                 await self.audit.record(transaction, event)
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
 class AdminKeys:
     """Make, list and revoke admin keys."""
 
-    def __init__(self, *, database: Database, ring: KeyRing, audit: Audit, clock: Clock) -> None:
-        self._database = database
-        self._ring = ring
-        self._audit = audit
-        self._clock = clock
+    database: Database
+    ring: KeyRing
+    audit: Audit
+    clock: Clock
 
     async def create(self, name: str, life: timedelta) -> tuple[str, datetime] | None:
         """Return a new key, which is told only here, and when it ends; None if there was ever one of this name."""
         key = KEY_PREFIX + new_handle()
-        now = self._clock.now()
-        digest = self._ring.digest(Purpose.ADMIN_KEY, key)
-        async with self._database.transaction() as transaction:
+        now = self.clock.now()
+        digest = self.ring.digest(Purpose.ADMIN_KEY, key)
+        async with self.database.transaction() as transaction:
             if not await admin_keys.insert(transaction, name=name, digest=digest, now=now, expires_at=now + life):
                 return None
             await self._record(transaction, AuditKind.ADMIN_CREATE_KEY, name)
@@ -114,16 +114,16 @@ class AdminKeys:
 
     async def list_all(self) -> list[AdminKey]:
         """List all keys, revoked and expired ones too, oldest first."""
-        return await admin_keys.list_all(self._database)
+        return await admin_keys.list_all(self.database)
 
     async def revoke(self, name: str) -> bool:
         """End a key at once and for good; False if there is none of this name."""
-        async with self._database.transaction() as transaction:
-            if not await admin_keys.revoke(transaction, name=name, now=self._clock.now()):
+        async with self.database.transaction() as transaction:
+            if not await admin_keys.revoke(transaction, name=name, now=self.clock.now()):
                 return False
             await self._record(transaction, AuditKind.ADMIN_REVOKE_KEY, name)
         return True
 
     async def _record(self, executor: Executor, kind: AuditKind, name: str) -> None:
         event = AuditEvent(kind, Caller(), actor="system", details={"key": name})
-        await self._audit.record(executor, event)
+        await self.audit.record(executor, event)

@@ -112,7 +112,13 @@ class StoringImport:
         problems = await imports.list_problems(
             self.shared.database, import_id=import_id, rows=MOST_ROWS_OF_A_PROBLEM, limit=MOST_PROBLEMS
         )
-        return ImportReport(state.next_row, state.imported, state.duplicates, state.refused, problems)
+        return ImportReport(
+            next_row=state.next_row,
+            imported=state.imported,
+            duplicates=state.duplicates,
+            refused=state.refused,
+            problems=problems,
+        )
 
     async def _store(self, executor: Executor, batch: Batch, parsed: Rows) -> None:
         now = self.shared.clock.now()
@@ -184,7 +190,13 @@ class DryRun:
         """Tell what the batches of this call would do."""
         found = [ProblemRows(**asdict(violation), rows=rows) for violation, rows in self._problems.items()]
         problems = sorted(found, key=lambda problem: (problem.rows[0], problem.field, problem.rule))
-        return ImportReport(self._next_row, self._imported, self._duplicates, self._refused, problems)
+        return ImportReport(
+            next_row=self._next_row,
+            imported=self._imported,
+            duplicates=self._duplicates,
+            refused=self._refused,
+            problems=problems,
+        )
 
 
 def _check(options: ImportOptions) -> None:

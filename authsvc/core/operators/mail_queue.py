@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
@@ -17,13 +18,13 @@ from authsvc.store import mail_list
 from authsvc.store.db import Database
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
 class MailQueue:
     """List mail, and have it tried again."""
 
-    def __init__(self, *, database: Database, ring: KeyRing, changes: Changes) -> None:
-        self._database = database
-        self._ring = ring
-        self._changes = changes
+    database: Database
+    ring: KeyRing
+    changes: Changes
 
     async def list_latest(self, state: str, request: PageRequest) -> Page[MailEntry]:
         """Return a page of the mails in a state, or of all if it is empty, latest first.
@@ -36,10 +37,10 @@ class MailQueue:
         fields.take(check_page, request)
         fields.check()
         wanted = known.valid
-        pager = Pager(ring=self._ring, request=request, of=f"mail {wanted}")
+        pager = Pager(ring=self.ring, request=request, of=f"mail {wanted}")
         position = pager.position(2)
         before = (datetime.fromisoformat(position[0]), UUID(position[1])) if position else None
-        found = await mail_list.list_latest(self._database, state=wanted, before=before, limit=pager.limit)
+        found = await mail_list.list_latest(self.database, state=wanted, before=before, limit=pager.limit)
         return pager.page(found, lambda last: (last.created_at.isoformat(), last.mail_id))
 
     async def retry(self, mail_id: str, operator: Operator) -> None:
@@ -50,6 +51,6 @@ class MailQueue:
             MailNotFound: there is no such mail, it has its end, or its time has passed.
         """
         parsed = MailId(parse_uuid(mail_id, field="mail_id"))
-        async with self._changes.apart(operator, AuditKind.ADMIN_RETRY_MAIL, mail_id=str(parsed)) as act:
+        async with self.changes.apart(operator, AuditKind.ADMIN_RETRY_MAIL, mail_id=str(parsed)) as act:
             if not await mail_list.hurry(act.executor, mail_id=parsed, now=act.now):
                 raise MailNotFound

@@ -85,12 +85,12 @@ class UserQuery:
     descending: bool = False
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
 class UserList:
     """Find and list accounts."""
 
-    def __init__(self, *, database: Database, ring: KeyRing) -> None:
-        self._database = database
-        self._ring = ring
+    database: Database
+    ring: KeyRing
 
     async def get(self, named: NamedUser) -> UserView:
         """Return one account.
@@ -101,9 +101,9 @@ class UserList:
         """
         ref = parse_user(named)
         if isinstance(ref, UUID):
-            found = await lists.find_entry_by_id(self._database, user_id=ref)
+            found = await lists.find_entry_by_id(self.database, user_id=ref)
         else:
-            found = await lists.find_entry(self._database, username_key=ref)
+            found = await lists.find_entry(self.database, username_key=ref)
         if found is None:
             raise UserNotFound
         return _view_of(found)
@@ -117,10 +117,10 @@ class UserList:
         where, order = _parse(query, request)
         by, descending = _ORDERS[order], query.descending
         of = f"users {order} {descending} {json.dumps(asdict(where), sort_keys=True, default=str)}"
-        pager = Pager(ring=self._ring, request=request, of=of)
+        pager = Pager(ring=self.ring, request=request, of=of)
         position = pager.position(2)
         after = (by.parse_key(position[1]), UUID(position[0])) if position else None
-        async with self._database.transaction() as transaction:
+        async with self.database.transaction() as transaction:
             await lists.plan_for_values(transaction)
             found = await by.read(transaction, where=where, descending=descending, after=after, limit=pager.limit)
         return pager.page(list(map(_view_of, found)), lambda last: (last.user.user_id, by.key(last.user)))
@@ -137,18 +137,18 @@ class UserList:
         fields.take(check_page, request)
         fields.check()
         name = parsed.value
-        pager = Pager(ring=self._ring, request=request, of=f"members {name}")
+        pager = Pager(ring=self.ring, request=request, of=f"members {name}")
         position = pager.position(1)
-        if await groups.find(self._database, name=name) is None:
+        if await groups.find(self.database, name=name) is None:
             raise GroupNotFound
         after = UUID(position[0]) if position else None
-        found = await lists.list_of_group(self._database, group=name, after=after, limit=pager.limit)
+        found = await lists.list_of_group(self.database, group=name, after=after, limit=pager.limit)
         return pager.page(list(map(_view_of, found)), lambda last: (last.user.user_id,))
 
 
 def _view_of(entry: UserEntry) -> UserView:
     has = enrolled(entry.user, entry.factors)
-    return UserView(entry.user, in_order(has), entry.factors.preferred, entry.groups)
+    return UserView(user=entry.user, enrolled=in_order(has), preferred=entry.factors.preferred, groups=entry.groups)
 
 
 def _parse(query: UserQuery, request: PageRequest) -> tuple[UserFilter, UserOrder]:

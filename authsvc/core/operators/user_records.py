@@ -165,7 +165,12 @@ class RecordRules:
         device_id = DeviceId(new_id())
         binding = secret_binding(device_id, user_id)
         sealed = self.ring.seal(Purpose.TOTP_SECRET, secret.base32.encode(), bound_to=binding)
-        return Device(device_id, device.friendly_name or DEFAULT_NAME, sealed, device.verified_at or now)
+        return Device(
+            device_id=device_id,
+            friendly_name=device.friendly_name or DEFAULT_NAME,
+            sealed_secret=sealed,
+            verified_at=device.verified_at or now,
+        )
 
 
 def _parse_user_id(text: str) -> UserId:

@@ -71,13 +71,15 @@ class Sessions:
         )
         digest = self.ring.digest(Purpose.REFRESH_TOKEN, refresh_token)
         names = await sessions.insert(executor, session=session, refresh_digest=digest)
-        return Grant(session, origin_jti, names, refresh_token)
+        return Grant(session=session, access_jti=origin_jti, groups=names, refresh_token=refresh_token)
 
     async def further_tokens(self, user: User, standing: Standing, refresh_token: str) -> Tokens:
         """Sign tokens of a session that has had some, as it stands."""
         # As they are now: who was taken out of a group is without it from here on.
         names = await groups.list_names(self.database, user_id=user.user_id)
-        return await self.tokens_of(user, Grant(standing, new_id(), names, refresh_token))
+        return await self.tokens_of(
+            user, Grant(session=standing, access_jti=new_id(), groups=names, refresh_token=refresh_token)
+        )
 
     async def tokens_of(self, user: User, grant: Grant) -> Tokens:
         """Sign an access and an ID token that end with the session at the latest."""
@@ -102,7 +104,12 @@ class Sessions:
         identity = key.sign(
             {**user.claims, **user.verified, **shared, "jti": str(new_id()), "token_use": "id"}, typ=ID_TOKEN_TYPE
         )
-        return Tokens(access, identity, grant.refresh_token, datetime.fromtimestamp(expires_at, UTC))
+        return Tokens(
+            access_token=access,
+            id_token=identity,
+            refresh_token=grant.refresh_token,
+            access_token_expires_at=datetime.fromtimestamp(expires_at, UTC),
+        )
 
     async def renew(self, executor: Executor, renewed: Standing, caller: Caller) -> str:
         """Store a fresh authentication of a session in a transaction that holds the user; return its refresh token.

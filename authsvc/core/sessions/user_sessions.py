@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from uuid import UUID
 
@@ -24,14 +25,14 @@ async def end_all(executor: Executor, user_id: UserId, now: datetime, *, keep: S
     await challenges.delete_of_user(executor, user_id=user_id)
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
 class UserSessions:
     """List and end the sessions of users."""
 
-    def __init__(self, *, database: Database, ring: KeyRing, audit: Audit, clock: Clock) -> None:
-        self._database = database
-        self._ring = ring
-        self._audit = audit
-        self._clock = clock
+    database: Database
+    ring: KeyRing
+    audit: Audit
+    clock: Clock
 
     async def list_live(self, user_id: UserId, request: PageRequest) -> Page[Session]:
         """List a user's live sessions, latest first.
@@ -39,12 +40,12 @@ class UserSessions:
         Raises:
             InvalidFields: the request is out of bounds, or its token is not one of this user's sessions.
         """
-        pager = Pager(ring=self._ring, request=request, of=str(user_id))
+        pager = Pager(ring=self.ring, request=request, of=str(user_id))
         position = pager.position(2)
         found = await sessions.list_live(
-            self._database,
+            self.database,
             user_id=user_id,
-            now=self._clock.now(),
+            now=self.clock.now(),
             before=(datetime.fromisoformat(position[0]), UUID(position[1])) if position else _LAST,
             limit=pager.limit,
         )
@@ -52,9 +53,9 @@ class UserSessions:
 
     async def sign_out(self, bearer: Bearer, *, everywhere: bool) -> None:
         """End the bearer's session or, `everywhere`, all sessions and half-done sign-ins of the user."""
-        now = self._clock.now()
+        now = self.clock.now()
         user_id = bearer.standing.user_id
-        async with self._database.transaction() as transaction:
+        async with self.database.transaction() as transaction:
             # A sign-in that finishes at this moment, and what the session began, come before or after as a whole.
             await users.lock(transaction, user_id=user_id)
             if everywhere:
@@ -62,7 +63,7 @@ class UserSessions:
             else:
                 await sessions.revoke(transaction, session_id=bearer.standing.session_id, user_id=user_id, now=now)
             scope = "GLOBAL" if everywhere else "SESSION"
-            await self._audit.record(transaction, event_of(bearer, AuditKind.SIGN_OUT, scope=scope))
+            await self.audit.record(transaction, event_of(bearer, AuditKind.SIGN_OUT, scope=scope))
 
     async def revoke(self, bearer: Bearer, session_id: str) -> None:
         """End one session of the bearer's user; no error if there is none to end.
@@ -71,9 +72,9 @@ class UserSessions:
             InvalidFields: the id is none.
         """
         user_id, ended = bearer.standing.user_id, SessionId(parse_uuid(session_id, field="session_id"))
-        async with self._database.transaction() as transaction:
+        async with self.database.transaction() as transaction:
             # What the session began comes before as a whole, or finds it ended.
             await users.lock(transaction, user_id=user_id)
-            if await sessions.revoke(transaction, session_id=ended, user_id=user_id, now=self._clock.now()):
+            if await sessions.revoke(transaction, session_id=ended, user_id=user_id, now=self.clock.now()):
                 event = event_of(bearer, AuditKind.REVOKE_SESSION, revoked_session_id=str(ended))
-                await self._audit.record(transaction, event)
+                await self.audit.record(transaction, event)

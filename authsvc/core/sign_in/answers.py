@@ -86,14 +86,14 @@ def require_fitting(challenge: Challenge, answer: Answer) -> None:
         raise refused("answer", "KIND", f"must be {named}: that is what the session waits for")
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Answers:
     """Verify answers."""
 
-    def __init__(self, *, gate: Gate, factors: Factors, rules: FactorRules, new_passwords: NewPasswords) -> None:
-        self._gate = gate
-        self._factors = factors
-        self._rules = rules
-        self._new_passwords = new_passwords
+    gate: Gate
+    factors: Factors
+    rules: FactorRules
+    new_passwords: NewPasswords
 
     async def verify(self, challenge: Challenge, answer: Answer, caller: Caller) -> Accept:
         """Count and compare an answer, outside any transaction; return what uses it up.
@@ -110,11 +110,11 @@ class Answers:
         """
         match answer:
             case FactorAnswer(kind, text):
-                factor = self._factors.find(kind)
+                factor = self.factors.find(kind)
                 if factor is None:
                     # A hook that was configured when the step was stored.
                     raise SessionExpired
-                return await self._gate.verify_answer(challenge, factor, text, caller=caller)
+                return await self.gate.verify_answer(challenge, factor, text, caller=caller)
             case Choice():
                 return self._choice(challenge, answer)
             case NewPasswordAnswer():
@@ -124,7 +124,7 @@ class Answers:
         is_set_up = challenge.step == Step.CONTINUE_SIGN_IN_WITH_MFA_SETUP_SELECTION
 
         async def accept(executor: Executor, user: User, now: datetime) -> Accepted:
-            standing = await self._rules.find(executor, user)
+            standing = await self.rules.find(executor, user)
             if is_set_up:
                 standing.require_none_in_use()
             if choice.kind not in (standing.settable if is_set_up else standing.askable):
@@ -135,11 +135,11 @@ class Answers:
         return accept
 
     async def _new_password(self, challenge: Challenge, answer: NewPasswordAnswer) -> Accept:
-        change = await self._new_passwords.verify(challenge, answer.password, answer.attributes)
+        change = await self.new_passwords.verify(challenge, answer.password, answer.attributes)
 
         async def accept(executor: Executor, user: User, now: datetime) -> Accepted:
             await consume(executor, challenge, now)
-            changed = await self._new_passwords.accept(executor, user, change, now=now)
+            changed = await self.new_passwords.accept(executor, user, change, now=now)
             return Accepted(changed, did=(AuditKind.UPDATE_PASSWORD,))
 
         return accept

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from authsvc.config import AccountsSettings
 from authsvc.core.access.caller import Caller
 from authsvc.core.access.challenges import ChallengeSessions
@@ -40,27 +42,17 @@ READS = 3
 _PROVED = Proved(frozenset({PASSWORD.kind}))
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
 class SignIn:
     """Begin sign-ins with a password."""
 
-    def __init__(
-        self,
-        *,
-        database: Database,
-        throttle: Throttle,
-        gate: Gate,
-        logins: Logins,
-        audit: Audit,
-        progression: Progression,
-        settings: AccountsSettings,
-    ) -> None:
-        self._database = database
-        self._throttle = throttle
-        self._gate = gate
-        self._logins = logins
-        self._audit = audit
-        self._progression = progression
-        self._hides_names = settings.prevent_user_existence_errors
+    database: Database
+    throttle: Throttle
+    gate: Gate
+    logins: Logins
+    audit: Audit
+    progression: Progression
+    settings: AccountsSettings
 
     async def start(self, username: str, password: str, caller: Caller) -> SignInOutcome:
         """Verify a password and tell the first step.
@@ -74,13 +66,13 @@ class SignIn:
             LimitExceeded: too many tries from this source or for this account, or too many codes sent to it.
             Overloaded: too many hashes wait.
         """
-        await self._throttle.spend_call(Action.SIGN_IN, caller)
-        login, given = self._logins.parse_credentials(username, password)
-        username_key = await self._logins.resolve(login)
-        async with self._audit.failures(AuditKind.SIGN_IN, caller, username_key=username_key):
-            async with self._gate.guess_password(username_key) as guess:
+        await self.throttle.spend_call(Action.SIGN_IN, caller)
+        login, given = self.logins.parse_credentials(username, password)
+        username_key = await self.logins.resolve(login)
+        async with self.audit.failures(AuditKind.SIGN_IN, caller, username_key=username_key):
+            async with self.gate.guess_password(username_key) as guess:
                 advance = await self._try(guess, given, caller)
-            return await self._progression.finish(advance, caller)
+            return await self.progression.finish(advance, caller)
 
     async def _try(self, guess: PasswordGuess, password: Password, caller: Caller) -> Advance:
         for _ in range(READS):
@@ -99,12 +91,12 @@ class SignIn:
         """
         credential = verified.credential
         if credential is None:
-            raise NotAuthorized if self._hides_names else UserNotFound
+            raise NotAuthorized if self.settings.prevent_user_existence_errors else UserNotFound
         if credential.hash is None:
             return await self._without_password(credential)
         if not verified.is_right:
             raise NotAuthorized
-        async with self._database.transaction() as transaction:
+        async with self.database.transaction() as transaction:
             user = await users.lock(transaction, user_id=credential.user_id)
             if user is None or not await verified.holds(transaction, user):
                 return None
@@ -112,39 +104,30 @@ class SignIn:
             if user.disabled_at is None:
                 at = At(transaction, caller, verified.at)
                 try:
-                    return await self._progression.steps.advance(at, Accepted(user), _PROVED, forget=PASSWORD.guarded)
+                    return await self.progression.steps.advance(at, Accepted(user), _PROVED, forget=PASSWORD.guarded)
                 except (LimitExceeded, MfaNotEnrolled) as error:
                     refusal = error
-            await self._throttle.forget(transaction, user.username_key, PASSWORD.guarded)
+            await self.throttle.forget(transaction, user.username_key, PASSWORD.guarded)
             return refusal
 
     async def _without_password(self, credential: Credential) -> Advance:
         """Ask for a reset: the account was imported without a password, so there is none to be right or wrong."""
-        user = await users.find_by_id(self._database, user_id=credential.user_id)
+        user = await users.find_by_id(self.database, user_id=credential.user_id)
         if user is None or user.status is not UserStatus.RESET_REQUIRED or user.disabled_at is not None:
             raise NotAuthorized
         return Advance(user, SignInOutcome(Step.RESET_PASSWORD))
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
 class SignInSteps:
     """Go on with sign-ins that wait for an answer."""
 
-    def __init__(
-        self,
-        *,
-        throttle: Throttle,
-        challenge_sessions: ChallengeSessions,
-        answers: Answers,
-        factors: Factors,
-        audit: Audit,
-        progression: Progression,
-    ) -> None:
-        self._throttle = throttle
-        self._challenge_sessions = challenge_sessions
-        self._answers = answers
-        self._factors = factors
-        self._audit = audit
-        self._progression = progression
+    throttle: Throttle
+    challenge_sessions: ChallengeSessions
+    answers: Answers
+    factors: Factors
+    audit: Audit
+    progression: Progression
 
     async def confirm(self, session: str, answer: Answer | None, caller: Caller) -> SignInOutcome:
         """Take the answer to a step and tell the next one.
@@ -161,17 +144,17 @@ class SignInSteps:
             MfaNotEnrolled, HookUnavailable, Overloaded: see `SignIn.start`.
             LimitExceeded: too many tries from this source or for this account, or too many codes sent to it.
         """
-        await self._throttle.spend_call(Action.SIGN_IN, caller)
+        await self.throttle.spend_call(Action.SIGN_IN, caller)
         fields = Fields()
         handle = fields.take(parse_handle, session, field="session")
         given = fields.take(check_answer, answer)
         fields.check()
         challenge = await self._find(handle.value)
         require_fitting(challenge, given.value)
-        async with self._audit.failures(AuditKind.CONTINUE_SIGN_IN, caller, user_id=challenge.user_id) as tried:
+        async with self.audit.failures(AuditKind.CONTINUE_SIGN_IN, caller, user_id=challenge.user_id) as tried:
             tried.details = {"step": challenge.step, "answer": given.value.name}
-            accept = await self._answers.verify(challenge, given.value, caller)
-            return await self._progression.take(challenge, accept, caller)
+            accept = await self.answers.verify(challenge, given.value, caller)
+            return await self.progression.take(challenge, accept, caller)
 
     async def resend(self, session: str, caller: Caller) -> CodeDelivery:
         """Send a new code for a step that waits for one; the former code ends.
@@ -182,22 +165,22 @@ class SignInSteps:
             UserDisabled: the account was disabled meanwhile.
             LimitExceeded: it is too soon, or too many codes were sent to this account or from this source.
         """
-        await self._throttle.spend_call(Action.RESEND, caller)
+        await self.throttle.spend_call(Action.RESEND, caller)
         challenge = await self._find(parse_handle(session, field="session"))
-        factor = self._factors.find(kind_of_step(step_of(challenge)))
+        factor = self.factors.find(kind_of_step(step_of(challenge)))
         if factor is None:
             raise SessionExpired
         factor.require_cooled_down(challenge)
         await factor.reserve(challenge.username_key)
-        async with self._challenge_sessions.hold(challenge) as held:
+        async with self.challenge_sessions.hold(challenge) as held:
             delivery = await factor.resend(held.executor, held.user, challenge)
             details = {"medium": str(delivery.medium)}
             event = AuditEvent(AuditKind.SEND_SIGN_IN_CODE, caller, held.user.user_id, details=details)
-            await self._audit.record(held.executor, event)
+            await self.audit.record(held.executor, event)
         return delivery
 
     async def _find(self, session: str) -> Challenge:
-        challenge = await self._challenge_sessions.find(session)
+        challenge = await self.challenge_sessions.find(session)
         # What waits for VerifyTotp is no sign-in.
         if challenge.step not in set(Step):
             raise SessionExpired

@@ -64,27 +64,17 @@ class At:
     now: datetime
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
 class NextSteps:
     """Choose and store steps."""
 
-    def __init__(
-        self,
-        *,
-        challenge_sessions: ChallengeSessions,
-        throttle: Throttle,
-        sessions: Sessions,
-        audit: Audit,
-        factors: Factors,
-        rules: FactorRules,
-        new_passwords: NewPasswords,
-    ) -> None:
-        self._challenge_sessions = challenge_sessions
-        self._throttle = throttle
-        self._sessions = sessions
-        self._audit = audit
-        self._factors = factors
-        self._rules = rules
-        self._new_passwords = new_passwords
+    challenge_sessions: ChallengeSessions
+    throttle: Throttle
+    sessions: Sessions
+    audit: Audit
+    factors: Factors
+    rules: FactorRules
+    new_passwords: NewPasswords
 
     async def advance(self, at: At, accepted: Accepted, proved: Proved, *, forget: Guarded | None = None) -> Advance:
         """Store the next step, chosen by how the account stands now, at the end of a transaction that holds its row.
@@ -97,7 +87,7 @@ class NextSteps:
             LimitExceeded: the step sends a code, and the account had its codes of this hour.
         """
         user, tx = accepted.user, at.executor
-        standing = await self._rules.find(tx, user)
+        standing = await self.rules.find(tx, user)
         progress = self._progress(accepted, standing, proved)
         step = next_step(progress)
         if step is None:
@@ -106,16 +96,16 @@ class NextSteps:
         if step is Step.DONE:
             if standing.recovered_by and proved.has_second_factor:
                 await passwords.settle(tx, user_id=user.user_id)
-            new = await self._sessions.start(tx, user, at.caller, amr=proved.methods, now=at.now)
+            new = await self.sessions.start(tx, user, at.caller, amr=proved.methods, now=at.now)
             advance = Advance(user, SignInOutcome(step), new)
         elif step in ANSWERED_ELSEWHERE:
             advance = Advance(user, SignInOutcome(step))
         else:
             advance = await self._store(at, accepted, step, progress=progress)
         if forget is not None:
-            await self._throttle.forget(tx, user.username_key, forget)
+            await self.throttle.forget(tx, user.username_key, forget)
         did = (AuditEvent(kind, at.caller, user.user_id) for kind in accepted.did)
-        await self._audit.record(tx, *did, _event_of(advance, proved, at.caller))
+        await self.audit.record(tx, *did, _event_of(advance, proved, at.caller))
         return advance
 
     async def _reserve(self, user: User, step: Step, progress: Progress) -> Step:
@@ -126,7 +116,7 @@ class NextSteps:
         Raises:
             LimitExceeded: there is no other factor to be asked for.
         """
-        factor = self._factors.find(kind_of_step(step))
+        factor = self.factors.find(kind_of_step(step))
         if factor is None:
             return step
         try:
@@ -140,21 +130,21 @@ class NextSteps:
     def _progress(self, accepted: Accepted, standing: UserFactors, proved: Proved) -> Progress:
         return Progress(
             status=accepted.user.status,
-            mfa=self._rules.mode,
+            mfa=self.rules.mode,
             askable=standing.askable,
             settable=standing.settable,
             has_enrolled=bool(standing.in_use),
             preferred=standing.preferred,
             chosen=accepted.chosen,
             proved=proved,
-            has_challenge_hook=self._factors.has_challenge_hook,
+            has_challenge_hook=self.factors.has_challenge_hook,
         )
 
     async def _store(self, at: At, accepted: Accepted, step: Step, *, progress: Progress) -> Advance:
         """Store the challenge session of a step, and make what the step needs."""
         user = accepted.user
-        session, opening = self._challenge_sessions.open(step, at.now, is_set_up=step in SETUP_STEPS)
-        factor = self._factors.find(kind_of_step(step))
+        session, opening = self.challenge_sessions.open(step, at.now, is_set_up=step in SETUP_STEPS)
+        factor = self.factors.find(kind_of_step(step))
         if accepted.opened is not None:
             opened = accepted.opened(opening)
         else:
@@ -185,7 +175,7 @@ class NextSteps:
             code_delivery=opened.code_delivery,
             totp_setup=opened.totp_setup,
             allowed_mfa_types=in_order(choices),
-            missing_attributes=tuple(self._new_passwords.rules.missing(user)) if asks_attributes else (),
+            missing_attributes=tuple(self.new_passwords.rules.missing(user)) if asks_attributes else (),
             public_parameters=opened.public_parameters,
         )
         return Advance(user, outcome, unasked=opening.digest if opened.is_unasked else None)

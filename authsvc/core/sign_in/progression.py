@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from authsvc.core.access.caller import Caller
 from authsvc.core.access.challenges import ChallengeSessions
@@ -14,16 +14,14 @@ from authsvc.core.sign_in.next_steps import Advance, At, NextSteps, SignInOutcom
 from authsvc.store.challenges import Challenge
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Progression:
     """Take sign-ins from step to step."""
 
-    def __init__(
-        self, *, challenge_sessions: ChallengeSessions, steps: NextSteps, sessions: Sessions, custom: Custom | None
-    ) -> None:
-        self._challenge_sessions = challenge_sessions
-        self.steps = steps
-        self._sessions = sessions
-        self._custom = custom
+    challenge_sessions: ChallengeSessions
+    steps: NextSteps
+    sessions: Sessions
+    custom: Custom | None
 
     async def take(self, challenge: Challenge, accept: Accept, caller: Caller) -> SignInOutcome:
         """Use a right answer up and tell the next step.
@@ -34,7 +32,7 @@ class Progression:
             MfaNotEnrolled, LimitExceeded: see `NextSteps.advance`.
             HookUnavailable, NotAuthorized: see `Custom.ask`.
         """
-        async with self._challenge_sessions.hold(challenge) as held:
+        async with self.challenge_sessions.hold(challenge) as held:
             accepted = await accept(held.executor, held.user, held.now)
             before = Proved.of_stored(challenge.proved)
             proved = before.with_(accepted.proved, is_waived=accepted.is_waived)
@@ -45,11 +43,11 @@ class Progression:
         """Do what comes after the commit: sign tokens, or have the operator's hook ask."""
         outcome = advance.outcome
         if advance.new is not None:
-            return replace(outcome, tokens=await self._sessions.tokens_of(advance.user, advance.new))
-        if advance.unasked is None or self._custom is None:
+            return replace(outcome, tokens=await self.sessions.tokens_of(advance.user, advance.new))
+        if advance.unasked is None or self.custom is None:
             return outcome
-        shown = await self._custom.ask(advance.user, advance.unasked, caller)
+        shown = await self.custom.ask(advance.user, advance.unasked, caller)
         if shown is not None:
             return replace(outcome, public_parameters=shown)
-        challenge = await self._challenge_sessions.find(outcome.session)
-        return await self.take(challenge, self._custom.waive(challenge), caller)
+        challenge = await self.challenge_sessions.find(outcome.session)
+        return await self.take(challenge, self.custom.waive(challenge), caller)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from authsvc.core.access.gate import Gate
@@ -24,25 +24,16 @@ from authsvc.store.db import Executor
 from authsvc.store.sessions import Standing
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Reauthentication:
     """Verify proofs and renew sessions."""
 
-    def __init__(
-        self,
-        *,
-        throttle: Throttle,
-        gate: Gate,
-        policy: PasswordPolicy,
-        factors: Factors,
-        signed_in: SignedIn,
-        sessions: Sessions,
-    ) -> None:
-        self._throttle = throttle
-        self._gate = gate
-        self._policy = policy
-        self._factors = factors
-        self._signed_in = signed_in
-        self._sessions = sessions
+    throttle: Throttle
+    gate: Gate
+    policy: PasswordPolicy
+    factors: Factors
+    signed_in: SignedIn
+    sessions: Sessions
 
     async def prove(self, bearer: Bearer, proof: FactorAnswer | None) -> Tokens:
         """Verify a proof; return new tokens of the session, whose former refresh token is used up.
@@ -57,14 +48,14 @@ class Reauthentication:
             Overloaded: too many hashes wait.
             Conflict: the password was changed at the same time.
         """
-        await self._throttle.spend_call(Action.SIGN_IN, bearer.caller)
+        await self.throttle.spend_call(Action.SIGN_IN, bearer.caller)
         if proof is None:
             raise refused("proof", "REQUIRED", "must be given")
         verify = self._prepare(bearer.standing, proof)
         details = {"proof": proof.name}
-        async with self._signed_in.tries(bearer, AuditKind.REAUTHENTICATE, **details):
+        async with self.signed_in.tries(bearer, AuditKind.REAUTHENTICATE, **details):
             accept = await verify()
-            async with self._signed_in.change(bearer, AuditKind.REAUTHENTICATE, details) as change:
+            async with self.signed_in.change(bearer, AuditKind.REAUTHENTICATE, details) as change:
                 tx, user, now = change.executor, change.user, change.now
                 change.also += (await accept(tx, user, now)).did
                 if SPECS[proof.kind].is_second:
@@ -73,8 +64,8 @@ class Reauthentication:
                 standing = await sessions.find_standing(tx, session_id=bearer.standing.session_id)
                 renewed = replace(standing or bearer.standing, auth_time=now)
                 renewed = replace(renewed, amr=methods_with(renewed.amr, proof.kind))
-                refresh_token = await self._sessions.renew(tx, renewed, bearer.caller)
-        return await self._sessions.further_tokens(user, renewed, refresh_token)
+                refresh_token = await self.sessions.renew(tx, renewed, bearer.caller)
+        return await self.sessions.further_tokens(user, renewed, refresh_token)
 
     def _prepare(self, standing: Standing, proof: FactorAnswer) -> Callable[[], Awaitable[Accept]]:
         """Parse a proof; return what counts and verifies it.
@@ -83,21 +74,21 @@ class Reauthentication:
             InvalidFields: it can't be one.
         """
         if proof.kind is PASSWORD.kind:
-            password = self._policy.parse(proof.text, field=proof.name)
+            password = self.policy.parse(proof.text, field=proof.name)
             return lambda: self._verify_password(standing, password)
-        factor = self._factors.step_up(proof.kind)
+        factor = self.factors.step_up(proof.kind)
         if factor is None:
             raise refused("proof", "KIND", "must be a kind of proof that is accepted here")
         answer = factor.parse_own(proof.text)
-        return lambda: self._gate.verify_own(standing, factor, answer)
+        return lambda: self.gate.verify_own(standing, factor, answer)
 
     async def _verify_password(self, standing: Standing, password: Password) -> Accept:
-        async with self._gate.guess_password(standing.username_key) as guess:
+        async with self.gate.guess_password(standing.username_key) as guess:
             verified = await guess.require(password)
 
         async def accept(executor: Executor, user: User, _now: datetime) -> Accepted:
             await verified.require_held(executor, user)
-            await self._throttle.forget(executor, user.username_key, PASSWORD.guarded)
+            await self.throttle.forget(executor, user.username_key, PASSWORD.guarded)
             return Accepted(user, PASSWORD.kind)
 
         return accept

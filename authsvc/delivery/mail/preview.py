@@ -58,4 +58,4 @@ def _write(mail: EmailMessage, folder: Path, name: str) -> _Page:
     file.with_suffix(".txt").write_text(f"{mail['Subject']}\n\n{text}", encoding="utf-8")
     file.with_suffix(".html").write_text(html, encoding="utf-8")
     file.with_suffix(".eml").write_bytes(mail.as_bytes())
-    return _Page(name, folder.name, str(mail["Subject"]), text)
+    return _Page(name=name, locale=folder.name, subject=str(mail["Subject"]), text=text)
