@@ -29,7 +29,7 @@ from authsvc.errors import DatabaseUnavailable
 from authsvc.rpc.admin import AdminServicer
 from authsvc.rpc.auth import AuthServicer
 from authsvc.rpc.challenge_hook import ChallengeHookClient
-from authsvc.rpc.server import Server
+from authsvc.rpc.server import LAST_WORDS, Server
 from authsvc.store.db import Database
 from authsvc.store.migrate import is_current, read_migrations
 from authsvc.telemetry.metrics import Metrics
@@ -93,8 +93,11 @@ class App:
         """Listen; return the port."""
         return await self._server.start()
 
-    async def run(self, stop: asyncio.Event) -> None:
-        """Serve until `stop` is set, then drain: calls in flight finish, mail in flight is sent or its lease ends."""
+    async def run(self, stop: asyncio.Event, *, last_words: timedelta = LAST_WORDS) -> None:
+        """Serve until `stop` is set, then drain: calls in flight finish, mail in flight is sent or its lease ends.
+
+        A caller who knows that no call is on its way needs no last words.
+        """
         async with asyncio.TaskGroup() as tasks:
             readiness = tasks.create_task(self._watch_readiness())
             janitor = tasks.create_task(self._janitor.run())
@@ -103,7 +106,7 @@ class App:
             _log.info("draining")
             readiness.cancel()
             janitor.cancel()
-            await self._server.stop()
+            await self._server.stop(last_words)
             # After the server: the last calls' mail is sent too.
             self._dispatcher.stop()
             await asyncio.wait({mail}, timeout=self._drain_timeout.total_seconds())

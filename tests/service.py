@@ -140,7 +140,7 @@ class Service:
             )
             async with App.open(settings, clock, metrics) as app:
                 port = await app.start()
-                running = tasks.create_task(app.run(stop))
+                running = tasks.create_task(app.run(stop, last_words=timedelta()))
                 async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
                     service = cls(settings, clock, catcher, channel)
                     service.metrics = metrics

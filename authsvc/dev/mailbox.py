@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from email.message import EmailMessage
 from email.parser import BytesParser
 from email.policy import default as modern_policy
+from functools import lru_cache
 from pathlib import Path
 
 from authsvc.domain import Medium
@@ -121,12 +122,17 @@ def _address_in_name(recipient: str) -> str:
 
 
 def _read(path: Path, number: int) -> CaughtMail:
+    return _parse(path, number, path.stat().st_mtime_ns)
+
+
+# Who waits for a mail reads the ones before it again and again.
+@lru_cache(maxsize=256)
+def _parse(path: Path, number: int, modified_ns: int) -> CaughtMail:
     message = BytesParser(policy=modern_policy).parsebytes(path.read_bytes())
-    received_at = datetime.fromtimestamp(path.stat().st_mtime, UTC)
     return CaughtMail(
         number=number,
         medium=_MEDIA[path.suffix],
         recipient=header_in(message, "Delivered-To"),
-        received_at=received_at,
+        received_at=datetime.fromtimestamp(modified_ns / 1e9, UTC),
         message=message,
     )

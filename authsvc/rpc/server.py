@@ -126,11 +126,11 @@ class Server:
         for service in ("", AUTH_SERVICE, ADMIN_SERVICE):
             await self._health.set(service, status)
 
-    async def stop(self) -> None:
+    async def stop(self, last_words: timedelta = LAST_WORDS) -> None:
         """Refuse new calls, finish those in flight within the drain timeout, then close."""
         await self._health.enter_graceful_shutdown()
         # gRPC answers CANCELLED to calls that have arrived and that a busy event loop has not taken yet.
-        await SystemClock().sleep(LAST_WORDS)
+        await SystemClock().sleep(last_words)
         await self._server.stop(self._settings.drain_timeout.total_seconds())
 
 
