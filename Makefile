@@ -2,6 +2,7 @@
 
 PYTHON ?= python3
 ARGS ?=
+BASE ?=
 IMAGE ?= authsvc
 
 VENV := .venv
@@ -13,7 +14,9 @@ COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gen
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 MAKEFLAGS += --no-print-directory
-.PHONY: help run demo test bench lint types fmt proto freeze docs lock image clean
+# Tests start hundreds of processes: none compiles again what another one has compiled.
+unexport PYTHONDONTWRITEBYTECODE
+.PHONY: help run demo test check bench lint types fmt proto freeze docs lock image clean
 
 help: ## List the targets.
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-6s  %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -24,8 +27,13 @@ run: $(VENV)/.ready ## Start authsvc for development, with its own Postgres and 
 demo: $(VENV)/.ready ## Walk through sign-up, sign-in with TOTP and a refused replay, with real mail.
 	@$(BIN)/authsvc demo $(ARGS)
 
-test: lint types ## Check everything: lint, types, then all tests (ARGS goes to pytest: make test ARGS="-k totp").
+test: $(VENV)/.ready ## Check everything: lint, types, then all tests (ARGS goes to pytest: make test ARGS="-k totp").
+	@$(MAKE) --jobs=2 --output-sync lint types
 	@$(BIN)/python tools/run_tests.py $(ARGS)
+
+check: $(VENV)/.ready ## Check lint, types, and the tests near what changed since the branch began (BASE=main); the rest is left to make test.
+	@$(MAKE) --jobs=2 --output-sync lint types
+	@$(BIN)/python -m tools.check "$(BASE)" $(ARGS)
 
 bench: $(VENV)/.ready ## Measure the server against an empty RPC on the same stack.
 	@$(BIN)/python -m bench $(ARGS)

@@ -29,7 +29,12 @@ class Act:
 
     async def sign_up(self, username: str, *, address: str | None = None) -> None:
         """Ask for an account."""
-        attributes = {"email": address or address_of(username), "name": "Robin of the canary mine", "locale": "en"}
+        attributes = {
+            "email": address or address_of(username),
+            "name": "Robin of the canary mine",
+            # Long enough to be in no digest by chance.
+            "locale": "en-GB-oxendict",
+        }
         request = pb.SignUpRequest(username=username, password=PASSWORD, attributes=attributes)
         await self.witness.call("SignUp", request)
 

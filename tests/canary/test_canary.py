@@ -14,8 +14,6 @@ from tests.canary.scanner import Secrets
 from tests.canary.stage import set_up
 from tests.canary.witness import Witness
 
-pytestmark = pytest.mark.serial
-
 # What the run must have met; else it shows less than it says.
 REASONS = {
     "CODE_ALREADY_USED",
@@ -59,6 +57,8 @@ KINDS = {
 EVENTS = ("listening", "rpc", "fault", "mail sent", "mail retried", "mail dead", "not serving", "stopped")
 
 
+# A life of accounts in real time, most of which is waiting.
+@pytest.mark.timeout(120)
 async def test_nothing_tells_secrets(master_key: MasterKey, tmp_path: Path) -> None:
     """Neither the log, nor the metrics, nor what failed calls say, nor the database as a dump has it tells a secret."""
     async with set_up(tmp_path, master_key) as stage:

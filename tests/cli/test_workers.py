@@ -24,9 +24,6 @@ from tests.client import Client
 from tests.processes import DEAR_HASHES, ServerProcess, environment, free_port, serving
 from tests.waiting import PATIENCE, until
 
-# Starts and kills many processes, and counts them.
-pytestmark = pytest.mark.serial
-
 WORKERS = 2
 # The odds that one of two workers gets none of so many connections are below one in a billion.
 CONNECTIONS = 40

@@ -31,8 +31,7 @@ from tests.cli.command import COMPLETE, authsvc, bare_environment
 from tests.processes import COMMAND
 from tests.waiting import PATIENCE, POLL_SECONDS
 
-# Kills processes and counts them.
-pytestmark = [pytest.mark.e2e, pytest.mark.serial]
+pytestmark = pytest.mark.e2e
 
 FREE_PORTS = ("--port", "0", "--smtp-port", "0", "--http-port", "0")
 PASSWORD = "violet-otter-42"

@@ -15,8 +15,6 @@ from authsvc.store.migrate import migrate, read_migrations
 from tests.mail.post_office import PostOffice, running
 from tests.mail.smtp_server import SmtpServer
 
-pytestmark = pytest.mark.serial
-
 
 @pytest.fixture
 def mortal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostgres]:
