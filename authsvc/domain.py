@@ -58,6 +58,10 @@ class FactorKind(enum.StrEnum):
     CUSTOM_CHALLENGE = "CUSTOM_CHALLENGE"
 
 
+# What users may be asked for beside a password, and set up; `core.factors.kinds` says what each is.
+SECOND_FACTORS = (FactorKind.TOTP, FactorKind.SMS, FactorKind.EMAIL)
+
+
 class Medium(enum.StrEnum):
     """Name what carries a message to its reader. Stored."""
 

@@ -13,10 +13,10 @@ from authsvc.cli import whole_file
 from authsvc.cli.failures import Failed, using
 from authsvc.cli.paths import FILE
 from authsvc.cli.settings_text import Target, settings_text
-from authsvc.config import SECOND_FACTORS, MfaMode, Settings, sends_sms
+from authsvc.config import MfaMode, Settings, sends_sms
 from authsvc.core.accounts.attributes import STANDARD
 from authsvc.crypto.tokens import new_handle
-from authsvc.domain import FactorKind
+from authsvc.domain import SECOND_FACTORS, FactorKind
 
 # What an answer chooses.
 Answer = dict[Target, object]
@@ -24,6 +24,7 @@ Answer = dict[Target, object]
 DAY_SECONDS = 86_400
 NONE = "none"
 _CHARACTERS = ("lowercase", "uppercase", "numbers", "symbols")
+_KINDS = [kind.lower() for kind in SECOND_FACTORS]
 _SECRET = ("sms", "webhook_secret")
 _NEXT = """\
 Wrote {settings_file}. Every setting in it can be changed later, for the accounts that are there too. Next:
@@ -86,7 +87,7 @@ class _Interview:
         mfa = self.settings().accounts.mfa
         if mfa is not MfaMode.OFF:
             kinds = ",".join(default.accounts.mfa_types).lower()
-            self._put("Kinds of second factor: totp, sms, email, or several of them", kinds, _mfa_types)
+            self._put(f"Kinds of second factor: {', '.join(_KINDS)}, or several of them", kinds, _mfa_types)
         subject, message = default.mail.code_subject, default.mail.code_message
         self._put("Subject of mails with a code", subject, _chosen("mail", "code_subject"))
         self._put("Text of mails with a code, {####}", message, _chosen("mail", "code_message"))
@@ -163,7 +164,7 @@ def _sign_in_by(text: str) -> Answer:
 
 
 def _mfa_types(text: str) -> Answer:
-    kinds = [FactorKind(kind.upper()) for kind in _words(text, [kind.lower() for kind in SECOND_FACTORS])]
+    kinds = [FactorKind(kind.upper()) for kind in _words(text, _KINDS)]
     answer: Answer = {("accounts", "mfa_types"): [str(kind) for kind in kinds]}
     if sends_sms(kinds):
         # Asked for next; until then something that is valid.

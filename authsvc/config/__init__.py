@@ -25,11 +25,10 @@ from authsvc.config.rules import (
     TokensSettings,
 )
 from authsvc.config.settings import Settings
-from authsvc.config.types import SECOND_FACTORS, AttributeType, CustomAttribute, MfaMode, TrustedCallers, sends_sms
+from authsvc.config.types import AttributeType, CustomAttribute, MfaMode, TrustedCallers, sends_sms
 
 __all__ = [
     "PREFIX",
-    "SECOND_FACTORS",
     "SETTINGS_FILE",
     "AccountsSettings",
     "AttributeType",

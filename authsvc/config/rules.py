@@ -20,7 +20,7 @@ from authsvc.config.types import (
     Section,
     field,
 )
-from authsvc.domain import FactorKind
+from authsvc.domain import SECOND_FACTORS, FactorKind
 
 _CUSTOM_NAME = re.compile(r"custom:[A-Za-z0-9_.-]{1,64}")
 
@@ -38,7 +38,9 @@ class AccountsSettings(Section):
     )
     mfa: MfaMode = field(MfaMode.REQUIRED, "`OFF`, `OPTIONAL` (asked of those who enrolled) or `REQUIRED`.")
     mfa_types: MfaTypes = field(
-        (FactorKind.TOTP,), "Second factors that may be used: `TOTP`, `SMS`, `EMAIL`; comma-separated.", min_length=1
+        (FactorKind.TOTP,),
+        f"Second factors that may be used: {', '.join(f'`{kind}`' for kind in SECOND_FACTORS)}; comma-separated.",
+        min_length=1,
     )
     required_attributes: Names = field(
         (), "Attributes that every account must have; comma-separated. `email` is needed where sign-up is confirmed."

@@ -15,10 +15,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
-from authsvc.domain import FactorKind
-
-# What users may be asked for beside a password, and set up; `core.factors.kinds` says what each is.
-SECOND_FACTORS = (FactorKind.TOTP, FactorKind.SMS, FactorKind.EMAIL)
+from authsvc.domain import SECOND_FACTORS, FactorKind
 
 
 def sends_sms(kinds: Collection[FactorKind]) -> bool:

@@ -161,7 +161,7 @@ def proof_of(request: pb.ReauthenticateRequest) -> FactorAnswer | None:
 
 def preferences_of(request: pb.UpdateMfaPreferenceRequest) -> dict[FactorKind, Preference | None]:
     """Return what to do to which kinds; those to be left as they are are not in it, None stands for what is unknown."""
-    sent = {FactorKind.TOTP: request.totp, FactorKind.SMS: request.sms, FactorKind.EMAIL: request.email}
+    sent = {spec.kind: getattr(request, spec.kind.lower()) for spec in ENROLLABLE}
     return {kind: _PREFERENCES.get(value) for kind, value in sent.items() if value != MFA_PREFERENCE_UNSPECIFIED}
 
 

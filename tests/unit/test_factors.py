@@ -9,10 +9,19 @@ from uuid import UUID
 
 import pytest
 
-from authsvc.config import SECOND_FACTORS
 from authsvc.core.factors.kinds import ENROLLABLE
 from authsvc.core.factors.rules import askable, enrolled, new_choices, recovery_medium, settable
-from authsvc.domain import EmailKey, FactorKind, FactorState, Medium, User, UserId, UsernameKey, UserStatus
+from authsvc.domain import (
+    SECOND_FACTORS,
+    EmailKey,
+    FactorKind,
+    FactorState,
+    Medium,
+    User,
+    UserId,
+    UsernameKey,
+    UserStatus,
+)
 
 TOTP, SMS, EMAIL = KINDS = tuple(spec.kind for spec in ENROLLABLE)
 ALL = frozenset(KINDS)

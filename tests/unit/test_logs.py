@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from authsvc.core.factors.kinds import SPECS
 from authsvc.telemetry.logs import REDACTED, SECRET_FIELDS, describe, redact
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -118,6 +119,11 @@ asyncio.run(main())
 def test_field_with_a_secret_name_is_redacted(name: str) -> None:
     """The value of each secret field is replaced, whatever it is; other fields stay."""
     assert redact(None, "info", {"event": "e", name: ["value"]}) == {"event": "e", name: REDACTED}
+
+
+def test_answers_of_all_factors_are_secrets() -> None:
+    """No kind of factor's answer is written, whichever kinds there are."""
+    assert {spec.answer for spec in SPECS.values()} <= SECRET_FIELDS
 
 
 def failed() -> ZeroDivisionError:

@@ -15,7 +15,7 @@ from authsvc.v1.mfa_type_pb2 import MfaType
 from authsvc.v1.user_record_pb2 import TotpRecord, UserRecord
 
 TEXTS = ("username", "user_id", "password_hash")
-FLAGS = ("disabled", "email_verified", "phone_number_verified", "totp_mfa", "sms_mfa", "email_mfa")
+FLAGS = tuple(field.name for field in UserRecord.DESCRIPTOR.fields if field.type == field.TYPE_BOOL)
 TIMES = ("created_at", "updated_at", "password_expires_at")
 ENUMS = {
     "status": (UserStatus, "USER_STATUS_"),
@@ -50,9 +50,7 @@ def to_record(form: Any) -> UserRecord:
 def to_form(user: UserRecord) -> dict[str, Any]:
     """Return an account as an object, its fields in one order and its attributes by name."""
     form: dict[str, Any] = {name: value for name in TEXTS if (value := getattr(user, name))}
-    form |= {name: True for name in FLAGS if name != "totp_mfa" and getattr(user, name)}
-    if user.HasField("totp_mfa"):
-        form["totp_mfa"] = user.totp_mfa
+    form |= {field.name: value for field, value in user.ListFields() if field.name in FLAGS}
     form |= {name: _time(getattr(user, name)) for name in TIMES if user.HasField(name)}  # type: ignore[arg-type]  # the stub wants literals
     for name, (enum, prefix) in ENUMS.items():
         if value := getattr(user, name):
