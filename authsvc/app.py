@@ -72,7 +72,7 @@ class App:
             MasterKeyError: the setting keys.master holds no keys.
         """
         async with AsyncExitStack() as stack:
-            ground = await _open_ground(stack, settings, clock)
+            ground = await _open_ground(stack, settings, clock, metrics=metrics)
             parts = Composition(ground=ground)
             yield cls(
                 ground=ground,
@@ -146,7 +146,7 @@ class App:
         return ""
 
 
-async def _open_ground(stack: AsyncExitStack, settings: Settings, clock: Clock) -> Ground:
+async def _open_ground(stack: AsyncExitStack, settings: Settings, clock: Clock, *, metrics: Metrics) -> Ground:
     ring = KeyRing(keys=parse_master_keys(settings.keys.master.get_secret_value()))
     database = await Database.open(settings.database, size=settings.database.pool_size)
     stack.push_async_callback(database.close)
@@ -165,7 +165,14 @@ async def _open_ground(stack: AsyncExitStack, settings: Settings, clock: Clock) 
         hook = ChallengeHookClient(settings=settings.hooks)
         stack.push_async_callback(hook.close)
     return Ground(
-        settings=settings, clock=clock, ring=ring, database=database, counters=counters, hasher=hasher, hook=hook
+        settings=settings,
+        clock=clock,
+        ring=ring,
+        database=database,
+        counters=counters,
+        hasher=hasher,
+        hook=hook,
+        metrics=metrics,
     )
 
 

@@ -8,6 +8,7 @@ from authsvc.clock import Clock
 from authsvc.config import Settings
 from authsvc.core.access.challenges import ChallengeSessions
 from authsvc.core.access.gate import Gate
+from authsvc.core.access.lanes import Lanes
 from authsvc.core.access.throttle import Throttle
 from authsvc.core.accounts.addresses import Confirmations
 from authsvc.core.accounts.attributes import AttributeRules
@@ -19,6 +20,7 @@ from authsvc.core.accounts.password_policy import PasswordPolicy
 from authsvc.core.accounts.password_reset import PasswordReset, ResetCodes
 from authsvc.core.accounts.passwords import Passwords, PasswordUpdate
 from authsvc.core.accounts.profile import Profile
+from authsvc.core.accounts.reset_sessions import ResetSessions
 from authsvc.core.accounts.sign_up import SignUp, SignUpRules
 from authsvc.core.accounts.sign_up_codes import SignUpCodes
 from authsvc.core.audit.events import AuditEvents
@@ -61,6 +63,7 @@ from authsvc.crypto.sealing import KeyRing
 from authsvc.rpc.admin import AdminFlows
 from authsvc.rpc.auth import Flows
 from authsvc.store.db import Database
+from authsvc.telemetry.metrics import Metrics
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,6 +81,7 @@ class Ground:
     counters: Database
     hasher: PasswordHasher
     hook: ChallengeHook | None
+    metrics: Metrics
 
 
 class Composition:
@@ -89,17 +93,20 @@ class Composition:
         self.notices = notices = Notices(ring=ring)
         self.audit = audit = Audit(database=database, ring=ring, clock=clock)
         self.events = AuditEvents(database=database, ring=ring, clock=clock)
-        self.throttle = throttle = Throttle(database=ground.counters, ring=ring, settings=settings, clock=clock)
+        self.throttle = throttle = Throttle(
+            database=ground.counters, ring=ring, settings=settings, clock=clock, on_refusal=ground.metrics.count_limit
+        )
+        self.lanes = lanes = Lanes(database=database, ring=ring, limits=settings.limits, clock=clock)
         self.codes = Codes(
             database=database, ring=ring, throttle=throttle, notices=notices, settings=settings.codes, clock=clock
         )
         self.policy = PasswordPolicy(settings=settings.passwords, mfa=settings.accounts.mfa)
-        self.signing_keys = SigningKeys(
+        self.signing_keys = keys = SigningKeys(
             database=database, ring=ring, audit=audit, settings=settings.tokens, clock=clock
         )
         self.bearers = Bearers(database=database, signing_keys=self.signing_keys, settings=settings.tokens, clock=clock)
         self.sessions = Sessions(
-            database=database, ring=ring, signing_keys=self.signing_keys, settings=settings.tokens, clock=clock
+            database=database, ring=ring, lanes=lanes, signing_keys=keys, settings=settings.tokens, clock=clock
         )
         self.user_sessions = UserSessions(database=database, ring=ring, audit=audit, clock=clock)
         self.signed_in = SignedIn(database=database, bearers=self.bearers, audit=audit, clock=clock)
@@ -113,7 +120,15 @@ class Composition:
         self.attributes = AttributeRules.of(settings)
         self.factor_rules = FactorRules(settings=settings.accounts)
         self.passwords = Passwords(throttle=throttle, notices=notices)
-        self.reset_codes = ResetCodes(codes=self.codes, calls=self.calls, logins=self.logins, rules=self.factor_rules)
+        self.reset_sessions = ResetSessions(codes=self.codes, lanes=lanes)
+        self.reset_codes = ResetCodes(
+            codes=self.codes,
+            sessions=self.reset_sessions,
+            calls=self.calls,
+            lanes=lanes,
+            logins=self.logins,
+            rules=self.factor_rules,
+        )
         self.deletion = Deletion(throttle=throttle, codes=self.codes, signed_in=self.signed_in)
         self.totp = Totp(
             database=database,
@@ -154,6 +169,7 @@ class Composition:
                 sessions=self.challenges,
                 gate=self.gate,
                 factor=self.totp,
+                throttle=self.throttle,
                 rules=self.factor_rules,
                 notices=self.notices,
             ),
@@ -284,6 +300,7 @@ class Composition:
             database=ground.database,
             throttle=self.throttle,
             gate=self.gate,
+            lanes=self.lanes,
             logins=self.logins,
             audit=self.audit,
             progression=progression,
@@ -323,9 +340,10 @@ class Composition:
         return PasswordReset(
             database=self._ground.database,
             hasher=self._ground.hasher,
-            codes=self.codes,
+            sessions=self.reset_sessions,
             policy=self.policy,
             passwords=self.passwords,
             calls=self.calls,
+            lanes=self.lanes,
             logins=self.logins,
         )

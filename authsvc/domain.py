@@ -20,6 +20,9 @@ MailId = NewType("MailId", UUID)
 UsernameKey = NewType("UsernameKey", str)
 # An e-mail address in the form in which addresses are told apart.
 EmailKey = NewType("EmailKey", str)
+# Where guesses at an account come from, as far as they are counted apart; see `core.access.lanes`. Stored.
+Lane = NewType("Lane", str)
+STRANGERS = Lane("")
 
 
 class UserStatus(enum.StrEnum):
@@ -69,6 +72,14 @@ class Medium(enum.StrEnum):
     SMS = "SMS"
 
 
+class LaneKind(enum.StrEnum):
+    """Name by what a place is known to an account. Stored."""
+
+    DEVICE = "DEVICE"
+    SOURCE = "SOURCE"  # a network from which a sign-in was finished
+    RECOVERED = "RECOVERED"  # a network from which the password was recovered, and no sign-in finished yet
+
+
 class MailState(enum.StrEnum):
     """Say where a mail stands; all but the first are final. Stored."""
 
@@ -104,6 +115,12 @@ class User:
     def login(self) -> str:
         """Return the name that its user knows: the address, for an account that was signed up by it."""
         return self.email if self.email and self.username == str(self.user_id) else self.username
+
+    @property
+    def names(self) -> list[UsernameKey]:
+        """Return the names that stand for this account where it is signed in, in one order."""
+        address = {UsernameKey(self.email_key)} if self.email_key and self.email_verified_at else set()
+        return sorted({self.username_key} | address)
 
     @property
     def phone_number(self) -> str | None:

@@ -104,9 +104,12 @@ def settings(database_url: str, master_key: MasterKey) -> Settings:
             "passwords": PasswordsSettings(argon2_time_cost=1, argon2_memory_kib=8, argon2_parallelism=1),
             "limits": LimitsSettings(
                 sign_up_per_source=10_000,
+                sign_up_confirm_per_source=10_000,
                 sign_in_per_source=10_000,
+                sign_in_confirm_per_source=10_000,
                 resend_per_source=10_000,
                 reset_per_source=10_000,
+                reset_confirm_per_source=10_000,
             ),
         }
     )

@@ -120,9 +120,7 @@ class CodesSettings(Section):
     sign_in_cooldown: Duration = field(
         30 * SECOND, "Wait before a sign-in code is sent again.", ge=SECOND, le=5 * MINUTE
     )
-    sign_in_sends_per_hour: int = field(
-        10, "Sign-in codes sent to one account in an hour, over each medium.", ge=1, le=100
-    )
+    sign_in_sends_per_hour: int = field(10, "The same for sign-in codes, over each medium.", ge=1, le=100)
     max_wrong: int = field(5, "Wrong tries that burn a code.", ge=1, le=20)
     sends_to_address_per_hour: int = field(
         10,
@@ -131,7 +129,15 @@ class CodesSettings(Section):
         ge=1,
         le=1000,
     )
-    sends_per_hour: int = field(5, "Codes of one kind sent to one account in an hour.", ge=1, le=100)
+    sends_per_hour: int = field(
+        5,
+        "Codes of one kind sent to one account in an hour for one source, or for one place that is known to it.",
+        ge=1,
+        le=100,
+    )
+    sends_to_strangers_per_hour: int = field(
+        30, "Codes of one kind sent to one account in an hour for all sources unknown to it together.", ge=1, le=1000
+    )
 
 
 class ChallengesSettings(Section):
@@ -169,15 +175,49 @@ class LimitsSettings(Section):
     )
     lock_max: Duration = field(15 * MINUTE, "Longest lock.", ge=30 * SECOND, le=DAY)
     close_at: int = field(100, "Failures in a row that close a factor until it is reset.", ge=10, le=1000)
-    sign_up_per_source: int = field(
-        60, "Sign-ups and their confirmations an hour from one address (IPv6: /64).", ge=1, le=1_000_000
+    known_devices: int = field(
+        10, "Devices of one account whose failures are counted apart; the least recently used go.", ge=1, le=100
     )
-    sign_in_per_source: int = field(120, "Sign-ins and their answers a minute from one address.", ge=1, le=1_000_000)
+    known_sources: int = field(
+        10, "Networks (IPv4 address, IPv6 /64) of one account whose failures are counted apart.", ge=1, le=100
+    )
+    known_device_ttl: Duration = field(
+        90 * DAY, "How long a device is known after its last finished sign-in.", ge=DAY, le=400 * DAY
+    )
+    known_source_ttl: Duration = field(30 * DAY, "The same for a network.", ge=HOUR, le=400 * DAY)
+    times_ipv4_24: int = field(
+        10, "So many times the calls of one address may come from all of its IPv4 /24.", ge=1, le=256
+    )
+    times_ipv6_56: int = field(4, "So many times the calls of one IPv6 /64 may come from all of its /56.", ge=1, le=256)
+    times_ipv6_48: int = field(16, "The same for its /48.", ge=1, le=1000)
+    sign_up_per_source: int = field(60, "Sign-ups an hour from one address (IPv6: /64).", ge=1, le=1_000_000)
+    sign_up_confirm_per_source: int = field(
+        60, "Confirmations of sign-ups an hour from one address.", ge=1, le=1_000_000
+    )
+    sign_in_per_source: int = field(120, "Sign-ins a minute from one address.", ge=1, le=1_000_000)
+    sign_in_confirm_per_source: int = field(
+        120, "Answers to steps of sign-ins, and step-ups, a minute from one address.", ge=1, le=1_000_000
+    )
     resend_per_source: int = field(30, "Resent codes an hour for one address.", ge=1, le=1_000_000)
-    reset_per_source: int = field(
-        30, "Password resets and their confirmations an hour from one address.", ge=1, le=1_000_000
+    reset_per_source: int = field(30, "Password resets asked for an hour from one address.", ge=1, le=1_000_000)
+    reset_confirm_per_source: int = field(
+        60, "Confirmations of password resets an hour from one address.", ge=1, le=1_000_000
     )
-    sign_up_global: int = field(20_000, "Sign-ups and their confirmations an hour in all.", ge=1, le=100_000_000)
-    sign_in_global: int = field(60_000, "Sign-ins and their answers a minute in all.", ge=1, le=100_000_000)
-    resend_global: int = field(10_000, "Resent codes an hour in all.", ge=1, le=100_000_000)
-    reset_global: int = field(10_000, "Password resets and their confirmations an hour in all.", ge=1, le=100_000_000)
+    sign_up_global: int = field(20_000, "Sign-ups an hour in all.", ge=1, le=100_000_000)
+    sign_up_confirm_global: int = field(40_000, "Confirmations of sign-ups an hour in all.", ge=1, le=100_000_000)
+    sign_in_global: int = field(
+        60_000, "Sign-ins a minute in all; above it only those who are known to their account.", ge=1, le=100_000_000
+    )
+    sign_in_confirm_global: int = field(
+        60_000,
+        "Answers to live steps of sign-ins, and step-ups, a minute in all; above it the same.",
+        ge=1,
+        le=100_000_000,
+    )
+    resend_global: int = field(10_000, "Resent codes an hour in all; above it the same.", ge=1, le=100_000_000)
+    reset_global: int = field(
+        10_000, "Password resets asked for an hour in all; above it the same.", ge=1, le=100_000_000
+    )
+    reset_confirm_global: int = field(
+        40_000, "Confirmations of password resets an hour in all; above it the same.", ge=1, le=100_000_000
+    )

@@ -29,6 +29,8 @@ KEEP_SESSIONS = timedelta(days=7)
 # allow.
 KEEP_FAILURES = timedelta(days=90)
 KEEP_FEW_FAILURES = timedelta(days=1)
+# The user of an account without any, known or ended, is told of no sign-in from a new device: it may be the first.
+KEEP_DEVICES = timedelta(days=365)
 KEEP_MAIL = timedelta(days=7)
 # How long after its last batch an import can be taken up again.
 KEEP_IMPORTS = timedelta(days=30)
@@ -73,6 +75,9 @@ class Janitor:
             Ended.CHALLENGE_SESSIONS: ended,
             Ended.TOTP_DEVICES: ended,
             Ended.CODES: ended,
+            Ended.RESET_SESSIONS: ended,
+            Ended.KNOWN_DEVICES: now - KEEP_DEVICES,
+            Ended.KNOWN_SOURCES: now,
             Ended.RATE_WINDOWS: ended,
             Ended.SESSIONS: now - KEEP_SESSIONS,
             Ended.SUCCESSORS: now - self._settings.tokens.refresh_grace,
@@ -89,6 +94,7 @@ class Janitor:
             "few_failures": lambda: throttle.purge_failures(
                 db, updated_before=now - KEEP_FEW_FAILURES, count_below=limits.lock_from, limit=BATCH
             ),
+            "lane_failures": lambda: throttle.purge_lane_failures(db, updated_before=now - KEEP_FAILURES, limit=BATCH),
             "users": lambda: users.purge_unconfirmed(
                 db, created_before=now - self._settings.accounts.unconfirmed_purge, now=now, limit=BATCH
             ),

@@ -49,6 +49,9 @@ class Purpose(enum.StrEnum):
     AUDIT_HEAD = "audit-head"
     AUDIT_PRUNED = "audit-pruned"
     ADMIN_KEY = "admin-key"
+    DEVICE = "device"
+    SOURCE = "source"
+    RESET = "reset"
 
 
 class MasterKeyError(ValueError):

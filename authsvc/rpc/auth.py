@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from authsvc.core.access.caller import Caller
 from authsvc.core.accounts.addresses import Confirmations
 from authsvc.core.accounts.deletion import Deletion
-from authsvc.core.accounts.password_reset import PasswordReset, ResetCodes
+from authsvc.core.accounts.password_reset import PasswordReset, ResetAnswer, ResetCodes
 from authsvc.core.accounts.passwords import PasswordUpdate
 from authsvc.core.accounts.profile import Profile
 from authsvc.core.accounts.sign_up import SignUp
@@ -88,7 +88,8 @@ class AuthServicer(AuthServiceServicer):
 
     @waits_for_hash
     async def SignIn(self, request: pb.SignInRequest, _: Context) -> pb.SignInResponse:
-        outcome = await self._flows.sign_in.start(request.username, request.password, _caller())
+        caller = replace(_caller(), device_token=request.device_token)
+        outcome = await self._flows.sign_in.start(request.username, request.password, caller)
         return convert.sign_in(pb.SignInResponse, outcome)
 
     @waits_for_hash
@@ -101,16 +102,23 @@ class AuthServicer(AuthServiceServicer):
         return pb.ResendSignInCodeResponse(code_delivery=convert.code_delivery(delivery))
 
     async def ResetPassword(self, request: pb.ResetPasswordRequest, _: Context) -> pb.ResetPasswordResponse:
-        delivery = await self._flows.reset_codes.start(request.username, _caller())
-        return pb.ResetPasswordResponse(next_step=convert.reset_password_step(delivery))
+        caller = replace(_caller(), device_token=request.device_token)
+        started = await self._flows.reset_codes.start(request.username, caller)
+        return pb.ResetPasswordResponse(
+            next_step=convert.reset_password_step(started.delivery), session=started.session
+        )
 
     @waits_for_hash
     async def ConfirmResetPassword(
         self, request: pb.ConfirmResetPasswordRequest, _: Context
     ) -> pb.ConfirmResetPasswordResponse:
-        await self._flows.password_reset.confirm(
-            request.username, request.confirmation_code, request.new_password, caller=_caller()
+        answer = ResetAnswer(
+            username=request.username,
+            code=request.confirmation_code,
+            new_password=request.new_password,
+            session=request.session,
         )
+        await self._flows.password_reset.confirm(answer, replace(_caller(), device_token=request.device_token))
         return pb.ConfirmResetPasswordResponse()
 
     @waits_for_hash

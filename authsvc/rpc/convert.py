@@ -99,6 +99,7 @@ def sign_in(response: type[_SignInResponse], outcome: SignInOutcome) -> _SignInR
         ),
         session=outcome.session,
         tokens=tokens(outcome.tokens) if outcome.tokens else None,
+        device_token=outcome.device_token,
     )
 
 

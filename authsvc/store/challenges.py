@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from authsvc.domain import DeviceId, UserId, UsernameKey
+from authsvc.domain import STRANGERS, DeviceId, Lane, UserId, UsernameKey
 from authsvc.store.db import Executor, find_one, wrote_one
 
 
@@ -13,7 +13,8 @@ from authsvc.store.db import Executor, find_one, wrote_one
 class Challenge:
     """Hold one challenge session and whom it is about.
 
-    `code_digest`, `superseded` and `code_sent_at` with steps that sent a code; `sealed_state` with a custom challenge.
+    `lane` is where its answers are counted. `code_digest`, `superseded` and `code_sent_at` are there with steps that
+    sent a code, `sealed_state` with a custom challenge.
     """
 
     digest: bytes
@@ -21,6 +22,7 @@ class Challenge:
     username_key: UsernameKey
     step: str
     proved: list[str]
+    lane: Lane = STRANGERS
     totp_device_id: DeviceId | None = None
     code_digest: bytes | None = None
     superseded: list[bytes] = field(default_factory=list)
@@ -31,9 +33,9 @@ class Challenge:
 
 INSERT = """
 insert into challenge_sessions (
-    digest, user_id, step, proved, totp_device_id, code_digest, code_sent_at, sealed_state, created_at, expires_at
+    digest, user_id, step, proved, totp_device_id, code_digest, code_sent_at, sealed_state, created_at, expires_at, lane
 )
-values ($1, $2, $3, $4, $5, $6, case when $6::bytea is not null then $8::timestamptz end, $7, $8, $9)
+values ($1, $2, $3, $4, $5, $6, case when $6::bytea is not null then $8::timestamptz end, $7, $8, $9, $10)
 """
 
 
@@ -50,12 +52,13 @@ async def insert(executor: Executor, *, challenge: Challenge, now: datetime) -> 
         challenge.sealed_state,
         now,
         challenge.expires_at,
+        challenge.lane,
     )
 
 
 FIND_LIVE = """
-select c.digest, c.user_id, u.username_key, c.step, c.proved, c.totp_device_id, c.code_digest, c.superseded,
-       c.code_sent_at, c.sealed_state, c.expires_at
+select c.digest, c.user_id, u.username_key, c.step, c.proved, c.lane, c.totp_device_id, c.code_digest,
+       c.superseded, c.code_sent_at, c.sealed_state, c.expires_at
   from challenge_sessions c
   join users u on u.user_id = c.user_id
  where c.digest = any($1::bytea[])

@@ -94,9 +94,35 @@ async def consume(
     return None if medium is None else Medium(medium)
 
 
-DELETE = "delete from codes where username_key = $1 and purpose = any($2::text[])"
+@dataclass(frozen=True, slots=True)
+class Latest:
+    """Hold whose code it is, and for what."""
+
+    username_key: UsernameKey
+    purpose: str
 
 
-async def delete(executor: Executor, *, username_key: UsernameKey, purposes: list[str]) -> None:
-    """End the codes of a name for some purposes."""
-    await executor.execute(DELETE, username_key, purposes)
+FIND_LATEST = """
+select username_key, purpose
+  from codes
+ where username_key = any($1::text[])
+   and digest = any($2::bytea[])
+   and expires_at > $3
+   and wrong < $4
+ limit 1
+"""
+
+
+async def find_latest(
+    executor: Executor, *, username_keys: list[UsernameKey], digests: list[bytes], now: datetime, max_wrong: int
+) -> Latest | None:
+    """Find which live code of some names has one of these digests; nothing is counted."""
+    return await find_one(executor, Latest, FIND_LATEST, username_keys, digests, now, max_wrong)
+
+
+DELETE = "delete from codes where username_key = any($1::text[]) and purpose = any($2::text[])"
+
+
+async def delete(executor: Executor, *, username_keys: list[UsernameKey], purposes: list[str]) -> None:
+    """End the codes of some names for some purposes, and the resets that they belong to."""
+    await executor.execute(DELETE, username_keys, purposes)

@@ -15,6 +15,10 @@ class Ended(enum.StrEnum):
     # Set-ups that were not verified in time.
     TOTP_DEVICES = "totp_devices"
     CODES = "codes"
+    RESET_SESSIONS = "reset_sessions"
+    # They stay for a while after their end, as a note that their account was signed in to before.
+    KNOWN_DEVICES = "known_devices"
+    KNOWN_SOURCES = "known_sources"
     RATE_WINDOWS = "rate_windows"
     # With their refresh tokens.
     SESSIONS = "sessions"
@@ -43,6 +47,24 @@ delete from totp_devices
 delete from codes
  where (username_key, purpose) in (
      select username_key, purpose from codes where expires_at <= $1 limit $2 for update skip locked
+ )
+""",
+    Ended.RESET_SESSIONS: """
+delete from reset_sessions
+ where digest in (
+     select digest from reset_sessions where expires_at <= $1 limit $2 for update skip locked
+ )
+""",
+    Ended.KNOWN_DEVICES: """
+delete from known_lanes
+ where digest in (
+     select digest from known_lanes where kind = 'DEVICE' and expires_at <= $1 limit $2 for update skip locked
+ )
+""",
+    Ended.KNOWN_SOURCES: """
+delete from known_lanes
+ where digest in (
+     select digest from known_lanes where kind <> 'DEVICE' and expires_at <= $1 limit $2 for update skip locked
  )
 """,
     Ended.RATE_WINDOWS: """

@@ -27,7 +27,32 @@ class Standing:
     status: UserStatus
 
 
-# One statement for what every sign-in ends with.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Visit:
+    """Hold what a finished sign-in makes known: a device, and the network that it came from, if it came from one.
+
+    Of the account's devices and networks no more than so many are kept.
+    """
+
+    device: bytes
+    is_shown: bool
+    device_expires_at: datetime
+    source: bytes | None
+    source_expires_at: datetime
+    most_devices: int
+    most_sources: int
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """Hold what is told with a new session: the names of the user's groups, and whether anything was known before."""
+
+    groups: list[str]
+    was_known: bool
+
+
+# One statement for what every sign-in ends with. Of devices those go first whose tokens were never shown again: some
+# clients keep none.
 INSERT = """
 with session as (
     insert into sessions (session_id, user_id, origin_jti, amr, auth_time, created_at, last_used_at, expires_at,
@@ -38,21 +63,57 @@ with session as (
     insert into refresh_tokens (digest, session_id, created_at)
     select $9, session_id, $5
       from session
+), device as (
+    insert into known_lanes as k (digest, user_id, kind, is_shown, last_used_at, expires_at)
+    select $10, user_id, 'DEVICE', $11, $5, $12
+      from session
+    on conflict (digest) do update
+       set is_shown = k.is_shown or excluded.is_shown,
+           last_used_at = excluded.last_used_at,
+           expires_at = excluded.expires_at
+), source as (
+    insert into known_lanes as k (digest, user_id, kind, last_used_at, expires_at)
+    select $13::bytea, user_id, 'SOURCE', $5, $14
+      from session
+     where $13::bytea <> $10
+    on conflict (digest) do update
+       set kind = excluded.kind,
+           last_used_at = excluded.last_used_at,
+           expires_at = excluded.expires_at
+), forgotten as (
+    delete from known_lanes
+     where digest in (
+         select digest
+           from (
+               select digest, kind, row_number() over (
+                          partition by kind = 'DEVICE' order by is_shown desc, last_used_at desc
+                      ) as place
+                 from known_lanes
+                where user_id = $2
+                  and digest is distinct from $10
+                  and digest is distinct from $13
+           ) ranked
+          where place >= case when kind = 'DEVICE' then $15::int else $16::int end
+     )
 )
 select array(
-    select g.name
-      from group_members m
-      join groups g on g.name = m.group_name
-     where m.user_id = session.user_id
-     order by g.precedence nulls last, g.name
-)
+           select g.name
+             from group_members m
+             join groups g on g.name = m.group_name
+            where m.user_id = session.user_id
+            order by g.precedence nulls last, g.name
+       ) as groups,
+       exists (select from known_lanes k where k.user_id = session.user_id) as was_known
   from session
 """
 
 
-async def insert(executor: Executor, *, session: Session, refresh_digest: bytes) -> list[str]:
-    """Store a finished sign-in with its first refresh token; return what `groups.list_names` does."""
-    names: list[str] = await executor.fetchval(
+async def insert(executor: Executor, *, session: Session, refresh_digest: bytes, visit: Visit) -> Started:
+    """Store a finished sign-in with its first refresh token, and where it came from.
+
+    `groups` are what `groups.list_names` returns.
+    """
+    row = await executor.fetchrow(
         INSERT,
         session.session_id,
         session.user_id,
@@ -63,8 +124,16 @@ async def insert(executor: Executor, *, session: Session, refresh_digest: bytes)
         session.client_ip,
         session.client_user_agent,
         refresh_digest,
+        visit.device,
+        visit.is_shown,
+        visit.device_expires_at,
+        visit.source,
+        visit.source_expires_at,
+        visit.most_devices,
+        visit.most_sources,
     )
-    return names
+    assert row is not None  # noqa: S101  # the session was inserted
+    return Started(**row)
 
 
 # One index look-up each; asked at every call with a bearer token.

@@ -1,4 +1,4 @@
-"""Prometheus metrics: calls by method and outcome, the hash queue, mail by medium, kind and outcome."""
+"""Prometheus metrics: calls by method and outcome, limits that are met, the hash queue, mail."""
 
 from __future__ import annotations
 
@@ -42,6 +42,13 @@ class Metrics:
             multiprocess_mode="livemax",
         )
 
+        self._refusals = Counter(
+            "authsvc_limits_reached",
+            "Calls that met a limit, by action and scope: source, network, or all.",
+            ["action", "scope"],
+            registry=registry,
+        )
+
     def observe_rpc(self, method: str, reason: str, seconds: float) -> None:
         """Count one finished call."""
         self._rpcs(method, reason).inc()
@@ -50,6 +57,10 @@ class Metrics:
     def count_mail(self, medium: Medium, kind: str, outcome: str) -> None:
         """Count one try to send a message."""
         self._mails.labels(medium, kind, outcome).inc()
+
+    def count_limit(self, action: str, scope: str) -> None:
+        """Count one call that met a limit."""
+        self._refusals.labels(action, scope).inc()
 
     def set_hashes(self, waiting: int) -> None:
         """Note how many password hashes run or wait."""

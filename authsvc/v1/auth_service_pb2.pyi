@@ -264,19 +264,25 @@ class SignInRequest(_message.Message):
 
     USERNAME_FIELD_NUMBER: _builtins.int
     PASSWORD_FIELD_NUMBER: _builtins.int
+    DEVICE_TOKEN_FIELD_NUMBER: _builtins.int
     username: _builtins.str
     """The username, in any letter case; or the e-mail address, where the settings let users sign in by it."""
     password: _builtins.str
     """The password."""
+    device_token: _builtins.str
+    """The device_token that this device was given for this account, if it has one; any other text is as good as none. Wrong
+    passwords and codes are then counted apart from those of others: see SignIn.
+    """
     def __init__(
         self,
         *,
         username: _builtins.str = ...,
         password: _builtins.str = ...,
+        device_token: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["password", b"password", "username", b"username"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["device_token", b"device_token", "password", b"password", "username", b"username"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -292,10 +298,16 @@ class SignInResponse(_message.Message):
     NEXT_STEP_FIELD_NUMBER: _builtins.int
     SESSION_FIELD_NUMBER: _builtins.int
     TOKENS_FIELD_NUMBER: _builtins.int
+    DEVICE_TOKEN_FIELD_NUMBER: _builtins.int
     is_signed_in: _builtins.bool
     """True with DONE, and only then."""
     session: _builtins.str
     """The opaque handle for ConfirmSignIn (256 bits, base64url); empty with DONE and with steps that another RPC answers."""
+    device_token: _builtins.str
+    """Given when the sign-in has finished on a device that had none: opaque, 256 bits, for this account alone. Keep it there,
+    beyond the session, and show it at the next SignIn. Empty where the one shown at SignIn still counts. It proves nothing
+    by itself. It ends 90 days after its last finished sign-in; of ten devices the least recently used ends.
+    """
     @_builtins.property
     def next_step(self) -> _sign_in_step_pb2.SignInNextStep:
         """What the sign-in waits for."""
@@ -311,10 +323,11 @@ class SignInResponse(_message.Message):
         next_step: _sign_in_step_pb2.SignInNextStep | None = ...,
         session: _builtins.str = ...,
         tokens: _tokens_pb2.Tokens | None = ...,
+        device_token: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["next_step", b"next_step", "tokens", b"tokens"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["is_signed_in", b"is_signed_in", "next_step", b"next_step", "session", b"session", "tokens", b"tokens"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["device_token", b"device_token", "is_signed_in", b"is_signed_in", "next_step", b"next_step", "session", b"session", "tokens", b"tokens"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -410,10 +423,16 @@ class ConfirmSignInResponse(_message.Message):
     NEXT_STEP_FIELD_NUMBER: _builtins.int
     SESSION_FIELD_NUMBER: _builtins.int
     TOKENS_FIELD_NUMBER: _builtins.int
+    DEVICE_TOKEN_FIELD_NUMBER: _builtins.int
     is_signed_in: _builtins.bool
     """True with DONE, and only then."""
     session: _builtins.str
     """The opaque handle for the next ConfirmSignIn; empty with DONE and with steps that another RPC answers."""
+    device_token: _builtins.str
+    """Given when the sign-in has finished on a device that had none: opaque, 256 bits, for this account alone. Keep it there,
+    beyond the session, and show it at the next SignIn. Empty where the one shown at SignIn still counts. It proves nothing
+    by itself. It ends 90 days after its last finished sign-in; of ten devices the least recently used ends.
+    """
     @_builtins.property
     def next_step(self) -> _sign_in_step_pb2.SignInNextStep:
         """What the sign-in waits for."""
@@ -429,10 +448,11 @@ class ConfirmSignInResponse(_message.Message):
         next_step: _sign_in_step_pb2.SignInNextStep | None = ...,
         session: _builtins.str = ...,
         tokens: _tokens_pb2.Tokens | None = ...,
+        device_token: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["next_step", b"next_step", "tokens", b"tokens"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["is_signed_in", b"is_signed_in", "next_step", b"next_step", "session", b"session", "tokens", b"tokens"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["device_token", b"device_token", "is_signed_in", b"is_signed_in", "next_step", b"next_step", "session", b"session", "tokens", b"tokens"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -917,16 +937,22 @@ class ResetPasswordRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     USERNAME_FIELD_NUMBER: _builtins.int
+    DEVICE_TOKEN_FIELD_NUMBER: _builtins.int
     username: _builtins.str
     """The username, in any letter case; or the e-mail address, where the settings let users sign in by it."""
+    device_token: _builtins.str
+    """The device_token that this device was given for this account, if it has one; any other text is as good as none. The codes
+    of a known device are counted apart from those that strangers ask for.
+    """
     def __init__(
         self,
         *,
         username: _builtins.str = ...,
+        device_token: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["username", b"username"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["device_token", b"device_token", "username", b"username"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -939,6 +965,9 @@ class ResetPasswordResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     NEXT_STEP_FIELD_NUMBER: _builtins.int
+    SESSION_FIELD_NUMBER: _builtins.int
+    session: _builtins.str
+    """The opaque handle for ConfirmResetPassword (256 bits, base64url), of a name that does not exist too."""
     @_builtins.property
     def next_step(self) -> _reset_password_step_pb2.ResetPasswordNextStep:
         """CONFIRM_RESET_PASSWORD_WITH_CODE."""
@@ -947,10 +976,11 @@ class ResetPasswordResponse(_message.Message):
         self,
         *,
         next_step: _reset_password_step_pb2.ResetPasswordNextStep | None = ...,
+        session: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["next_step", b"next_step"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["next_step", b"next_step"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["next_step", b"next_step", "session", b"session"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -965,22 +995,33 @@ class ConfirmResetPasswordRequest(_message.Message):
     USERNAME_FIELD_NUMBER: _builtins.int
     CONFIRMATION_CODE_FIELD_NUMBER: _builtins.int
     NEW_PASSWORD_FIELD_NUMBER: _builtins.int
+    SESSION_FIELD_NUMBER: _builtins.int
+    DEVICE_TOKEN_FIELD_NUMBER: _builtins.int
     username: _builtins.str
     """The username, in any letter case; or the e-mail address, where the settings let users sign in by it."""
     confirmation_code: _builtins.str
     """The latest code; 8 digits."""
     new_password: _builtins.str
     """The new password, under the rules of SignUp."""
+    session: _builtins.str
+    """The handle of the ResetPassword that the code is from, which was asked for with the same username. Best given: wrong
+    codes then count against this handle, and what others do to the account can't stop it. Without it the latest code alone
+    is right, and what strangers ask for and try wrongly stands in the way.
+    """
+    device_token: _builtins.str
+    """As at SignIn; of use without a session only."""
     def __init__(
         self,
         *,
         username: _builtins.str = ...,
         confirmation_code: _builtins.str = ...,
         new_password: _builtins.str = ...,
+        session: _builtins.str = ...,
+        device_token: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["confirmation_code", b"confirmation_code", "new_password", b"new_password", "username", b"username"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["confirmation_code", b"confirmation_code", "device_token", b"device_token", "new_password", b"new_password", "session", b"session", "username", b"username"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -72,8 +72,10 @@ class AuthServiceStub:
     """Starts a sign-in with username and password.
 
     Tells the next step, or DONE with tokens. Status, second factors and the like are told only after the password proved
-    right. Wrong passwords are counted for each account: from the fifth in a row on, 2^(n-5) seconds of lock up to 15
-    minutes; at 100 in a row only ResetPassword opens the account again.
+    right. Wrong passwords are counted for each account and lane: from the fifth in a row on, 2^(n-5) seconds of lock up to 15
+    minutes; at 100 in a row only ResetPassword opens the lane again. A lane is that of a device that shows its device_token,
+    of a network (IPv4 address, IPv6 /64) from which this account finished a sign-in in the last 30 days, or of all strangers:
+    what strangers do wrong locks out strangers alone. By a username and by an e-mail address tries are counted apart.
     Errors: NOT_AUTHORIZED, USER_DISABLED, MFA_NOT_ENROLLED (MFA is required, and nothing that is allowed can be set up for
     this account), HOOK_UNAVAILABLE, LIMIT_EXCEEDED, OVERLOADED, USER_NOT_FOUND (by setting).
     """
@@ -132,8 +134,10 @@ class AuthServiceStub:
     The JSON form of the response is a JWK Set. Fetch again on an unknown `kid`, and at least every 5 minutes.
     """
     ResetPassword: _grpc.UnaryUnaryMultiCallable[_auth_service_pb2.ResetPasswordRequest, _auth_service_pb2.ResetPasswordResponse]
-    """Sends a code for a new password to the account's verified e-mail address (8 digits, 10 minutes, five an hour).
+    """Sends a code for a new password to the account's verified e-mail address (8 digits, 10 minutes).
 
+    Five an hour for each network that asks and for each device or network that is known to the account, 30 for all strangers
+    together: a stranger uses up no more than their own. Each code is good with its own session until then.
     Where that address is the account's only second factor, the code goes by SMS instead: see docs/decisions/0008. Answers
     alike for names that don't exist and accounts with nothing to send a code to, and sends nothing for them. The old password
     works until the new one is set.
@@ -143,13 +147,14 @@ class AuthServiceStub:
     """Sets a new password with the code of ResetPassword, and tells the user by mail.
 
     Ends all sessions and half-done sign-ins, opens a password that was closed by wrong tries, keeps the second factors and
-    does not sign in. A new password that breaks the policy does not use the code up.
+    does not sign in. Other reset codes end. A new password that breaks the policy does not use the code up. For an hour wrong
+    passwords from this network are counted apart, so that the sign-in that comes next is not stopped by others.
     Errors: CODE_MISMATCH, CODE_EXPIRED, INVALID_PASSWORD, LIMIT_EXCEEDED, OVERLOADED.
     """
     UpdatePassword: _grpc.UnaryUnaryMultiCallable[_auth_service_pb2.UpdatePasswordRequest, _auth_service_pb2.UpdatePasswordResponse]
     """Bearer. Changes the password, ends the user's other sessions and half-done sign-ins, and tells the user by mail.
 
-    A wrong previous password counts like a wrong one at SignIn. Needs an authentication younger than 10 minutes.
+    A wrong previous password counts like a wrong one at SignIn, for this session alone. Needs an authentication younger than 10 minutes.
     Errors: NOT_AUTHORIZED, INVALID_PASSWORD, REAUTHENTICATION_REQUIRED, LIMIT_EXCEEDED, OVERLOADED.
     """
     FetchMfaPreference: _grpc.UnaryUnaryMultiCallable[_auth_service_pb2.FetchMfaPreferenceRequest, _auth_service_pb2.FetchMfaPreferenceResponse]
@@ -214,7 +219,7 @@ class AuthServiceStub:
     """Bearer. Has the user prove themselves again, for the calls that need a recent authentication.
 
     Gives new tokens of the same session with a fresh `auth_time`; its former refresh tokens are used up, its access tokens
-    stand for the fresh authentication too. Tries are counted as at sign-in.
+    stand for the fresh authentication too. Tries are counted as at sign-in, for this session alone.
     Errors: NOT_AUTHORIZED (a wrong password), CODE_MISMATCH, CODE_ALREADY_USED, MFA_NOT_ENROLLED, LIMIT_EXCEEDED, OVERLOADED.
     """
     DeleteUser: _grpc.UnaryUnaryMultiCallable[_auth_service_pb2.DeleteUserRequest, _auth_service_pb2.DeleteUserResponse]
@@ -273,8 +278,10 @@ class AuthServiceAsyncStub(AuthServiceStub):
     """Starts a sign-in with username and password.
 
     Tells the next step, or DONE with tokens. Status, second factors and the like are told only after the password proved
-    right. Wrong passwords are counted for each account: from the fifth in a row on, 2^(n-5) seconds of lock up to 15
-    minutes; at 100 in a row only ResetPassword opens the account again.
+    right. Wrong passwords are counted for each account and lane: from the fifth in a row on, 2^(n-5) seconds of lock up to 15
+    minutes; at 100 in a row only ResetPassword opens the lane again. A lane is that of a device that shows its device_token,
+    of a network (IPv4 address, IPv6 /64) from which this account finished a sign-in in the last 30 days, or of all strangers:
+    what strangers do wrong locks out strangers alone. By a username and by an e-mail address tries are counted apart.
     Errors: NOT_AUTHORIZED, USER_DISABLED, MFA_NOT_ENROLLED (MFA is required, and nothing that is allowed can be set up for
     this account), HOOK_UNAVAILABLE, LIMIT_EXCEEDED, OVERLOADED, USER_NOT_FOUND (by setting).
     """
@@ -333,8 +340,10 @@ class AuthServiceAsyncStub(AuthServiceStub):
     The JSON form of the response is a JWK Set. Fetch again on an unknown `kid`, and at least every 5 minutes.
     """
     ResetPassword: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.ResetPasswordRequest, _auth_service_pb2.ResetPasswordResponse]  # type: ignore[assignment]
-    """Sends a code for a new password to the account's verified e-mail address (8 digits, 10 minutes, five an hour).
+    """Sends a code for a new password to the account's verified e-mail address (8 digits, 10 minutes).
 
+    Five an hour for each network that asks and for each device or network that is known to the account, 30 for all strangers
+    together: a stranger uses up no more than their own. Each code is good with its own session until then.
     Where that address is the account's only second factor, the code goes by SMS instead: see docs/decisions/0008. Answers
     alike for names that don't exist and accounts with nothing to send a code to, and sends nothing for them. The old password
     works until the new one is set.
@@ -344,13 +353,14 @@ class AuthServiceAsyncStub(AuthServiceStub):
     """Sets a new password with the code of ResetPassword, and tells the user by mail.
 
     Ends all sessions and half-done sign-ins, opens a password that was closed by wrong tries, keeps the second factors and
-    does not sign in. A new password that breaks the policy does not use the code up.
+    does not sign in. Other reset codes end. A new password that breaks the policy does not use the code up. For an hour wrong
+    passwords from this network are counted apart, so that the sign-in that comes next is not stopped by others.
     Errors: CODE_MISMATCH, CODE_EXPIRED, INVALID_PASSWORD, LIMIT_EXCEEDED, OVERLOADED.
     """
     UpdatePassword: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.UpdatePasswordRequest, _auth_service_pb2.UpdatePasswordResponse]  # type: ignore[assignment]
     """Bearer. Changes the password, ends the user's other sessions and half-done sign-ins, and tells the user by mail.
 
-    A wrong previous password counts like a wrong one at SignIn. Needs an authentication younger than 10 minutes.
+    A wrong previous password counts like a wrong one at SignIn, for this session alone. Needs an authentication younger than 10 minutes.
     Errors: NOT_AUTHORIZED, INVALID_PASSWORD, REAUTHENTICATION_REQUIRED, LIMIT_EXCEEDED, OVERLOADED.
     """
     FetchMfaPreference: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.FetchMfaPreferenceRequest, _auth_service_pb2.FetchMfaPreferenceResponse]  # type: ignore[assignment]
@@ -415,7 +425,7 @@ class AuthServiceAsyncStub(AuthServiceStub):
     """Bearer. Has the user prove themselves again, for the calls that need a recent authentication.
 
     Gives new tokens of the same session with a fresh `auth_time`; its former refresh tokens are used up, its access tokens
-    stand for the fresh authentication too. Tries are counted as at sign-in.
+    stand for the fresh authentication too. Tries are counted as at sign-in, for this session alone.
     Errors: NOT_AUTHORIZED (a wrong password), CODE_MISMATCH, CODE_ALREADY_USED, MFA_NOT_ENROLLED, LIMIT_EXCEEDED, OVERLOADED.
     """
     DeleteUser: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.DeleteUserRequest, _auth_service_pb2.DeleteUserResponse]  # type: ignore[assignment]
@@ -495,8 +505,10 @@ class AuthServiceServicer(metaclass=_abc_1.ABCMeta):
         """Starts a sign-in with username and password.
 
         Tells the next step, or DONE with tokens. Status, second factors and the like are told only after the password proved
-        right. Wrong passwords are counted for each account: from the fifth in a row on, 2^(n-5) seconds of lock up to 15
-        minutes; at 100 in a row only ResetPassword opens the account again.
+        right. Wrong passwords are counted for each account and lane: from the fifth in a row on, 2^(n-5) seconds of lock up to 15
+        minutes; at 100 in a row only ResetPassword opens the lane again. A lane is that of a device that shows its device_token,
+        of a network (IPv4 address, IPv6 /64) from which this account finished a sign-in in the last 30 days, or of all strangers:
+        what strangers do wrong locks out strangers alone. By a username and by an e-mail address tries are counted apart.
         Errors: NOT_AUTHORIZED, USER_DISABLED, MFA_NOT_ENROLLED (MFA is required, and nothing that is allowed can be set up for
         this account), HOOK_UNAVAILABLE, LIMIT_EXCEEDED, OVERLOADED, USER_NOT_FOUND (by setting).
         """
@@ -627,8 +639,10 @@ class AuthServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _auth_service_pb2.ResetPasswordRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_auth_service_pb2.ResetPasswordResponse, _abc.Awaitable[_auth_service_pb2.ResetPasswordResponse]]:
-        """Sends a code for a new password to the account's verified e-mail address (8 digits, 10 minutes, five an hour).
+        """Sends a code for a new password to the account's verified e-mail address (8 digits, 10 minutes).
 
+        Five an hour for each network that asks and for each device or network that is known to the account, 30 for all strangers
+        together: a stranger uses up no more than their own. Each code is good with its own session until then.
         Where that address is the account's only second factor, the code goes by SMS instead: see docs/decisions/0008. Answers
         alike for names that don't exist and accounts with nothing to send a code to, and sends nothing for them. The old password
         works until the new one is set.
@@ -644,7 +658,8 @@ class AuthServiceServicer(metaclass=_abc_1.ABCMeta):
         """Sets a new password with the code of ResetPassword, and tells the user by mail.
 
         Ends all sessions and half-done sign-ins, opens a password that was closed by wrong tries, keeps the second factors and
-        does not sign in. A new password that breaks the policy does not use the code up.
+        does not sign in. Other reset codes end. A new password that breaks the policy does not use the code up. For an hour wrong
+        passwords from this network are counted apart, so that the sign-in that comes next is not stopped by others.
         Errors: CODE_MISMATCH, CODE_EXPIRED, INVALID_PASSWORD, LIMIT_EXCEEDED, OVERLOADED.
         """
 
@@ -656,7 +671,7 @@ class AuthServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_auth_service_pb2.UpdatePasswordResponse, _abc.Awaitable[_auth_service_pb2.UpdatePasswordResponse]]:
         """Bearer. Changes the password, ends the user's other sessions and half-done sign-ins, and tells the user by mail.
 
-        A wrong previous password counts like a wrong one at SignIn. Needs an authentication younger than 10 minutes.
+        A wrong previous password counts like a wrong one at SignIn, for this session alone. Needs an authentication younger than 10 minutes.
         Errors: NOT_AUTHORIZED, INVALID_PASSWORD, REAUTHENTICATION_REQUIRED, LIMIT_EXCEEDED, OVERLOADED.
         """
 
@@ -787,7 +802,7 @@ class AuthServiceServicer(metaclass=_abc_1.ABCMeta):
         """Bearer. Has the user prove themselves again, for the calls that need a recent authentication.
 
         Gives new tokens of the same session with a fresh `auth_time`; its former refresh tokens are used up, its access tokens
-        stand for the fresh authentication too. Tries are counted as at sign-in.
+        stand for the fresh authentication too. Tries are counted as at sign-in, for this session alone.
         Errors: NOT_AUTHORIZED (a wrong password), CODE_MISMATCH, CODE_ALREADY_USED, MFA_NOT_ENROLLED, LIMIT_EXCEEDED, OVERLOADED.
         """
 

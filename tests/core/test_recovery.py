@@ -15,10 +15,11 @@ from authsvc.core.factors.recovery import RecoveryCode, parse_recovery_code
 from authsvc.core.messages.kinds import RecoveryCodeUsed
 from authsvc.core.messages.notices import Notices
 from authsvc.crypto.sealing import KeyRing, MasterKey
-from authsvc.domain import User, UserId, UsernameKey
+from authsvc.domain import STRANGERS, Lane, User, UserId, UsernameKey
 from authsvc.errors import CodeMismatch
 from authsvc.store import users
 from authsvc.store.db import Database
+from authsvc.telemetry.metrics import Metrics
 from authsvc.v1 import auth_service_pb2 as pb
 from tests.clock import TICK, FakeClock
 from tests.rpc.calls import recovery_codes, refresh
@@ -26,12 +27,13 @@ from tests.service import Account, Service, fails
 from tests.violations import violations_of
 
 MINUTE = timedelta(minutes=1)
+HOME = Lane("source:00")
 STANDS_FOR = (TOTP, SMS, EMAIL, RECOVERY_CODE)
 
 
 def made(database: Database, ring: KeyRing, settings: Settings, clock: FakeClock) -> tuple[RecoveryCode, Throttle]:
     """Make what accepts recovery codes, on the service's database and keys."""
-    throttle = Throttle(database=database, ring=ring, settings=settings, clock=clock)
+    throttle = Throttle(database=database, ring=ring, settings=settings, clock=clock, on_refusal=Metrics().count_limit)
     return RecoveryCode(database=database, ring=ring, throttle=throttle, notices=Notices(ring=ring)), throttle
 
 
@@ -127,14 +129,15 @@ async def test_use_is_told(
 async def test_use_opens_closed_factors(
     service: Service, ada: Account, database: Database, ring: KeyRing, settings: Settings, clock: FakeClock
 ) -> None:
-    """What wrong codes closed is open again after a recovery code; the password's failures stay."""
+    """What wrong codes closed in any lane is open again after a recovery code; the password's failures stay."""
     recovery, throttle = made(database, ring, settings, clock)
     code, *_ = await recovery_codes(service, ada.tokens)
     for spec in (*STANDS_FOR, PASSWORD):
-        await throttle.spend_try(spec.guarded, UsernameKey("ada"))
+        for lane in (STRANGERS, HOME):
+            await throttle.spend_try(spec.guarded, UsernameKey("ada"), lane)
     await accept(recovery, database, ada, code, clock)
     kept = await database.fetch("select factor from failures where username_key = 'ada'")
-    assert [row["factor"] for row in kept] == [PASSWORD.guarded.key]
+    assert {row["factor"].partition(" ")[0] for row in kept} == {PASSWORD.guarded.key}
 
 
 @pytest.mark.parametrize("late", [-TICK, timedelta(), TICK], ids=["before", "at", "a tick after"])

@@ -8,9 +8,10 @@ from pathlib import Path
 
 from authsvc.core.factors.kinds import PASSWORD
 from authsvc.crypto.sealing import MasterKey
-from authsvc.domain import UsernameKey
+from authsvc.domain import STRANGERS, UsernameKey
 from authsvc.store import throttle
 from authsvc.store.db import Database
+from authsvc.store.throttle import FailureKey
 from authsvc.v1 import auth_service_pb2 as pb
 from tests.processes import ServerProcess, environment, free_port
 from tests.races.gate import SIGNING_KEYS, gate
@@ -40,8 +41,7 @@ async def test_clocks_that_differ(database: Database) -> None:
     for clock in (now, now - timedelta(seconds=2), now + timedelta(seconds=2), now):
         assert await throttle.spend_failure(
             database,
-            username_key=UsernameKey("ada"),
-            factor=PASSWORD.guarded.key,
+            key=FailureKey(UsernameKey("ada"), PASSWORD.guarded.key, STRANGERS),
             now=clock,
             bounds=throttle.FailureBounds(lock_from=5, lock_max=timedelta(minutes=15), close_at=100),
         )

@@ -15,6 +15,23 @@ from tests.service import Account, Service, bearer
 NEW_PASSWORD = "Ferry-4-marmalade-skies"
 
 
+# Of strangers, and of all places that are known to any account.
+SEED_FAILURES = """
+insert into failures (username_key, factor, count, locked_until, updated_at)
+select $1, $2 || lane, $3, $4, $4
+  from (
+      select '' as lane
+      union all
+      select ' ' || lower(kind) || ':' || encode(digest, 'hex') from known_lanes
+  ) lanes
+"""
+
+
+async def seed_failures(service: Service, database: Database, factor: str, count: int) -> None:
+    """Let so many failures of ada's have happened in every lane, with no lock left of them."""
+    await database.execute(SEED_FAILURES, "ada", factor, count, service.clock.now())
+
+
 def wrong(code: str) -> str:
     """Return a code of the same length that differs in every digit."""
     return "".join(str((int(digit) + 1) % 10) for digit in code)

@@ -107,7 +107,7 @@ async def test_nothing_is_left_under_an_address_that_was_to_be_verified(run: Run
         await set_attributes(service, tokens, email=pending)
         await settle(service, database)
         tables = {row.partition(":")[0] for row in await rows_with(database, address, pending)}
-        assert {"codes", "failures", "outbox", "rate_windows"} <= tables
+        assert {"codes", "failures", "reset_sessions", "rate_windows"} <= tables
         await delete_user(service, tokens)
         assert await rows_with(database, USERNAME) == []
 

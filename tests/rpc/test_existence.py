@@ -76,6 +76,7 @@ async def seen(call: Any) -> Seen:
     try:
         response = MessageToDict(await call)
         text = MASK.sub("MASK", str(response)).replace(str(response.get("userId")), "ID")
+        text = text.replace(str(response.get("session")), "SESSION")
         outcome: Seen = {"response": text}
     except grpc.aio.AioRpcError as error:
         failure = failure_of(error)

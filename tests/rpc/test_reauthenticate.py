@@ -221,8 +221,8 @@ async def test_second_factor_settles_a_recovered_password(
 
 
 async def test_source_limit(run: Run) -> None:
-    """Proofs count against the limit of sign-ins for their source."""
-    async with run(limits={"sign_in_per_source": 3}) as service:
+    """Proofs count against the limit of answers to sign-ins for their source."""
+    async with run(limits={"sign_in_confirm_per_source": 2}) as service:
         ada = await service.enrolled("ada")
         await reauthenticate(service, ada.tokens, password=PASSWORD)
         async with fails("LIMIT_EXCEEDED"):

@@ -13,7 +13,7 @@ from tests.admin.operator import Operator
 from tests.clock import TICK
 from tests.rpc.account_calls import prefer
 from tests.rpc.attribute_calls import NUMBER
-from tests.rpc.calls import answer, step_of, wrong_totp
+from tests.rpc.calls import answer, seed_failures, step_of, wrong_totp
 from tests.rpc.conftest import Run
 from tests.service import Account, Service, bearer, fails
 
@@ -165,12 +165,7 @@ async def test_recovery_is_as_late_as_other_answers(service: Service, account: A
 async def test_recovery_opens_a_closed_factor(service: Service, account: Account, database: Database) -> None:
     """A recovery code lets in whose authenticator was closed by wrong tries, and opens it again."""
     code = (await codes_of(service, account))[0]
-    await database.execute(
-        """
-        insert into failures (username_key, factor, count, locked_until, updated_at) values ('ada', 'TOTP', 100, $1, $1)
-        """,
-        service.clock.now(),
-    )
+    await seed_failures(service, database, "TOTP", 100)
     service.next_totp_step()
     session = (await service.sign_in()).session
     async with fails("LIMIT_EXCEEDED") as failures:

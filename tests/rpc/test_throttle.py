@@ -15,8 +15,8 @@ from tests.rpc.calls import (
     confirm,
     confirm_reset,
     reset_code,
+    seed_failures,
     step_of,
-    update,
     wrong,
     wrong_totp,
 )
@@ -24,11 +24,6 @@ from tests.service import PASSWORD, Account, Failure, Service, fails
 
 # Seconds of lock after the n-th failure in a row, from the fifth on.
 SCHEDULE = [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 900, 900, 900]
-
-SEED = """
-insert into failures (username_key, factor, count, locked_until, updated_at)
-values ($1, $2, $3, $4, $4)
-"""
 
 
 async def fail(service: Service, username: str = "ada") -> None:
@@ -153,7 +148,7 @@ async def test_factors_are_counted_apart(service: Service, database: Database) -
     for _ in range(5):
         async with fails("CODE_EXPIRED"):
             await confirm(service, "ada", "123456")
-    counts = await database.fetch("select factor, count from failures order by factor")
+    counts = await database.fetch("select split_part(factor, ' ', 1), count from failures order by factor")
     assert [tuple(row) for row in counts] == [("PASSWORD", 5), ("RESET_CODE", 4), ("SIGN_UP_CODE", 5)]
     await confirm_reset(service, "ada", code)
 
@@ -162,7 +157,7 @@ async def test_factors_are_counted_apart(service: Service, database: Database) -
 async def test_closed_after_a_hundred(service: Service, database: Database, close_at: int) -> None:
     """After 100 failures in a row a password is closed for good: without RetryInfo, however long one waits."""
     await service.sign_up("ada")
-    await database.execute(SEED, "ada", "PASSWORD", close_at - 1, service.clock.now())
+    await seed_failures(service, database, "PASSWORD", close_at - 1)
     if close_at < 100:
         await fail(service)
         service.clock.advance(timedelta(minutes=15))
@@ -180,7 +175,7 @@ async def test_mail_codes_are_locked_but_never_closed(service: Service, database
     """A stranger's wrong reset codes lock, with a time to wait for, however many they are."""
     account = await service.enrolled()
     code = await reset_code(service, account)
-    await database.execute(SEED, "ada", "RESET_CODE", 150, service.clock.now())
+    await seed_failures(service, database, "RESET_CODE", 150)
     async with fails("CODE_MISMATCH"):
         await confirm_reset(service, "ada", wrong(code))
     async with fails("LIMIT_EXCEEDED") as failures:
@@ -190,12 +185,10 @@ async def test_mail_codes_are_locked_but_never_closed(service: Service, database
 
 
 async def test_reset_opens_a_closed_password(service: Service, database: Database) -> None:
-    """A reset by mail opens a closed password, and the wrong ones start from nothing."""
+    """A reset by mail opens a closed password in every lane, and the wrong ones start from nothing."""
     account = await service.enrolled("ada")
-    await database.execute(SEED, "ada", "PASSWORD", 100, service.clock.now())
+    await seed_failures(service, database, "PASSWORD", 100)
     await refused(service)
-    async with fails("LIMIT_EXCEEDED"):
-        await update(service, account.tokens, PASSWORD)
     await confirm_reset(service, "ada", await reset_code(service, account))
     for _ in range(4):
         await fail(service)
@@ -205,7 +198,7 @@ async def test_reset_opens_a_closed_password(service: Service, database: Databas
 async def test_reset_does_not_open_totp(service: Service, database: Database) -> None:
     """A closed TOTP factor stays closed after a password reset: a mailbox is not enough to guess codes again."""
     account = await service.enrolled("ada")
-    await database.execute(SEED, "ada", "TOTP", 100, service.clock.now())
+    await seed_failures(service, database, "TOTP", 100)
     await confirm_reset(service, "ada", await reset_code(service, account))
     service.next_totp_step()
     started = await service.sign_in("ada", password=NEW_PASSWORD)

@@ -80,7 +80,7 @@ async def is_refused(channel: grpc.aio.Channel) -> bool:
 
 async def sources(database: Database) -> set[str]:
     """Return the sources that calls were counted for."""
-    rows = await database.fetch("select subject from rate_windows where subject <> '*' and action = 'RESET'")
+    rows = await database.fetch("select subject from rate_windows where subject !~ '^[*]|/24$' and action = 'RESET'")
     return {row["subject"] for row in rows}
 
 

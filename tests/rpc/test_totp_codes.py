@@ -153,15 +153,18 @@ async def test_lock_costs_no_answer(service: Service, account: Account) -> None:
     assert step_of(await answer(service, started.session, service.totp(account.secret))) == "DONE"
 
 
-async def test_wrong_codes_of_setups_count_too(service: Service, account: Account) -> None:
-    """Wrong codes at VerifyTotp count for the same factor as those of sign-ins."""
+async def test_wrong_codes_of_setups_count_for_their_session(service: Service, account: Account) -> None:
+    """Wrong codes at VerifyTotp count together with others of the same session, and stop no sign-in."""
     added = await associate(service, account.tokens)
     for _ in range(5):
         async with fails("CODE_MISMATCH"):
             await verify(service, account.tokens, added.session, wrong_totp(service, added.shared_secret))
-    started = await service.sign_in("ada")
+    other = await associate(service, account.tokens)
     async with fails("LIMIT_EXCEEDED"):
-        await answer(service, started.session, service.totp(account.secret))
+        await verify(service, account.tokens, other.session, service.totp(other.shared_secret))
+    service.next_totp_step()
+    started = await service.sign_in("ada")
+    assert step_of(await answer(service, started.session, service.totp(account.secret))) == "DONE"
 
 
 async def test_right_code_starts_the_count_again(service: Service, account: Account) -> None:

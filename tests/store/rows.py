@@ -8,6 +8,7 @@ from uuid import UUID, uuid4
 from authsvc.domain import EmailKey, Session, SessionId, User, UserId, UsernameKey, UserStatus
 from authsvc.store import sessions, users
 from authsvc.store.db import Executor
+from authsvc.store.sessions import Visit
 
 DAY = timedelta(days=1)
 
@@ -39,6 +40,21 @@ async def insert_user(
     return user_id
 
 
+def visit_by(
+    device: bytes, source: bytes | None = None, *, now: datetime, is_shown: bool = False, most: int = 3
+) -> Visit:
+    """Return what a sign-in by a device makes known for a day, from a network or not."""
+    return Visit(
+        device=device,
+        is_shown=is_shown,
+        device_expires_at=now + DAY,
+        source=source,
+        source_expires_at=now + DAY,
+        most_devices=most,
+        most_sources=most,
+    )
+
+
 async def insert_session(
     executor: Executor,
     user_id: UUID,
@@ -47,6 +63,7 @@ async def insert_session(
     expires_at: datetime | None = None,
     session_id: UUID | None = None,
     refresh_digest: bytes | None = None,
+    visit: Visit | None = None,
 ) -> UUID:
     """Insert a session, which lasts a day unless told otherwise, and return its id."""
     session_id = session_id or uuid4()
@@ -65,5 +82,6 @@ async def insert_session(
             client_user_agent="",
         ),
         refresh_digest=refresh_digest or uuid4().bytes,
+        visit=visit or visit_by(uuid4().bytes, now=now),
     )
     return session_id

@@ -39,6 +39,7 @@ EXAMPLES: dict[str, Any] = {
 }
 # Columns with a closed set of values.
 NAMED_EXAMPLES: dict[str, Any] = {
+    "kind": "DEVICE",
     "factors": {"TOTP": True, "SMS": False},
     "medium": "EMAIL",
     "preferred": "TOTP",

@@ -6,11 +6,11 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from authsvc.domain import UsernameKey
+from authsvc.domain import STRANGERS, Lane, UsernameKey
 from authsvc.store import ended, throttle
 from authsvc.store.db import Database
 from authsvc.store.ended import Ended
-from authsvc.store.throttle import Allowance, Lock
+from authsvc.store.throttle import Allowance, Budget, FailureKey, Lock
 from tests.clock import TICK, FakeClock
 
 SECOND = timedelta(seconds=1)
@@ -18,6 +18,12 @@ HOUR = timedelta(hours=1)
 LOCK_FROM = 5
 LOCK_MAX = 900 * SECOND
 CLOSE_AT = 100
+HOME = Lane("source:00")
+
+
+def key(name: str = "ada", factor: str = "PASSWORD", lane: Lane = STRANGERS) -> FailureKey:
+    """Return what failures are counted for."""
+    return FailureKey(UsernameKey(name), factor, lane)
 
 
 @dataclass
@@ -28,13 +34,18 @@ class Failures:
     now: datetime
 
     async def spend(
-        self, *, name: str = "ada", factor: str = "PASSWORD", at: timedelta = timedelta(), lock_from: int = LOCK_FROM
-    ) -> bool:
+        self,
+        *,
+        name: str = "ada",
+        factor: str = "PASSWORD",
+        lane: Lane = STRANGERS,
+        at: timedelta = timedelta(),
+        lock_from: int = LOCK_FROM,
+    ) -> int | None:
         """Count a failure."""
         return await throttle.spend_failure(
             self.database,
-            username_key=UsernameKey(name),
-            factor=factor,
+            key=key(name, factor, lane),
             now=self.now + at,
             bounds=throttle.FailureBounds(lock_from, LOCK_MAX, CLOSE_AT),
         )
@@ -49,9 +60,9 @@ class Failures:
             self.now,
         )
 
-    async def lock(self, *, name: str = "ada", factor: str = "PASSWORD") -> Lock | None:
+    async def lock(self, *, name: str = "ada", factor: str = "PASSWORD", lane: Lane = STRANGERS) -> Lock | None:
         """Return how the factor stands."""
-        return await throttle.find_lock(self.database, username_key=UsernameKey(name), factor=factor)
+        return await throttle.find_lock(self.database, key=key(name, factor, lane))
 
 
 @pytest.fixture
@@ -108,14 +119,12 @@ async def test_many_failures_make_no_absurd_power_of_two(failures: Failures) -> 
 async def test_failures_at_once_are_counted_until_the_lock(failures: Failures) -> None:
     """Of thirty failures at once those up to the first lock are counted, and the others refused."""
     counted = await asyncio.gather(*(failures.spend() for _ in range(30)))
-    assert sum(counted) == LOCK_FROM
+    assert sorted(count for count in counted if count) == list(range(1, LOCK_FROM + 1))
 
 
 async def test_failures_without_a_lock_need_no_order(failures: Failures) -> None:
     """As long as nothing is locked a failure counts also when its clock is behind that of the one before."""
-    assert [await failures.spend(at=-number * SECOND) for number in range(LOCK_FROM + 1)] == [True] * LOCK_FROM + [
-        False
-    ]
+    assert [await failures.spend(at=-number * SECOND) for number in range(LOCK_FROM + 1)] == [1, 2, 3, 4, 5, None]
 
 
 async def test_accounts_and_factors_are_counted_apart(failures: Failures) -> None:
@@ -127,17 +136,31 @@ async def test_accounts_and_factors_are_counted_apart(failures: Failures) -> Non
     assert await failures.spend(name="bob")
 
 
-async def test_reset_forgets_the_named_factors(failures: Failures) -> None:
-    """After a reset counting begins anew for the factors named, and goes on for the others."""
+async def test_lanes_are_counted_apart(failures: Failures) -> None:
+    """A locked lane locks no other; what one proves forgets nothing of others."""
+    await failures.seed(LOCK_FROM)
+    assert await failures.spend()
+    assert not await failures.spend()
+    assert await failures.spend(lane=HOME) == 1
+    await throttle.reset_failures(failures.database, key=key(lane=HOME))
+    assert await failures.lock(lane=HOME) is None
+    assert not await failures.spend()
+
+
+async def test_reset_forgets_the_named_factors_in_all_lanes(failures: Failures) -> None:
+    """After a reset counting begins anew for the factors named, by all names given, and goes on for the others."""
     for factor in ("PASSWORD", "RESET_CODE", "TOTP"):
-        await failures.spend(factor=factor)
+        for lane in (STRANGERS, HOME):
+            await failures.spend(factor=factor, lane=lane)
     await failures.spend(name="bob")
-    await throttle.reset_failures(
-        failures.database, username_key=UsernameKey("ada"), factors=["PASSWORD", "RESET_CODE"]
-    )
+    await failures.spend(name="ada@example.com")
+    names = [UsernameKey("ada"), UsernameKey("ada@example.com")]
+    await throttle.reset_factors(failures.database, username_keys=names, factors=["PASSWORD"])
     assert await failures.lock() is None
-    assert await failures.lock(factor="RESET_CODE") is None
-    assert await failures.lock(factor="TOTP") is not None
+    assert await failures.lock(lane=HOME) is None
+    assert await failures.lock(name="ada@example.com") is None
+    assert await failures.lock(factor="RESET_CODE") is not None
+    assert await failures.lock(factor="TOTP", lane=HOME) is not None
     assert await failures.lock(name="bob") is not None
 
 
@@ -145,9 +168,7 @@ async def test_refund_takes_one_failure_back_with_its_lock(failures: Failures) -
     """After a refund the factor stands as before the try, but for locks that had ended; what is not there stays so."""
 
     async def refund() -> None:
-        await throttle.refund_failure(
-            failures.database, username_key=UsernameKey("ada"), factor="PASSWORD", now=failures.now
-        )
+        await throttle.refund_failure(failures.database, key=key(), now=failures.now)
 
     await refund()
     assert await failures.lock() is None
@@ -178,63 +199,95 @@ async def test_purge_takes_counters_that_nothing_was_added_to(failures: Failures
     assert await failures.lock(name="ada") is not None
 
 
-def per_source(allowed: int = 3, *, source: str = "192.0.2.1", window: timedelta = HOUR) -> Allowance:
+def budget(*allowances: Allowance, window: timedelta = HOUR) -> Budget:
+    """Return what calls of one kind are counted against."""
+    return Budget("SIGN_UP", window, allowances)
+
+
+def per_source(allowed: int = 3, *, source: str = "192.0.2.1") -> Allowance:
     """Return the allowance of one source."""
-    return Allowance("SIGN_UP", f"source:{source}", allowed, window)
+    return Allowance(f"source:{source}", allowed)
 
 
 def in_all(allowed: int) -> Allowance:
     """Return the allowance of everybody."""
-    return Allowance("SIGN_UP", "*", allowed, HOUR)
+    return Allowance("*", allowed)
+
+
+async def window_end(database: Database, subject: str = "source:192.0.2.1") -> datetime | None:
+    """Return when the window of a subject ends."""
+    return await throttle.find_window_end(database, action="SIGN_UP", subject=subject)
+
+
+async def spent(database: Database) -> dict[str, int]:
+    """Return how many calls of each subject were counted."""
+    return {row["subject"]: row["spent"] for row in await database.fetch("select subject, spent from rate_windows")}
 
 
 async def test_window_begins_with_its_first_call(database: Database, clock: FakeClock) -> None:
     """So many calls are allowed until a window after the first of them; the next call begins a new window."""
     now = clock.now()
 
-    async def spend(at: timedelta) -> bool:
-        return await throttle.spend_call(database, allowance=per_source(), now=now + at)
+    async def spend(at: timedelta) -> int:
+        return await throttle.spend_call(database, budget=budget(per_source()), now=now + at)
 
-    assert [await spend(at) for at in (timedelta(), SECOND, 2 * SECOND, 3 * SECOND)] == [True, True, True, False]
-    assert await throttle.find_window_end(database, allowance=per_source()) == now + HOUR
+    assert [await spend(at) for at in (timedelta(), SECOND, 2 * SECOND, 3 * SECOND)] == [1, 1, 1, 0]
+    assert await window_end(database) == now + HOUR
     assert not await spend(HOUR - TICK)
-    assert [await spend(HOUR) for _ in range(4)] == [True, True, True, False]
-    assert await throttle.find_window_end(database, allowance=per_source()) == now + 2 * HOUR
+    assert [await spend(HOUR) for _ in range(4)] == [1, 1, 1, 0]
+    assert await window_end(database) == now + 2 * HOUR
 
 
 async def test_calls_at_once_are_all_counted(database: Database, clock: FakeClock) -> None:
-    """Of twenty calls at once those that are allowed go through."""
-    outcomes = await asyncio.gather(
-        *(throttle.spend_call(database, allowance=per_source(), now=clock.now()) for _ in range(20))
-    )
-    assert sum(outcomes) == 3
+    """Of twenty calls at once those that are allowed go through, and only those are counted for all."""
+    both = budget(per_source(), in_all(100))
+    outcomes = await asyncio.gather(*(throttle.spend_call(database, budget=both, now=clock.now()) for _ in range(20)))
+    assert sorted(outcomes) == [0] * 17 + [2] * 3
+    assert await spent(database) == {"source:192.0.2.1": 3, "*": 3}
+
+
+async def test_a_full_allowance_stops_those_after_it(database: Database, clock: FakeClock) -> None:
+    """A call counts against each allowance in turn, until one is full; what comes after that counts nothing."""
+    now = clock.now()
+    nested = budget(per_source(5), per_source(2, source="192.0.2.0/24"), in_all(9))
+    assert [await throttle.spend_call(database, budget=nested, now=now) for _ in range(4)] == [3, 3, 1, 1]
+    assert await spent(database) == {"source:192.0.2.1": 4, "source:192.0.2.0/24": 2, "*": 2}
+    four = budget(*(per_source(1, source=str(number)) for number in range(4)))
+    assert [await throttle.spend_call(database, budget=four, now=now) for _ in range(2)] == [4, 0]
 
 
 async def test_one_source_spends_nothing_of_another(database: Database, clock: FakeClock) -> None:
     """A source that has used its allowance up leaves that of others whole."""
     now = clock.now()
-    await throttle.spend_call(database, allowance=per_source(1), now=now)
-    assert not await throttle.spend_call(database, allowance=per_source(1), now=now)
-    assert await throttle.spend_call(database, allowance=per_source(1, source="192.0.2.2"), now=now)
+    assert [await throttle.spend_call(database, budget=budget(per_source(1)), now=now) for _ in range(2)] == [1, 0]
+    assert await throttle.spend_call(database, budget=budget(per_source(1, source="192.0.2.2")), now=now)
 
 
 async def test_lowered_allowance_holds_in_a_window_that_runs(database: Database, clock: FakeClock) -> None:
     """After a restart with a lower setting the calls of the present window count against it."""
     now = clock.now()
     for _ in range(2):
-        assert await throttle.spend_call(database, allowance=per_source(3), now=now)
-    assert not await throttle.spend_call(database, allowance=per_source(2), now=now)
+        assert await throttle.spend_call(database, budget=budget(per_source(3)), now=now)
+    assert not await throttle.spend_call(database, budget=budget(per_source(2)), now=now)
 
 
 async def test_each_allowance_has_a_window_of_its_own(database: Database, clock: FakeClock) -> None:
     """The end of a window is that of its own action and subject; what was never called has none."""
     now = clock.now()
-    short = per_source(window=SECOND)
-    for allowance in (short, in_all(3)):
-        assert await throttle.spend_call(database, allowance=allowance, now=now)
-    assert await throttle.find_window_end(database, allowance=in_all(3)) == now + HOUR
-    assert await throttle.find_window_end(database, allowance=short) == now + SECOND
-    assert await throttle.find_window_end(database, allowance=per_source(source="nobody")) is None
+    assert await throttle.spend_call(database, budget=budget(per_source(), window=SECOND), now=now)
+    assert await throttle.spend_call(database, budget=budget(in_all(3)), now=now)
+    assert await window_end(database, "*") == now + HOUR
+    assert await window_end(database) == now + SECOND
+    assert await window_end(database, "source:nobody") is None
+
+
+async def test_windows_of_an_account_go_with_those_of_its_lanes(database: Database, clock: FakeClock) -> None:
+    """What is named after a subject with a space between is forgotten with it; what only begins alike is not."""
+    subjects = ("account:ada", "account:ada 192.0.2.1", "account:adam", "account:adam 192.0.2.1")
+    for subject in subjects:
+        await throttle.spend_call(database, budget=budget(Allowance(subject, 3)), now=clock.now())
+    await throttle.delete_windows(database, actions=["SIGN_UP"], subject="account:ada")
+    assert await spent(database) == {"account:adam": 1, "account:adam 192.0.2.1": 1}
 
 
 async def test_purge_takes_windows_that_ended(database: Database, clock: FakeClock) -> None:
@@ -242,7 +295,7 @@ async def test_purge_takes_windows_that_ended(database: Database, clock: FakeClo
     now = clock.now()
     for number in range(4):
         window = HOUR + TICK if number == 3 else HOUR
-        await throttle.spend_call(database, allowance=per_source(source=str(number), window=window), now=now)
+        await throttle.spend_call(database, budget=budget(per_source(source=str(number)), window=window), now=now)
 
     async def purge() -> int:
         return await ended.purge(database, what=Ended.RATE_WINDOWS, before=now + HOUR, limit=2)

@@ -14,12 +14,13 @@ from datetime import datetime
 from authsvc.clock import Clock
 from authsvc.config import ChallengesSettings
 from authsvc.core.access.caller import Caller
+from authsvc.core.access.lanes import lane_of_session
 from authsvc.core.access.throttle import Throttle
 from authsvc.core.accounts.password_policy import Password
 from authsvc.core.factors.factor import Accept, Factor, StepUpFactor
 from authsvc.core.factors.kinds import PASSWORD
 from authsvc.crypto.password_hash import HashPlace, PasswordHasher
-from authsvc.domain import User, UsernameKey
+from authsvc.domain import Lane, User, UsernameKey
 from authsvc.errors import Conflict, InvalidPassword, NotAuthorized, SessionExpired, Violation
 from authsvc.store import challenges, passwords
 from authsvc.store.challenges import Challenge
@@ -115,15 +116,19 @@ class Gate:
     clock: Clock
 
     @asynccontextmanager
-    async def guess_password(self, username_key: UsernameKey) -> AsyncIterator[PasswordGuess]:
+    async def guess_password(
+        self, username_key: UsernameKey, lane: Lane, *, counted_as: UsernameKey | None = None
+    ) -> AsyncIterator[PasswordGuess]:
         """Take a place in the hash queue, and count a try at the password of a name.
+
+        It is counted by `counted_as`, what was typed, where that is another name of the account.
 
         Raises:
             Overloaded: too many hashes wait; nothing was counted.
             LimitExceeded: too many wrong passwords for this account.
         """
         async with self.hasher.place() as place:
-            await self.throttle.spend_try(PASSWORD.guarded, username_key)
+            await self.throttle.spend_try(PASSWORD.guarded, counted_as or username_key, lane)
             yield PasswordGuess(
                 place=place, username_key=username_key, database=self.database, hasher=self.hasher, clock=self.clock
             )
@@ -152,7 +157,7 @@ class Gate:
         """
         answer = factor.parse(challenge, text)
         # The account's lock first: while it holds, the session's few answers are not used up either.
-        await self.throttle.spend_try(factor.spec.guarded, challenge.username_key)
+        await self.throttle.spend_try(factor.spec.guarded, challenge.username_key, challenge.lane)
         if not await challenges.spend_answer(
             self.database, digest=challenge.digest, now=self.clock.now(), max_wrong=self.limits.max_wrong
         ):
@@ -168,8 +173,9 @@ class Gate:
             LimitExceeded: too many wrong answers for this account.
         """
         await factor.require_enrolled(standing.user_id)
-        await self.throttle.spend_try(factor.spec.guarded, standing.username_key)
-        return await factor.match_own(standing.user_id, answer)
+        lane = lane_of_session(standing.session_id)
+        await self.throttle.spend_try(factor.spec.guarded, standing.username_key, lane)
+        return await factor.match_own(standing.user_id, answer, lane)
 
 
 def _has_ended(credential: Credential, now: datetime) -> bool:

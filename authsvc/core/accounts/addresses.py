@@ -7,13 +7,14 @@ from dataclasses import dataclass
 
 from authsvc.config import Settings
 from authsvc.core.access.changes import Change
+from authsvc.core.access.lanes import lane_of_session
 from authsvc.core.access.throttle import Action, Throttle
 from authsvc.core.accounts.attributes import CONFIRMED_BY_CODE, Attributes
 from authsvc.core.accounts.calls import SignedIn
 from authsvc.core.audit.trail import AuditKind
 from authsvc.core.factors.kinds import sent_to
 from authsvc.core.fields import Fields, refused
-from authsvc.core.messages.codes import RESET_PASSWORD, VERIFY_EMAIL, VERIFY_PHONE, CodeDelivery, CodeRef, Codes
+from authsvc.core.messages.codes import RESETS, VERIFY_EMAIL, VERIFY_PHONE, CodeDelivery, CodeRef, Codes
 from authsvc.core.messages.kinds import EmailChanged, MfaChange, MfaChanged
 from authsvc.core.messages.notices import Notices, addressed, recipient
 from authsvc.core.names import mask_email, mask_phone, parse_code
@@ -87,7 +88,7 @@ class Confirmations:
         ref = CodeRef(_PURPOSES[name], bearer.standing.username_key, waiting.value if waiting else "")
         kind = AuditKind.CONFIRM_USER_ATTRIBUTE
         async with self.signed_in.tries(bearer, kind, name=name):
-            await self.codes.try_code(ref, digits.value)
+            await self.codes.try_code(ref, digits.value, lane=lane_of_session(bearer.standing.session_id))
             async with self.signed_in.change(bearer, kind, {"name": name}) as change:
                 executor, now = change.executor, change.now
                 if waiting is None or not await _put_into_use(change, waiting):
@@ -118,7 +119,8 @@ class Confirmations:
             LimitExceeded: too many codes for this user, from this source or in all.
         """
         if new:
-            await self.throttle.spend_call(Action.RESEND, bearer.caller)
+            await self.throttle.spend_source(Action.RESEND, bearer.caller)
+            await self.throttle.spend_all(Action.RESEND, lane_of_session(bearer.standing.session_id))
         for unverified in new:
             await self.codes.spend_send(_PURPOSES[unverified.name], bearer.standing.username_key)
         return frozenset([each.name for each in new if await self.throttle.spend_address(each.key)])
@@ -159,7 +161,7 @@ class Confirmations:
             await addresses.remove_phone(executor, user_id=user.user_id, now=now)
         # What is gone is no second factor any more.
         await preferences.remove(executor, user_id=user.user_id, kind=sent_to(name).kind)
-        await self.codes.drop(executor, user.username_key, RESET_PASSWORD, _PURPOSES[name])
+        await self.codes.drop(executor, user.names, *RESETS, _PURPOSES[name])
 
     async def _send(self, change: Change, unverified: Unverified, may_send: frozenset[str]) -> CodeDelivery:
         executor, user, owner = change.executor, change.user, None
@@ -188,7 +190,7 @@ class Confirmations:
         former = user.email if used.name == EMAIL else user.phone_number
         if former is None or former == used.value:
             return
-        await self.codes.drop(change.executor, user.username_key, RESET_PASSWORD)
+        await self.codes.drop(change.executor, user.names, *RESETS)
         if used.name == EMAIL:
             masked = mask_email(used.value)
             await self.notices.tell(change.executor, user, EmailChanged(masked), now=change.now)

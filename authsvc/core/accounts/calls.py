@@ -14,7 +14,7 @@ from functools import partial
 from authsvc.clock import Clock
 from authsvc.core.access.caller import Caller
 from authsvc.core.access.changes import Change
-from authsvc.core.access.throttle import Action, Throttle
+from authsvc.core.access.throttle import Action, Admission, Throttle
 from authsvc.core.audit.trail import Audit, AuditEvent, AuditKind, Tried
 from authsvc.core.sessions.bearers import Bearer, Bearers, event_of
 from authsvc.domain import User, UserId, UsernameKey
@@ -110,6 +110,14 @@ class Unauthenticated:
             LimitExceeded: too many from this source or in all.
         """
         await self.throttle.spend_call(action, caller)
+
+    async def admit(self, action: Action, caller: Caller) -> Admission:
+        """Count a call in the same place, whose lane is yet to be found.
+
+        Raises:
+            LimitExceeded: too many from this source.
+        """
+        return await self.throttle.admit(action, caller)
 
     def tries(self, kind: AuditKind, caller: Caller, username_key: UsernameKey) -> AbstractAsyncContextManager[Tried]:
         """Record a refusal that ends what is tried inside; goes around `undertake`, not into it."""

@@ -43,8 +43,7 @@ class Deletion:
         keys = [CodeRef(purpose, name).supersede_key for name in names for purpose in PURPOSES]
         await outbox.delete_of_user(executor, user_id=user.user_id, supersede_keys=keys)
         # Codes and failures are kept by name: whoever has the name next must not inherit them.
-        for name in names:
-            await self.codes.drop(executor, name, *PURPOSES)
+        await self.codes.drop(executor, names, *PURPOSES)
         for name in names:
             await self.throttle.forget_all(executor, name)
             sends = [*SENT_KEYS, *(purpose.sends for purpose in PURPOSES)]

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from authsvc.core.access.caller import Caller
+from authsvc.core.access.lanes import Lanes
 from authsvc.core.access.throttle import Action
 from authsvc.core.accounts.calls import Unauthenticated
 from authsvc.core.accounts.login import Logins
 from authsvc.core.accounts.password_policy import Password, PasswordPolicy, own_words
 from authsvc.core.accounts.passwords import Passwords
+from authsvc.core.accounts.reset_sessions import Naming, ResetSessions, ResetTry, reset_ref
 from authsvc.core.audit.trail import AuditKind
 from authsvc.core.factors.rules import FactorRules
-from authsvc.core.fields import Fields, parse_given
+from authsvc.core.fields import Fields, parse_given, parse_handle
 from authsvc.core.messages.codes import RESET_PASSWORD, CodeDelivery, CodeRef, Codes, address_of, delivery_of
 from authsvc.core.messages.notices import addressed
 from authsvc.core.names import parse_code
@@ -26,44 +28,69 @@ from authsvc.store.db import Database, Executor
 _FIELD = "new_password"
 
 
+@dataclass(frozen=True, slots=True)
+class ResetStarted:
+    """Hold where a reset code is on its way to, and the session for who gives it back."""
+
+    delivery: CodeDelivery
+    session: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class ResetAnswer:
+    """Hold what sets a new password, as sent; `session` may be empty."""
+
+    username: str
+    code: str = field(repr=False)
+    new_password: str = field(repr=False)
+    session: str = field(repr=False)
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ResetCodes:
     """Send reset codes."""
 
     codes: Codes
+    sessions: ResetSessions
     calls: Unauthenticated
+    lanes: Lanes
     logins: Logins
     rules: FactorRules
 
-    async def start(self, username: str, caller: Caller) -> CodeDelivery:
+    async def start(self, username: str, caller: Caller) -> ResetStarted:
         """Send a reset code to an account's verified address; other names are answered alike and sent nothing.
 
         Where the address is the account's only second factor, the code goes to its verified phone number, if any.
 
         Raises:
             InvalidFields: what is given can be no name.
-            LimitExceeded: too many codes for this name, from this source or in all.
+            LimitExceeded: too many codes for this name in this lane or for this source, from this source, or in all.
         """
-        await self.calls.count(Action.RESET, caller)
-        username_key = await self.logins.resolve(self.logins.parse(username), verified_only=True)
-        await self.codes.spend_send(RESET_PASSWORD, username_key)
+        admission = await self.calls.admit(Action.RESET, caller)
+        login = self.logins.parse(username)
+        typed = login.username.key
+        username_key = await self.logins.resolve(login, verified_only=True)
+        lane = await self.lanes.find(username_key, caller)
+        admission.require(lane)
+        await self.codes.spend_send_in(lane, RESET_PASSWORD, typed, caller=caller)
         async with self.calls.undertake(AuditKind.RESET_PASSWORD, caller) as undertaking:
             executor = undertaking.executor
             # A change of the address comes before as a whole, or ends this code: none must live on at a former address.
             user = await users.lock_name(executor, username_key=username_key)
             medium = await self.rules.find_recovery_medium(executor, user)
-            await self.codes.issue(
+            ref, carrier = reset_ref(lane, typed), medium or Medium.EMAIL
+            issued = await self.codes.issue(
                 executor,
-                CodeRef(RESET_PASSWORD, username_key),
+                ref,
                 addressed(user, address_of(user, medium)) if user and medium and not user.disabled_at else None,
                 now=undertaking.now,
-                medium=medium or Medium.EMAIL,
+                medium=carrier,
+                # Each is good with its own session, so whoever asks later must not stop it on its way.
+                supersedes=False,
             )
+            session = await self.sessions.open(executor, ref, issued, medium=carrier, lane=lane)
             undertaking.user_id = user.user_id if user else None
-        if user is not None and medium is not None:
-            return delivery_of(user, medium)
-        may_be_phone = self.rules.may_recover_by_phone
-        return self.codes.delivery(username_key, user.email if user else None, may_be_phone=may_be_phone)
+        return ResetStarted(self._delivery(username_key, user, medium), session)
 
     async def send(self, executor: Executor, user: User, now: datetime) -> CodeDelivery | None:
         """Send a reset code to a user whom an operator asks for a new password; None if there is nowhere to send one.
@@ -78,6 +105,12 @@ class ResetCodes:
         await self.codes.issue(executor, ref, to, now=now, medium=medium)
         return delivery_of(user, medium)
 
+    def _delivery(self, username_key: UsernameKey, user: User | None, medium: Medium | None) -> CodeDelivery:
+        if user is not None and medium is not None:
+            return delivery_of(user, medium)
+        may_be_phone = self.rules.may_recover_by_phone
+        return self.codes.delivery(username_key, user.email if user else None, may_be_phone=may_be_phone)
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PasswordReset:
@@ -85,55 +118,60 @@ class PasswordReset:
 
     database: Database
     hasher: PasswordHasher
-    codes: Codes
+    sessions: ResetSessions
     policy: PasswordPolicy
     passwords: Passwords
     calls: Unauthenticated
+    lanes: Lanes
     logins: Logins
 
-    async def confirm(self, username: str, code: str, new_password: str, *, caller: Caller) -> None:
-        """Set a new password with a reset code; end all sessions and half-done sign-ins.
+    async def confirm(self, answer: ResetAnswer, caller: Caller) -> None:
+        """Set a new password with a reset code; end all sessions, half-done sign-ins and other resets.
 
         Raises:
             InvalidFields: every broken rule at once.
             InvalidPassword: the new password breaks the policy; the code can still be used.
-            CodeMismatch, CodeExpired: see `Codes.try_code`.
+            CodeMismatch, CodeExpired: see `ResetTry.spend`.
             LimitExceeded: too many tries from this source or for this name.
             Overloaded: too many hashes wait.
         """
-        await self.calls.count(Action.RESET, caller)
+        admission = await self.sessions.count(answer.session, caller)
         fields = Fields()
-        login = fields.take(self.logins.parse, username)
-        digits = fields.take(parse_code, code, field="confirmation_code")
-        fields.take(parse_given, new_password, field=_FIELD)
+        login = fields.take(self.logins.parse, answer.username)
+        digits = fields.take(parse_code, answer.code, field="confirmation_code")
+        fields.take(parse_given, answer.new_password, field=_FIELD)
+        session = fields.take(parse_handle, answer.session, field="session") if answer.session else None
         fields.check()
-        username_key = await self.logins.resolve(login.value, verified_only=True)
-        # The address is told to nobody before the code is right, not even as a word that the password must not have.
-        new = self.policy.new(new_password, field=_FIELD, own_words=own_words(username_key, None))
-        async with self.calls.tries(AuditKind.CONFIRM_RESET_PASSWORD, caller, username_key):
-            user_id, hash_ = await self._verify(username_key, digits.value, new)
+        typed = login.value.username.key
+        naming = Naming(typed, await self.logins.resolve(login.value, verified_only=True))
+        # Name and address are told to nobody before the code is right, not even as words that the password must not
+        # have.
+        new = self.policy.new(answer.new_password, field=_FIELD, own_words=own_words(typed, None))
+        code_try = await self.sessions.take(session.value if session else "", naming, caller, admission=admission)
+        async with self.calls.tries(AuditKind.CONFIRM_RESET_PASSWORD, caller, naming.username_key):
+            user_id, hash_ = await self._verify(code_try, naming, code=digits.value, new=new)
             async with self.calls.undertake(AuditKind.CONFIRM_RESET_PASSWORD, caller) as undertaking:
                 executor, now = undertaking.executor, undertaking.now
                 user = await users.lock(executor, user_id=user_id)
                 if user is None:
                     raise CodeExpired
                 undertaking.user_id = user_id
-                ref = CodeRef(RESET_PASSWORD, username_key)
-                medium = await self.codes.consume(executor, ref, digits.value, now=now)
+                medium = await code_try.consume(executor, digits.value, now=now)
                 await users.finish_reset(executor, user_id=user_id)
+                await self.lanes.remember_recovered(executor, user, caller, now=now)
+                await self.sessions.end_all(executor, user.names)
                 await self.passwords.replace(executor, user, hash_, now=now, recovered_by=medium)
 
-    async def _verify(self, username_key: UsernameKey, code: str, new: Password) -> tuple[UserId, str]:
+    async def _verify(self, code_try: ResetTry, naming: Naming, *, code: str, new: Password) -> tuple[UserId, str]:
         """Count a try at the code, and hash the new password; return whose it is, and the hash."""
-        ref = CodeRef(RESET_PASSWORD, username_key)
         async with self.hasher.place() as place:
-            await self.codes.try_code(ref, code)
-            user = await users.find(self.database, username_key=username_key)
+            await code_try.spend(code)
+            user = await users.find(self.database, username_key=naming.username_key)
             if user is None:
                 raise CodeExpired
             try:
-                self.policy.new(new.typed, field=_FIELD, own_words=own_words(username_key, user.email))
+                self.policy.new(new.typed, field=_FIELD, own_words=own_words(user.username_key, user.email))
             except InvalidPassword:
-                await self.codes.forgive(ref, code)
+                await code_try.forgive(code)
                 raise
             return user.user_id, await place.hash(new.normal)

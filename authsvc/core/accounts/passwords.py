@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from authsvc.core.access.gate import Gate
+from authsvc.core.access.lanes import lane_of_session
 from authsvc.core.access.throttle import Throttle
 from authsvc.core.accounts.calls import SignedIn
 from authsvc.core.accounts.password_policy import Password, PasswordPolicy, own_words
@@ -50,7 +51,7 @@ class Passwords:
             executor, user_id=user_id, hash_=hash_, now=now, expires_at=expires_at, recovered_by=recovered_by
         )
         await end_all(executor, user_id, now, keep=keep)
-        await self.throttle.forget(executor, user.username_key, PASSWORD.guarded)
+        await self.throttle.open(executor, user.names, PASSWORD.guarded)
         await self.notices.tell(executor, user, PasswordChanged(), now=now)
 
 
@@ -82,7 +83,8 @@ class PasswordUpdate:
         self.signed_in.require_recent(bearer)
         former, new = await self._parse(bearer, previous, proposed)
         async with self.signed_in.tries(bearer, AuditKind.UPDATE_PASSWORD):
-            async with self.gate.guess_password(bearer.standing.username_key) as guess:
+            lane = lane_of_session(bearer.standing.session_id)
+            async with self.gate.guess_password(bearer.standing.username_key, lane) as guess:
                 verified = await guess.require(former, rehashes=False)
                 hash_ = await guess.hash(new)
             async with self.signed_in.change(bearer, AuditKind.UPDATE_PASSWORD) as change:

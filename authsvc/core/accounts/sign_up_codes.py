@@ -17,7 +17,7 @@ from authsvc.core.messages.codes import SIGN_UP, CodeDelivery, CodeRef, Codes
 from authsvc.core.messages.kinds import Recipient
 from authsvc.core.messages.notices import recipient
 from authsvc.core.names import parse_code
-from authsvc.domain import EmailKey, UsernameKey, UserStatus
+from authsvc.domain import STRANGERS, EmailKey, UsernameKey, UserStatus
 from authsvc.errors import CodeExpired, CodeMismatch, DomainError, LimitExceeded
 from authsvc.store import users
 from authsvc.store.db import Database, Executor
@@ -46,7 +46,7 @@ class SignUpCodes:
             CodeExpired: it is used, replaced, burned, expired or was never issued.
             LimitExceeded: too many tries from this source or for this name.
         """
-        await self.calls.count(Action.SIGN_UP, caller)
+        await self.calls.count(Action.SIGN_UP_CONFIRM, caller)
         fields = Fields()
         login = fields.take(self.logins.parse, username)
         digits = fields.take(parse_code, code, field="confirmation_code")
@@ -72,8 +72,10 @@ class SignUpCodes:
             LimitExceeded: too many codes for this name, from this source or in all.
         """
         await self.calls.count(Action.RESEND, caller)
-        username_key = await self.logins.resolve(self.logins.parse(username))
-        await self.codes.spend_send(SIGN_UP, username_key)
+        login = self.logins.parse(username)
+        username_key = await self.logins.resolve(login)
+        # By what was typed: else the codes of an address would tell whose it is.
+        await self.codes.spend_send_in(STRANGERS, SIGN_UP, login.username.key, caller=caller)
         addressee = await users.find(self.database, username_key=username_key)
         may_mail = await self.throttle.spend_address(addressee.email_key if addressee else None)
         async with self.calls.undertake(AuditKind.SEND_SIGN_UP_CODE, caller) as undertaking:

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from authsvc.core.access.challenges import ChallengeSessions
 from authsvc.core.access.gate import Gate
+from authsvc.core.access.lanes import lane_of_session
+from authsvc.core.access.throttle import Throttle
 from authsvc.core.accounts.calls import SignedIn
 from authsvc.core.audit.trail import AuditKind
 from authsvc.core.factors.factor import TotpSetup
@@ -34,6 +36,7 @@ class Authenticators:
     sessions: ChallengeSessions
     gate: Gate
     factor: Totp
+    throttle: Throttle
     rules: FactorRules
     notices: Notices
 
@@ -59,6 +62,7 @@ class Authenticators:
                     username_key=change.user.username_key,
                     step=VERIFY_TOTP,
                     proved=[],
+                    lane=lane_of_session(bearer.standing.session_id),
                     totp_device_id=setup.device_id,
                     expires_at=opening.expires_at,
                 ),
@@ -111,6 +115,9 @@ class Authenticators:
                 return
             self.rules.require_rest(before, await self.rules.find(tx, user))
             await passwords.settle(tx, user_id=user.user_id)
+            if not await self.factor.is_enrolled(tx, user.user_id):
+                # The next one is another secret: nothing will have been guessed at it.
+                await self.throttle.open(tx, [user.username_key], self.factor.spec.guarded)
             told = MfaChanged(MfaChange.AUTHENTICATOR_REMOVED)
             await self.notices.tell(tx, user, told, now=change.now)
 

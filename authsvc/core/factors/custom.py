@@ -90,10 +90,10 @@ class Custom(Factor):
         async def accept(executor: Executor, locked: User, now: datetime) -> Accepted:
             await consume(executor, challenge, now)
             if verdict is Verdict.PASSED:
-                await self.throttle.forget(executor, locked.username_key, self.spec.guarded)
+                await self.throttle.forget(executor, self.spec.guarded, locked.username_key, lane=challenge.lane)
                 return Accepted(locked, self.spec.kind)
             # Nothing is forgotten yet: an easy round, answered before each guess, would clear the count of a hard one.
-            await self.throttle.refund(executor, locked.username_key, self.spec.guarded)
+            await self.throttle.refund(executor, self.spec.guarded, locked.username_key, lane=challenge.lane)
             return Accepted(locked, opened=lambda opening: self._opened(verdict, opening))
 
         return accept

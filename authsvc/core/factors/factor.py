@@ -12,7 +12,7 @@ from authsvc.core.access.challenges import Opening, consume
 from authsvc.core.audit.trail import AuditKind
 from authsvc.core.factors.kinds import CUSTOM_CHALLENGE, Spec
 from authsvc.core.messages.codes import CodeDelivery
-from authsvc.domain import DeviceId, FactorKind, User, UserId, UsernameKey
+from authsvc.domain import DeviceId, FactorKind, Lane, User, UserId, UsernameKey
 from authsvc.errors import SessionExpired
 from authsvc.store.challenges import Challenge
 from authsvc.store.db import Executor
@@ -71,11 +71,13 @@ class Factor(ABC):
 
     spec: Spec
 
-    async def reserve(self, username_key: UsernameKey) -> None:  # noqa: B027  # most kinds send nothing
+    async def reserve(  # noqa: B027  # most kinds send nothing
+        self, username_key: UsernameKey, lane: Lane, caller: Caller
+    ) -> None:
         """Count what its step is about to send.
 
         Raises:
-            LimitExceeded: the account had its codes of this hour.
+            LimitExceeded: the account had its codes of this hour in this lane, or from this source.
         """
 
     async def open(self, executor: Executor, user: User, opening: Opening) -> Opened:
@@ -129,7 +131,7 @@ class StepUpFactor(Factor):
 
     async def match(self, challenge: Challenge, answer: str, caller: Caller) -> Accept:
         """Compare an answer as one of a signed-in user; it uses the session up too."""
-        accept_own = await self.match_own(challenge.user_id, answer)
+        accept_own = await self.match_own(challenge.user_id, answer, challenge.lane)
 
         async def accept(executor: Executor, user: User, now: datetime) -> Accepted:
             accepted = await accept_own(executor, user, now)
@@ -155,8 +157,8 @@ class StepUpFactor(Factor):
         """
 
     @abstractmethod
-    async def match_own(self, user_id: UserId, answer: str) -> Accept:
-        """Compare an answer of a signed-in user, outside any transaction.
+    async def match_own(self, user_id: UserId, answer: str, lane: Lane) -> Accept:
+        """Compare an answer of a signed-in user, outside any transaction; the lane is where the try was counted.
 
         Raises:
             CodeMismatch: it is wrong.

@@ -17,7 +17,7 @@ from authsvc.core.messages.notices import Notices
 from authsvc.core.sessions.bearers import Bearer
 from authsvc.crypto.sealing import KeyRing, Purpose
 from authsvc.crypto.tokens import new_recovery_code
-from authsvc.domain import User, UserId
+from authsvc.domain import Lane, User, UserId
 from authsvc.errors import CodeMismatch, MfaNotEnrolled
 from authsvc.store.db import Database, Executor
 from authsvc.store.factors import recovery
@@ -64,7 +64,7 @@ class RecoveryCode(StepUpFactor):
         if not await recovery.count(self.database, user_id=user_id):
             raise MfaNotEnrolled
 
-    async def match_own(self, user_id: UserId, answer: str) -> Accept:
+    async def match_own(self, user_id: UserId, answer: str, lane: Lane) -> Accept:
         """Leave comparing to the statement that uses the code up."""
 
         async def accept(executor: Executor, locked: User, now: datetime) -> Accepted:
@@ -76,7 +76,7 @@ class RecoveryCode(StepUpFactor):
     async def accept(self, executor: Executor, user: User, code: str, *, now: datetime) -> int:
         """Use a code up and tell the user by mail, in a transaction that holds the user's row; return how many remain.
 
-        Factors that wrong tries had closed are open again: a recovery code stands for each.
+        Factors that wrong tries had closed are open again, in every lane: a recovery code stands for each.
 
         Raises:
             CodeMismatch: the user has no such code, or it was used.
@@ -84,7 +84,7 @@ class RecoveryCode(StepUpFactor):
         digests = self.ring.digests(Purpose.RECOVERY_CODE, str(user.user_id), code)
         if not await recovery.consume(executor, user_id=user.user_id, digests=digests):
             raise CodeMismatch
-        await self.throttle.forget(executor, user.username_key, *(spec.guarded for spec in kinds.SECOND))
+        await self.throttle.open(executor, [user.username_key], *(spec.guarded for spec in kinds.SECOND))
         left = await recovery.count(executor, user_id=user.user_id)
         await self.notices.tell(executor, user, RecoveryCodeUsed(left), now=now)
         return left
@@ -114,7 +114,7 @@ class RecoveryCodes:
             tx, user = change.executor, change.user
             await recovery.replace(tx, user_id=user.user_id, digests=digests, now=change.now)
             # Nothing has been guessed at the new ones.
-            await self.throttle.forget(tx, user.username_key, kinds.RECOVERY_CODE.guarded)
+            await self.throttle.open(tx, [user.username_key], kinds.RECOVERY_CODE.guarded)
             await self.notices.tell(tx, user, MfaChanged(MfaChange.RECOVERY_CODES_MADE), now=change.now)
         return [_grouped(code) for code in codes]
 

@@ -20,7 +20,7 @@ from authsvc.core.messages.notices import Notices, addressed
 from authsvc.core.names import parse_code
 from authsvc.crypto.sealing import KeyRing, Purpose
 from authsvc.crypto.tokens import new_code
-from authsvc.domain import Medium, User, UsernameKey
+from authsvc.domain import Lane, Medium, User, UsernameKey
 from authsvc.errors import CodeExpired, CodeMismatch, LimitExceeded, SessionExpired
 from authsvc.store import challenges, users
 from authsvc.store.challenges import Challenge
@@ -48,14 +48,15 @@ class SignInCodes:
     settings: Settings
     clock: Clock
 
-    async def reserve(self, spec: Spec, username_key: UsernameKey) -> None:
+    async def reserve(self, spec: Spec, username_key: UsernameKey, *, lane: Lane, caller: Caller) -> None:
         """Count a code to be sent, before it is made.
 
         Raises:
-            LimitExceeded: the account had its codes of this hour.
+            LimitExceeded: the account had its codes of this hour in this lane, or from this source.
         """
-        sends = Sends(spec.kind.value, self.settings.codes.sign_in_sends_per_hour)
-        await self.throttle.spend_send(sends, username_key)
+        codes = self.settings.codes
+        sends = Sends(spec.kind.value, codes.sign_in_sends_per_hour, codes.sends_to_strangers_per_hour)
+        await self.throttle.spend_send_in(lane, sends, username_key, caller=caller)
 
     async def send(self, executor: Executor, spec: Spec, *, user: User, opening: Opening) -> bytes:
         """Enqueue a new code for a step, in the transaction that stores the step; return its digest."""
@@ -141,9 +142,9 @@ class SentCode(Factor):
     notices: Notices
     rules: FactorRules
 
-    async def reserve(self, username_key: UsernameKey) -> None:
+    async def reserve(self, username_key: UsernameKey, lane: Lane, caller: Caller) -> None:
         """Count the code that is about to be sent."""
-        await self.codes.reserve(self.spec, username_key)
+        await self.codes.reserve(self.spec, username_key, lane=lane, caller=caller)
 
     async def open(self, executor: Executor, user: User, opening: Opening) -> Opened:
         """Send a code."""
@@ -184,7 +185,7 @@ class SentCode(Factor):
                 standing.require_none_in_use()
                 user = await self._set_up(executor, user, now)
                 did = (AuditKind.UPDATE_MFA_PREFERENCE,)
-            await self.throttle.forget(executor, user.username_key, self.spec.guarded)
+            await self.throttle.forget(executor, self.spec.guarded, user.username_key, lane=challenge.lane)
             return Accepted(user, self.spec.kind, did=did)
 
         return accept

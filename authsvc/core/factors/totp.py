@@ -21,7 +21,7 @@ from authsvc.core.names import parse_code
 from authsvc.crypto.sealing import KeyRing, Purpose
 from authsvc.crypto.tokens import new_id
 from authsvc.crypto.totp import TotpSecret
-from authsvc.domain import DeviceId, TotpDevice, User, UserId
+from authsvc.domain import DeviceId, Lane, TotpDevice, User, UserId
 from authsvc.errors import CodeAlreadyUsed, CodeMismatch, MfaNotEnrolled, SessionExpired, TotpDeviceLimit
 from authsvc.store.challenges import Challenge
 from authsvc.store.db import Database, Executor
@@ -102,13 +102,25 @@ class Totp(StepUpFactor):
 
     async def require_enrolled(self, user_id: UserId) -> None:
         """See that the user has an active authenticator."""
-        if not await totp.count_active(self.database, user_id=user_id):
+        if not await self.is_enrolled(self.database, user_id):
             raise MfaNotEnrolled
 
-    async def match_own(self, user_id: UserId, answer: str) -> Accept:
+    async def is_enrolled(self, executor: Executor, user_id: UserId) -> bool:
+        """Tell whether the user has an active authenticator."""
+        return bool(await totp.count_active(executor, user_id=user_id))
+
+    async def match_own(self, user_id: UserId, answer: str, lane: Lane) -> Accept:
         """Compare a code with the active authenticators."""
         match = self._matching(await totp.list_active(self.database, user_id=user_id), answer)
-        return lambda executor, locked, now: self._accept(executor, locked, match, now=now)
+
+        async def accept(executor: Executor, user: User, now: datetime) -> Accepted:
+            if not await totp.claim_step(executor, device_id=match.device_id, step=match.step, now=now):
+                # It, or a later one, was accepted before.
+                raise CodeAlreadyUsed
+            await self.throttle.forget(executor, self.spec.guarded, user.username_key, lane=lane)
+            return Accepted(user, self.spec.kind)
+
+        return accept
 
     async def require_room(self, executor: Executor, user: User) -> None:
         """See that the account may have another authenticator.
@@ -129,12 +141,14 @@ class Totp(StepUpFactor):
             (await self.rules.find(executor, user)).require_none_in_use()
             await self._activate(executor, user, match, now=now)
             await consume(executor, challenge, now)
+            await self.throttle.forget(executor, self.spec.guarded, user.username_key, lane=challenge.lane)
             return Accepted(user, self.spec.kind, did=(AuditKind.ADD_TOTP_DEVICE,))
 
         async def accept_addition(executor: Executor, user: User, now: datetime) -> Accepted:
             await consume(executor, challenge, now)
             await self.require_room(executor, user)
             await self._activate(executor, user, match, now=now)
+            await self.throttle.forget(executor, self.spec.guarded, user.username_key, lane=challenge.lane)
             return Accepted(user)
 
         return accept_addition if challenge.step == VERIFY_TOTP else accept_in_sign_in
@@ -144,19 +158,7 @@ class Totp(StepUpFactor):
         if not await totp.activate(executor, device_id=match.device_id, step=match.step, now=now):
             raise SessionExpired
         await preferences.enable(executor, user_id=user.user_id, kind=self.spec.kind)
-        await self.throttle.forget(executor, user.username_key, self.spec.guarded)
         await self.notices.tell(executor, user, MfaChanged(MfaChange.AUTHENTICATOR_ADDED), now=now)
-
-    async def _accept(self, executor: Executor, user: User, match: Match, *, now: datetime) -> Accepted:
-        """Use the code of an active authenticator up.
-
-        Raises:
-            CodeAlreadyUsed: it, or a later one, was accepted before.
-        """
-        if not await totp.claim_step(executor, device_id=match.device_id, step=match.step, now=now):
-            raise CodeAlreadyUsed
-        await self.throttle.forget(executor, user.username_key, self.spec.guarded)
-        return Accepted(user, self.spec.kind)
 
     def _matching(self, devices: Iterable[TotpDevice], code: str) -> Match:
         now = self.clock.now()

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from authsvc.clock import Clock
 from authsvc.config import CodesSettings
+from authsvc.core.access.caller import Caller
 from authsvc.core.access.throttle import Guarded, Sends, Throttle
 from authsvc.core.messages.kinds import AttributeCode, CodeMessage, EmailTaken, Recipient, ResetPasswordCode, SignUpCode
 from authsvc.core.messages.notices import Notices
 from authsvc.core.names import mask_email, mask_phone
 from authsvc.crypto.sealing import KeyRing, Purpose
 from authsvc.crypto.tokens import new_code
-from authsvc.domain import Medium, User, UsernameKey
+from authsvc.domain import STRANGERS, Lane, Medium, User, UsernameKey
 from authsvc.errors import CodeExpired, CodeMismatch
 from authsvc.store import codes
 from authsvc.store.db import Database, Executor
@@ -54,6 +55,9 @@ RESET_PASSWORD = CodePurpose(
     message=ResetPasswordCode,
     terms=lambda codes: (codes.reset_digits, codes.reset_ttl),
 )
+# Asked for by who is known to the account.
+RESET_PASSWORD_KNOWN = replace(RESET_PASSWORD, key="RESET_PASSWORD_KNOWN")
+RESETS = (RESET_PASSWORD, RESET_PASSWORD_KNOWN)
 VERIFY_EMAIL = CodePurpose(
     key="VERIFY_EMAIL",
     guarded=_ATTRIBUTE_CODE,
@@ -62,7 +66,7 @@ VERIFY_EMAIL = CodePurpose(
     terms=lambda codes: (codes.attribute_digits, codes.attribute_ttl),
 )
 VERIFY_PHONE = replace(VERIFY_EMAIL, key="VERIFY_PHONE", sends="VERIFY_PHONE")
-PURPOSES = (SIGN_UP, RESET_PASSWORD, VERIFY_EMAIL, VERIFY_PHONE)
+PURPOSES = (SIGN_UP, *RESETS, VERIFY_EMAIL, VERIFY_PHONE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +81,14 @@ class CodeRef:
     def supersede_key(self) -> str:
         """Return the key under which a later message of the same purpose replaces one that waits."""
         return f"{self.purpose.key} {self.username_key}"
+
+
+@dataclass(frozen=True, slots=True)
+class Issued:
+    """Hold what is stored of a code, and when it ends."""
+
+    digest: bytes
+    expires_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,12 +117,22 @@ class Codes:
         return now + life
 
     async def spend_send(self, purpose: CodePurpose, username_key: UsernameKey) -> None:
-        """Count a code to be sent, before it is made.
+        """Count a code to be sent to a signed-in user, before it is made.
 
         Raises:
-            LimitExceeded: the name had its codes of this hour.
+            LimitExceeded: the user had their codes of this hour.
         """
-        await self.throttle.spend_send(Sends(purpose.sends, self.settings.sends_per_hour), username_key)
+        await self.throttle.spend_send(self._sends(purpose), username_key)
+
+    async def spend_send_in(
+        self, lane: Lane, purpose: CodePurpose, username_key: UsernameKey, *, caller: Caller
+    ) -> None:
+        """Count a code to be sent to a name, before it is made.
+
+        Raises:
+            LimitExceeded: the name had its codes of this hour in this lane, or for this source.
+        """
+        await self.throttle.spend_send_in(lane, self._sends(purpose), username_key, caller=caller)
 
     async def issue(
         self,
@@ -121,51 +143,55 @@ class Codes:
         now: datetime,
         medium: Medium = Medium.EMAIL,
         owner: Recipient | None = None,
-    ) -> None:
+        supersedes: bool = True,
+    ) -> Issued:
         """Replace a code and enqueue its message, in the caller's transaction.
 
         `to` None: nobody to send it to, but the same statements run. `owner`: the address belongs to another account,
-        whose owner is told of it, and the code is sent to nobody.
+        whose owner is told of it, and the code is sent to nobody. Unless it `supersedes` them, messages with former
+        codes are sent all the same.
         """
         purpose = ref.purpose
         digits, life = purpose.terms(self.settings)
-        code, expires_at = new_code(digits), now + life
+        code = new_code(digits)
+        issued = Issued(self.ring.digest(Purpose.CODE, *_parts(ref, code)), now + life)
         await codes.issue(
             executor,
             username_key=ref.username_key,
             purpose=purpose.key,
-            digest=self.ring.digest(Purpose.CODE, *_parts(ref, code)),
+            digest=issued.digest,
             now=now,
-            expires_at=expires_at,
+            expires_at=issued.expires_at,
             medium=medium,
         )
         # Nothing has been guessed at a new code. Else a stranger's guesses at the former ones could lock its owner out.
         # After the code's row, as in `consume`: the other way round the two deadlock.
-        await self.throttle.forget(executor, ref.username_key, purpose.guarded)
+        await self.throttle.open(executor, [ref.username_key], purpose.guarded)
         await self.notices.enqueue(
             executor,
             EmailTaken() if to and owner else purpose.message(code),
             (owner or to) if to else None,
             medium=medium,
             now=now,
-            expires_at=expires_at,
-            supersede_key=ref.supersede_key,
+            expires_at=issued.expires_at,
+            supersede_key=ref.supersede_key if supersedes else None,
         )
+        return issued
 
-    async def try_code(self, ref: CodeRef, code: str) -> None:
+    async def try_code(self, ref: CodeRef, code: str, *, lane: Lane = STRANGERS) -> None:
         """Count a try and compare, committed at once; who passes goes on to `consume`.
 
         Raises:
             CodeMismatch: it is wrong.
             CodeExpired: it was replaced, or there is no live code.
-            LimitExceeded: too many tries for this name.
+            LimitExceeded: too many tries for this name in this lane.
         """
-        await self.throttle.spend_try(ref.purpose.guarded, ref.username_key)
+        await self.throttle.spend_try(ref.purpose.guarded, ref.username_key, lane)
         outcome = await codes.spend_try(
             self.database,
             username_key=ref.username_key,
             purpose=ref.purpose.key,
-            digests=self._digests(ref, code),
+            digests=self.digests(ref, code),
             now=self.clock.now(),
             max_wrong=self.settings.max_wrong,
         )
@@ -176,9 +202,9 @@ class Codes:
 
     async def forgive(self, ref: CodeRef, code: str) -> None:
         """Forget the tries at a code that was right, when something else stopped its use."""
-        digests = self._digests(ref, code)
+        digests = self.digests(ref, code)
         await codes.forgive(self.database, username_key=ref.username_key, purpose=ref.purpose.key, digests=digests)
-        await self.throttle.forget(self.database, ref.username_key, ref.purpose.guarded)
+        await self.throttle.open(self.database, [ref.username_key], ref.purpose.guarded)
 
     async def consume(self, executor: Executor, ref: CodeRef, code: str, *, now: datetime) -> Medium:
         """Use a right code up, in the transaction that does what it is for; return what carried it.
@@ -187,11 +213,11 @@ class Codes:
             CodeExpired: another call used or replaced it.
         """
         medium = await codes.consume(
-            executor, username_key=ref.username_key, purpose=ref.purpose.key, digests=self._digests(ref, code), now=now
+            executor, username_key=ref.username_key, purpose=ref.purpose.key, digests=self.digests(ref, code), now=now
         )
         if medium is None:
             raise CodeExpired
-        await self.throttle.forget(executor, ref.username_key, ref.purpose.guarded)
+        await self.throttle.open(executor, [ref.username_key], ref.purpose.guarded)
         return medium
 
     def delivery(self, username_key: UsernameKey, email: str | None, *, may_be_phone: bool = False) -> CodeDelivery:
@@ -212,12 +238,16 @@ class Codes:
         local, domain = (chr(ord("a") + byte % 26) for byte in digest[:2])
         return CodeDelivery(mask_email(f"{local}@{domain}"))
 
-    async def drop(self, executor: Executor, username_key: UsernameKey, *purposes: CodePurpose) -> None:
-        """End the name's codes: what they were sent to is not the account's any more."""
-        await codes.delete(executor, username_key=username_key, purposes=[each.key for each in purposes])
+    async def drop(self, executor: Executor, username_keys: Collection[UsernameKey], *purposes: CodePurpose) -> None:
+        """End the codes of an account's names: what they were sent to is not the account's any more."""
+        await codes.delete(executor, username_keys=list(username_keys), purposes=[each.key for each in purposes])
 
-    def _digests(self, ref: CodeRef, code: str) -> list[bytes]:
+    def digests(self, ref: CodeRef, code: str) -> list[bytes]:
+        """Return the digests by which a code is compared."""
         return self.ring.digests(Purpose.CODE, *_parts(ref, code))
+
+    def _sends(self, purpose: CodePurpose) -> Sends:
+        return Sends(purpose.sends, self.settings.sends_per_hour, self.settings.sends_to_strangers_per_hour)
 
 
 def _parts(ref: CodeRef, code: str) -> tuple[str, ...]:

@@ -115,13 +115,14 @@ class AccountAdmin:
         await recovery.delete_of_user(tx, user_id=user.user_id)
         await users.touch(tx, user_id=user.user_id, now=now)
         await end_all(tx, user.user_id, now)
-        await self.throttle.forget(tx, user.username_key, *(spec.guarded for spec in BESIDE_PASSWORD))
+        await self.throttle.open(tx, [user.username_key], *(spec.guarded for spec in BESIDE_PASSWORD))
         await self.notices.tell(tx, user, MfaChanged(MfaChange.RESET), now=now)
 
     @_recorded(AuditKind.ADMIN_UNLOCK_USER)
     async def unlock(self, change: Change) -> None:
-        """Forget all failures of a user."""
-        await self.throttle.forget_all(change.executor, change.user.username_key)
+        """Forget all failures of a user, by whichever name and in whichever lane they were counted."""
+        for name in change.user.names:
+            await self.throttle.forget_all(change.executor, name)
 
     async def list_sessions(self, named: NamedUser, request: PageRequest) -> Page[Session]:
         """List a user's live sessions, latest first.

@@ -12,7 +12,7 @@ from authsvc.core.accounts.lookup import NamedUser, parse_user
 from authsvc.core.audit.trail import AuditKind
 from authsvc.core.factors.kinds import sent_to
 from authsvc.core.fields import Fields
-from authsvc.core.messages.codes import RESET_PASSWORD, SIGN_UP, VERIFY_EMAIL, VERIFY_PHONE, Codes
+from authsvc.core.messages.codes import RESETS, SIGN_UP, VERIFY_EMAIL, VERIFY_PHONE, Codes
 from authsvc.core.messages.kinds import EmailChanged, MfaChange, MfaChanged
 from authsvc.core.messages.notices import Notices
 from authsvc.core.names import mask_email
@@ -103,10 +103,10 @@ class AttributeAdmin:
         """End what was sent to what is the account's no longer: whoever reads it may be why it was changed."""
         if has_email and has_number:
             return
-        purposes = [RESET_PASSWORD]
+        purposes = [*RESETS]
         purposes += [] if has_email else [SIGN_UP, VERIFY_EMAIL]
         purposes += [] if has_number else [VERIFY_PHONE]
-        await self.codes.drop(held.executor, held.user.username_key, *purposes)
+        await self.codes.drop(held.executor, held.user.names, *purposes)
         if not has_email:
             await passwords.end_mailed(held.executor, user_id=held.user.user_id, now=held.now)
             await self.notices.withdraw_invitation(held.executor, held.user, now=held.now)

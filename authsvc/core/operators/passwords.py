@@ -125,7 +125,7 @@ class PasswordAdmin:
             )
             # Whoever came in by the former password may be why there is another.
             await challenges.delete_of_user(tx, user_id=user.user_id)
-            await self.throttle.forget(tx, user.username_key, PASSWORD.guarded)
+            await self.throttle.open(tx, user.names, PASSWORD.guarded)
             await self.notices.invite(tx, user, password.typed, now=now, expires_at=expires_at)
         return CodeDelivery(mask_email(email))
 

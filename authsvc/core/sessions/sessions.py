@@ -9,11 +9,12 @@ from uuid import UUID
 from authsvc.clock import Clock
 from authsvc.config import TokensSettings
 from authsvc.core.access.caller import Caller
+from authsvc.core.access.lanes import Lanes
 from authsvc.core.sessions.signing_keys import SigningKeys
 from authsvc.crypto.jwt import ACCESS_TOKEN_TYPE, ID_TOKEN_TYPE
 from authsvc.crypto.sealing import KeyRing, Purpose
 from authsvc.crypto.tokens import new_handle, new_id
-from authsvc.domain import Session, SessionId, User
+from authsvc.domain import STRANGERS, Lane, Session, SessionId, User
 from authsvc.errors import TokenRevoked
 from authsvc.store import groups, refresh_tokens, sessions
 from authsvc.store.db import Database, Executor
@@ -35,12 +36,18 @@ class Tokens:
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """Hold a session that tokens are due for, and what they say or go with beside it."""
+    """Hold a session that tokens are due for, and what they say or go with beside it.
+
+    `device_token` is new, for a device that was not known; `is_elsewhere`: the sign-in came from where its user, who
+    was known already, had not been.
+    """
 
     session: Session | Standing
     access_jti: UUID
     groups: list[str]
     refresh_token: str = field(repr=False)
+    device_token: str = field(default="", repr=False)
+    is_elsewhere: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -49,12 +56,18 @@ class Sessions:
 
     database: Database
     ring: KeyRing
+    lanes: Lanes
     signing_keys: SigningKeys
     settings: TokensSettings
     clock: Clock
 
-    async def start(self, executor: Executor, user: User, caller: Caller, *, amr: list[str], now: datetime) -> Grant:
-        """Store a finished sign-in in the caller's transaction; `tokens_of` makes its tokens after the commit."""
+    async def start(
+        self, executor: Executor, user: User, caller: Caller, *, lane: Lane, amr: list[str], now: datetime
+    ) -> Grant:
+        """Store a finished sign-in in the caller's transaction; `tokens_of` makes its tokens after the commit.
+
+        Where it came from is known from here on; `lane` is where it was begun.
+        """
         # The first access token's `jti` is the session's `origin_jti`.
         origin_jti, refresh_token = new_id(), new_handle()
         session = Session(
@@ -70,8 +83,16 @@ class Sessions:
             client_user_agent=caller.user_agent,
         )
         digest = self.ring.digest(Purpose.REFRESH_TOKEN, refresh_token)
-        names = await sessions.insert(executor, session=session, refresh_digest=digest)
-        return Grant(session=session, access_jti=origin_jti, groups=names, refresh_token=refresh_token)
+        visit, device_token = self.lanes.visit(user, caller, lane, now=now)
+        started = await sessions.insert(executor, session=session, refresh_digest=digest, visit=visit)
+        return Grant(
+            session=session,
+            access_jti=origin_jti,
+            groups=started.groups,
+            refresh_token=refresh_token,
+            device_token=device_token,
+            is_elsewhere=started.was_known and lane == STRANGERS,
+        )
 
     async def further_tokens(self, user: User, standing: Standing, refresh_token: str) -> Tokens:
         """Sign tokens of a session that has had some, as it stands."""

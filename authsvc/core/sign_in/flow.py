@@ -8,6 +8,7 @@ from authsvc.config import AccountsSettings
 from authsvc.core.access.caller import Caller
 from authsvc.core.access.challenges import ChallengeSessions
 from authsvc.core.access.gate import Gate, PasswordGuess, VerifiedPassword
+from authsvc.core.access.lanes import Lanes, lane_of_proofs
 from authsvc.core.access.throttle import Action, Throttle
 from authsvc.core.accounts.login import Logins
 from authsvc.core.accounts.password_policy import Password
@@ -21,7 +22,7 @@ from authsvc.core.sign_in.answers import Answer, Answers, check_answer, require_
 from authsvc.core.sign_in.next_steps import Advance, At, SignInOutcome
 from authsvc.core.sign_in.progression import Progression
 from authsvc.core.sign_in.steps import step_of
-from authsvc.domain import Step, UserStatus
+from authsvc.domain import Lane, Step, UserStatus
 from authsvc.errors import (
     Conflict,
     DomainError,
@@ -49,6 +50,7 @@ class SignIn:
     database: Database
     throttle: Throttle
     gate: Gate
+    lanes: Lanes
     logins: Logins
     audit: Audit
     progression: Progression
@@ -66,25 +68,27 @@ class SignIn:
             LimitExceeded: too many tries from this source or for this account, or too many codes sent to it.
             Overloaded: too many hashes wait.
         """
-        await self.throttle.spend_call(Action.SIGN_IN, caller)
+        admission = await self.throttle.admit(Action.SIGN_IN, caller)
         login, given = self.logins.parse_credentials(username, password)
         username_key = await self.logins.resolve(login)
+        lane = await self.lanes.find(username_key, caller)
+        admission.require(lane)
         async with self.audit.failures(AuditKind.SIGN_IN, caller, username_key=username_key):
-            async with self.gate.guess_password(username_key) as guess:
-                advance = await self._try(guess, given, caller)
+            async with self.gate.guess_password(username_key, lane) as guess:
+                advance = await self._try(guess, given, caller, lane=lane)
             return await self.progression.finish(advance, caller)
 
-    async def _try(self, guess: PasswordGuess, password: Password, caller: Caller) -> Advance:
+    async def _try(self, guess: PasswordGuess, password: Password, caller: Caller, *, lane: Lane) -> Advance:
         for _ in range(READS):
             verified = await guess.verify(password)
-            advance = await self._act(verified, caller)
+            advance = await self._act(verified, caller, lane)
             if isinstance(advance, DomainError):
                 raise advance
             if advance is not None:
                 return advance
         raise Conflict(retry_after=RETRY_CONFLICT)
 
-    async def _act(self, verified: VerifiedPassword, caller: Caller) -> Advance | DomainError | None:
+    async def _act(self, verified: VerifiedPassword, caller: Caller, lane: Lane) -> Advance | DomainError | None:
         """Store the first step; None if the hash was changed meanwhile.
 
         A refusal is returned, not raised, where the password was right: that stays noted.
@@ -102,12 +106,12 @@ class SignIn:
                 return None
             refusal: DomainError = UserDisabled()
             if user.disabled_at is None:
-                at = At(transaction, caller, verified.at)
+                at = At(executor=transaction, caller=caller, lane=lane_of_proofs(lane), now=verified.at)
                 try:
-                    return await self.progression.steps.advance(at, Accepted(user), _PROVED, forget=PASSWORD.guarded)
+                    return await self.progression.steps.advance(at, Accepted(user), _PROVED, forget=lane)
                 except (LimitExceeded, MfaNotEnrolled) as error:
                     refusal = error
-            await self.throttle.forget(transaction, user.username_key, PASSWORD.guarded)
+            await self.throttle.forget(transaction, PASSWORD.guarded, user.username_key, lane=lane)
             return refusal
 
     async def _without_password(self, credential: Credential) -> Advance:
@@ -144,12 +148,13 @@ class SignInSteps:
             MfaNotEnrolled, HookUnavailable, Overloaded: see `SignIn.start`.
             LimitExceeded: too many tries from this source or for this account, or too many codes sent to it.
         """
-        await self.throttle.spend_call(Action.SIGN_IN, caller)
+        await self.throttle.spend_source(Action.SIGN_IN_CONFIRM, caller)
         fields = Fields()
         handle = fields.take(parse_handle, session, field="session")
         given = fields.take(check_answer, answer)
         fields.check()
         challenge = await self._find(handle.value)
+        await self.throttle.spend_all(Action.SIGN_IN_CONFIRM, challenge.lane)
         require_fitting(challenge, given.value)
         async with self.audit.failures(AuditKind.CONTINUE_SIGN_IN, caller, user_id=challenge.user_id) as tried:
             tried.details = {"step": challenge.step, "answer": given.value.name}
@@ -165,13 +170,14 @@ class SignInSteps:
             UserDisabled: the account was disabled meanwhile.
             LimitExceeded: it is too soon, or too many codes were sent to this account or from this source.
         """
-        await self.throttle.spend_call(Action.RESEND, caller)
+        await self.throttle.spend_source(Action.RESEND, caller)
         challenge = await self._find(parse_handle(session, field="session"))
+        await self.throttle.spend_all(Action.RESEND, challenge.lane)
         factor = self.factors.find(kind_of_step(step_of(challenge)))
         if factor is None:
             raise SessionExpired
         factor.require_cooled_down(challenge)
-        await factor.reserve(challenge.username_key)
+        await factor.reserve(challenge.username_key, challenge.lane, caller)
         async with self.challenge_sessions.hold(challenge) as held:
             delivery = await factor.resend(held.executor, held.user, challenge)
             details = {"medium": str(delivery.medium)}

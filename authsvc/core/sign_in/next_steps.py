@@ -8,17 +8,17 @@ from datetime import datetime
 
 from authsvc.core.access.caller import Caller
 from authsvc.core.access.challenges import ChallengeSessions
-from authsvc.core.access.throttle import Guarded, Throttle
+from authsvc.core.access.throttle import Throttle
 from authsvc.core.accounts.new_passwords import NewPasswords
 from authsvc.core.audit.trail import Audit, AuditEvent, AuditKind
 from authsvc.core.factors.factor import Accepted, Factors, Opened, TotpSetup
-from authsvc.core.factors.kinds import in_order, kind_of_step
+from authsvc.core.factors.kinds import PASSWORD, in_order, kind_of_step
 from authsvc.core.factors.proved import Proved
 from authsvc.core.factors.rules import NONE, FactorRules, UserFactors
 from authsvc.core.messages.codes import CodeDelivery
 from authsvc.core.sessions.sessions import Grant, Sessions, Tokens
 from authsvc.core.sign_in.steps import ANSWERED_ELSEWHERE, SETUP_STEPS, Progress, next_step
-from authsvc.domain import FactorKind, Step, User
+from authsvc.domain import FactorKind, Lane, Step, User
 from authsvc.errors import LimitExceeded, MfaNotEnrolled
 from authsvc.store import challenges, passwords
 from authsvc.store.challenges import Challenge
@@ -27,7 +27,10 @@ from authsvc.store.db import Executor
 
 @dataclass(frozen=True, slots=True)
 class SignInOutcome:
-    """Hold where a sign-in stands: with each step what it needs, `tokens` with DONE."""
+    """Hold where a sign-in stands: with each step what it needs, `tokens` with DONE.
+
+    `device_token` is new, for a device that has none yet.
+    """
 
     step: Step
     session: str = ""
@@ -37,6 +40,7 @@ class SignInOutcome:
     missing_attributes: tuple[str, ...] = ()
     public_parameters: Mapping[str, str] = field(default_factory=dict)
     tokens: Tokens | None = None
+    device_token: str = ""
 
     def __repr__(self) -> str:
         return f"SignInOutcome({self.step})"
@@ -57,10 +61,11 @@ class Advance:
 
 @dataclass(frozen=True, slots=True)
 class At:
-    """Hold in what and for whom a sign-in goes on: a transaction that holds the account's row, and its time."""
+    """Hold in what and for whom a sign-in goes on: a transaction that holds the account's row, its lane, its time."""
 
     executor: Executor
     caller: Caller
+    lane: Lane
     now: datetime
 
 
@@ -76,11 +81,11 @@ class NextSteps:
     rules: FactorRules
     new_passwords: NewPasswords
 
-    async def advance(self, at: At, accepted: Accepted, proved: Proved, *, forget: Guarded | None = None) -> Advance:
+    async def advance(self, at: At, accepted: Accepted, proved: Proved, *, forget: Lane | None = None) -> Advance:
         """Store the next step, chosen by how the account stands now, at the end of a transaction that holds its row.
 
-        `forget` is what was proved, should its failures be forgotten here: a step that sends a code counts it, and
-        nothing is counted by who has forgotten failures (see `Throttle.forget`).
+        `forget` is the lane in which the password was proved, should its failures be forgotten here: a step that sends
+        a code counts it, and nothing is counted by who has forgotten failures (see `Throttle.forget`).
 
         Raises:
             MfaNotEnrolled: a second factor is required, and this account can't set any up.
@@ -92,23 +97,23 @@ class NextSteps:
         step = next_step(progress)
         if step is None:
             raise MfaNotEnrolled
-        step = await self._reserve(user, step, progress)
+        step = await self._reserve(at, user, step, progress=progress)
         if step is Step.DONE:
             if standing.recovered_by and proved.has_second_factor:
                 await passwords.settle(tx, user_id=user.user_id)
-            new = await self.sessions.start(tx, user, at.caller, amr=proved.methods, now=at.now)
-            advance = Advance(user, SignInOutcome(step), new)
+            new = await self.sessions.start(tx, user, at.caller, lane=at.lane, amr=proved.methods, now=at.now)
+            advance = Advance(user, SignInOutcome(step, device_token=new.device_token), new)
         elif step in ANSWERED_ELSEWHERE:
             advance = Advance(user, SignInOutcome(step))
         else:
             advance = await self._store(at, accepted, step, progress=progress)
         if forget is not None:
-            await self.throttle.forget(tx, user.username_key, forget)
+            await self.throttle.forget(tx, PASSWORD.guarded, user.username_key, lane=forget)
         did = (AuditEvent(kind, at.caller, user.user_id) for kind in accepted.did)
         await self.audit.record(tx, *did, _event_of(advance, proved, at.caller))
         return advance
 
-    async def _reserve(self, user: User, step: Step, progress: Progress) -> Step:
+    async def _reserve(self, at: At, user: User, step: Step, *, progress: Progress) -> Step:
         """Count the code that a step sends; return the step to take instead if there were too many.
 
         Whoever knows the password can use them up. That must not keep the owner from another factor.
@@ -120,7 +125,7 @@ class NextSteps:
         if factor is None:
             return step
         try:
-            await factor.reserve(user.username_key)
+            await factor.reserve(user.username_key, at.lane, at.caller)
         except LimitExceeded:
             if progress.chosen is not None or len(progress.askable) < 2:
                 raise
@@ -157,6 +162,7 @@ class NextSteps:
                 username_key=user.username_key,
                 step=step,
                 proved=progress.proved.stored(),
+                lane=at.lane,
                 totp_device_id=opened.device_id,
                 code_digest=opened.code_digest,
                 sealed_state=opened.sealed_state,

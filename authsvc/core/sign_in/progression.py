@@ -34,9 +34,10 @@ class Progression:
         """
         async with self.challenge_sessions.hold(challenge) as held:
             accepted = await accept(held.executor, held.user, held.now)
+            at = At(executor=held.executor, caller=caller, lane=challenge.lane, now=held.now)
             before = Proved.of_stored(challenge.proved)
             proved = before.with_(accepted.proved, is_waived=accepted.is_waived)
-            advance = await self.steps.advance(At(held.executor, caller, held.now), accepted, proved)
+            advance = await self.steps.advance(at, accepted, proved)
         return await self.finish(advance, caller)
 
     async def finish(self, advance: Advance, caller: Caller) -> SignInOutcome:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from authsvc.core.access.gate import Gate
+from authsvc.core.access.lanes import lane_of_session
 from authsvc.core.access.throttle import Action, Throttle
 from authsvc.core.accounts.calls import SignedIn
 from authsvc.core.accounts.password_policy import Password, PasswordPolicy
@@ -48,7 +49,8 @@ class Reauthentication:
             Overloaded: too many hashes wait.
             Conflict: the password was changed at the same time.
         """
-        await self.throttle.spend_call(Action.SIGN_IN, bearer.caller)
+        await self.throttle.spend_source(Action.SIGN_IN_CONFIRM, bearer.caller)
+        await self.throttle.spend_all(Action.SIGN_IN_CONFIRM, lane_of_session(bearer.standing.session_id))
         if proof is None:
             raise refused("proof", "REQUIRED", "must be given")
         verify = self._prepare(bearer.standing, proof)
@@ -83,12 +85,13 @@ class Reauthentication:
         return lambda: self.gate.verify_own(standing, factor, answer)
 
     async def _verify_password(self, standing: Standing, password: Password) -> Accept:
-        async with self.gate.guess_password(standing.username_key) as guess:
+        lane = lane_of_session(standing.session_id)
+        async with self.gate.guess_password(standing.username_key, lane) as guess:
             verified = await guess.require(password)
 
         async def accept(executor: Executor, user: User, _now: datetime) -> Accepted:
             await verified.require_held(executor, user)
-            await self.throttle.forget(executor, user.username_key, PASSWORD.guarded)
+            await self.throttle.forget(executor, PASSWORD.guarded, user.username_key, lane=lane)
             return Accepted(user, PASSWORD.kind)
 
         return accept
