@@ -125,5 +125,6 @@ def _environment(dsn: str) -> dict[str, str]:
         "AUTHSVC_SERVER_PORT": "0",
         "AUTHSVC_ACCOUNTS_MFA": "OPTIONAL",
         "AUTHSVC_LIMITS_SIGN_IN_PER_SOURCE": "1000000",
+        "AUTHSVC_LIMITS_SIGN_IN_CONFIRM_PER_SOURCE": "1000000",
         "AUTHSVC_LIMITS_SIGN_IN_GLOBAL": "1000000",
     }

@@ -22,6 +22,7 @@ import grpc
 import psutil
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from authsvc.core.access.throttle import Action
 from authsvc.crypto.password_hash import NICE
 from authsvc.rpc.server import AUTH_SERVICE
 from authsvc.v1.auth_service_pb2_grpc import AuthServiceStub
@@ -42,9 +43,7 @@ CHEAP_HASHES = {
 }
 # Three times as long as the default ones.
 DEAR_HASHES = {"PASSWORDS_ARGON2_TIME_COST": "32", "PASSWORDS_ARGON2_MEMORY_KIB": "4096"}
-NO_SOURCE_LIMITS = {
-    f"AUTHSVC_LIMITS_{action}_PER_SOURCE": "1000000" for action in ("SIGN_UP", "SIGN_IN", "RESEND", "RESET")
-}
+NO_SOURCE_LIMITS = {f"AUTHSVC_LIMITS_{action}_PER_SOURCE": "1000000" for action in Action}
 
 
 def environment(dsn: str, *, master_key: str, smtp_port: int, **changes: str) -> dict[str, str]:

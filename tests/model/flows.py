@@ -5,6 +5,7 @@ from __future__ import annotations
 from tests.model.reference import (
     EMAIL,
     KINDS,
+    LONG_AGO,
     MOST_DEVICES,
     PASSWORD,
     RECENT,
@@ -39,12 +40,12 @@ class Model(SignIns):
     def update_password(self, account: Account, token: Token, previous: str, proposed: str) -> None:
         """UpdatePassword."""
         self.bearer(account, token)
-        self.spend(account, PASSWORD)
+        self.spend(account, PASSWORD, token.session)
         if previous != account.password:
             raise Refused("NOT_AUTHORIZED")
         account.password, account.password_ends, account.recovered_by = proposed, None, None
         account.end_all(but=token.session)
-        self.forget(account, PASSWORD)
+        self.open(account, PASSWORD)
 
     def associate_totp(self, account: Account, token: Token) -> None:
         """AssociateTotp."""
@@ -55,7 +56,7 @@ class Model(SignIns):
     def verify_totp(self, account: Account, token: Token, device: Device, code: str) -> None:
         """VerifyTotp, right after AssociateTotp."""
         self.bearer(account, token, recent=False)
-        self.spend(account, TOTP)
+        self.spend(account, TOTP, token.session)
         step = self.matching_step(device, code)
         if step is None:
             raise Refused("CODE_MISMATCH")
@@ -63,13 +64,13 @@ class Model(SignIns):
         account.devices.append(device)
         account.enabled.add(TOTP)
         account.recovered_by = None
-        self.forget(account, TOTP)
+        self.forget(account, TOTP, token.session)
 
     def generate_recovery_codes(self, account: Account, token: Token) -> None:
         """GenerateRecoveryCodes; the new ones are to be told."""
         self.bearer(account, token)
         account.recovery = set()
-        self.forget(account, RECOVERY)
+        self.open(account, RECOVERY)
 
     def update_preference(self, account: Account, token: Token, changes: dict[str, str]) -> None:
         """UpdateMfaPreference: all or nothing."""
@@ -107,6 +108,9 @@ class Model(SignIns):
             if self.mode == REQUIRED and before and not account.enrolled & self.kinds:
                 raise Refused("MFA_REQUIRED")
             account.recovered_by = None
+            if not account.devices:
+                # The next one is another: nothing was guessed at it.
+                self.open(account, TOTP)
 
     def reauthenticate(self, account: Account, token: Token, kind: str, value: str) -> Token:
         """Reauthenticate: a further token of the session, all of whose tokens stand for the fresh authentication."""
@@ -114,19 +118,19 @@ class Model(SignIns):
         factor = {"password": PASSWORD, "totp_code": TOTP, "recovery_code": RECOVERY}[kind]
         if (factor == TOTP and not account.devices) or (factor == RECOVERY and not account.recovery):
             raise Refused("MFA_NOT_ENROLLED")
-        self.spend(account, factor)
+        self.spend(account, factor, token.session)
         if factor == PASSWORD and value != account.password:
             raise Refused("NOT_AUTHORIZED")
         if factor == RECOVERY:
             if value not in account.recovery:
                 raise Refused("CODE_MISMATCH")
             account.recovery.remove(value)
-            self.forget(account, TOTP, SMS, EMAIL)
+            self.open(account, RECOVERY, TOTP, SMS, EMAIL)
         if factor == TOTP:
-            self._use_totp_code(account, value)
+            self._use_totp_code(account, value, token.session)
         if factor != PASSWORD:
             account.recovered_by = None
-        self.forget(account, factor)
+        self.forget(account, factor, token.session)
         token.session.auth_time = self.now
         return Token(token.session, self.now)
 
@@ -149,7 +153,8 @@ class Model(SignIns):
         del self.accounts[account.username]
         account.failures.clear()
         account.sends.clear()
-        account.reset, account.former_resets = None, []
+        account.resets, account.latest, account.former_resets = [], {}, {}
+        account.home_until = account.recovered_until = LONG_AGO
 
     # Operators
 
@@ -175,7 +180,7 @@ class Model(SignIns):
         account.password_ends = self.now + TEMPORARY_LIFE if temporary else None
         account.status = "FORCE_CHANGE_PASSWORD" if temporary else "CONFIRMED"
         account.end_all()
-        self.forget(account, PASSWORD)
+        self.open(account, PASSWORD)
 
     def require_reset(self, account: Account) -> ResetCode | None:
         """ResetUserPassword: the code that is sent, None if none is."""
@@ -186,15 +191,16 @@ class Model(SignIns):
         medium = self.recovery_medium(account)
         if medium is None or account.is_disabled:
             return None
-        self._replace_reset(account, ResetCode(medium, self.now + RESET_LIFE))
-        return account.reset
+        reset = ResetCode(medium, self.now + RESET_LIFE)
+        self._replace_reset(account, reset, is_known=False)
+        return reset
 
     def reset_mfa(self, account: Account) -> None:
         """ResetUserMfa."""
         account.devices, account.enabled, account.preferred = [], {TOTP}, None
         account.recovery = set()
         account.end_all()
-        self.forget(account, *KINDS, RECOVERY)
+        self.open(account, *KINDS, RECOVERY)
 
     def enable(self, account: Account) -> None:
         """EnableUser."""

@@ -33,6 +33,11 @@ COOL_DOWN = timedelta(seconds=30)
 HOUR = timedelta(hours=1)
 SENDS = {SMS: 10, EMAIL: 10, RESET_CODE: 5}
 RESET_LIFE = timedelta(minutes=10)
+# Everybody comes from one network. It is strange to an account that has not finished a sign-in from there lately, nor
+# recovered its password just now; sessions are lanes of their own.
+STRANGERS, HOME, RECOVERED = "strangers", "home", "recovered"
+HOME_LIFE = timedelta(days=30)
+RECOVERED_LIFE = timedelta(hours=1)
 TEMPORARY_LIFE = timedelta(days=7)
 ACCESS_LIFE = timedelta(minutes=15)
 RECENT = timedelta(minutes=10)
@@ -74,6 +79,10 @@ class Refused(Exception):
         self.until = until
 
 
+# Where guesses come from, as far as they are counted apart: one of the above, or a session.
+Lane = object
+
+
 @dataclass
 class Failures:
     """Wrong tries at one factor in a row, and until when they lock it."""
@@ -105,6 +114,7 @@ class Challenge(Named):
     step: str
     expires_at: datetime
     sent_at: datetime
+    lane: Lane = STRANGERS
     wrong: int = 0
     handle: str = ""
     pending: Device | None = None
@@ -138,14 +148,22 @@ class Token(Named):
         return self.issued_at.replace(microsecond=0) + ACCESS_LIFE
 
 
-@dataclass
-class ResetCode:
-    """The code of a reset; one that was sent to nobody is empty."""
+@dataclass(eq=False, repr=False)
+class ResetCode(Named):
+    """The code of a reset; one that was sent to nobody is empty, and an operator's has no handle.
+
+    Wrong tries with its handle are counted apart from those without one.
+    """
 
     medium: str
     expires_at: datetime
     code: str = ""
+    handle: str = ""
     wrong: int = 0
+    wrong_without: int = 0
+
+    def __repr__(self) -> str:
+        return f"reset {self.handle[:6]}"
 
 
 @dataclass(eq=False, repr=False)
@@ -167,11 +185,16 @@ class Account(Named):
     recovery: set[str] = field(default_factory=set)
     challenges: list[Challenge] = field(default_factory=list)
     sessions: list[Session] = field(default_factory=list)
-    reset: ResetCode | None = None
-    former_resets: list[str] = field(default_factory=list)
-    failures: dict[str, Failures] = field(default_factory=dict)
+    # Every reset that was asked for and can still be answered; for those who show no handle the latest that a stranger,
+    # or a known network, asked for, and the codes that it replaced.
+    resets: list[ResetCode] = field(default_factory=list)
+    latest: dict[bool, ResetCode] = field(default_factory=dict)
+    former_resets: dict[bool, list[str]] = field(default_factory=dict)
+    failures: dict[tuple[str, Lane], Failures] = field(default_factory=dict)
+    home_until: datetime = LONG_AGO
+    recovered_until: datetime = LONG_AGO
     # Codes sent within the hour that began with the first of them; neither is given back by what fails afterwards.
-    sends: dict[str, tuple[datetime, int]] = field(default_factory=dict)
+    sends: dict[tuple[str, Lane], tuple[datetime, int]] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         return self.username
@@ -206,9 +229,15 @@ class Rules:
         self.kinds = kinds
         self.now = now
 
-    def spend(self, account: Account, factor: str) -> None:
+    def lane(self, account: Account) -> Lane:
+        """Return where calls about an account come from."""
+        if account.home_until > self.now:
+            return HOME
+        return RECOVERED if account.recovered_until > self.now else STRANGERS
+
+    def spend(self, account: Account, factor: str, lane: Lane) -> None:
         """Count a try before it is looked at; a right one has it forgotten."""
-        failures = account.failures.setdefault(factor, Failures())
+        failures = account.failures.setdefault((factor, lane), Failures())
         if factor in CLOSABLE and failures.count >= CLOSED_AT:
             raise Refused("LIMIT_EXCEEDED")
         if failures.locked_until > self.now:
@@ -222,35 +251,41 @@ class Rules:
             )
             failures.locked_until = self.now + min(lock, LONGEST_LOCK)
 
-    def forget(self, account: Account, *factors: str) -> None:
-        """Forget the wrong tries at factors."""
-        for factor in factors:
-            account.failures.pop(factor, None)
+    def forget(self, account: Account, factor: str, lane: Lane) -> None:
+        """Forget the wrong tries at a factor in a lane."""
+        account.failures.pop((factor, lane), None)
 
-    def spend_send(self, account: Account, what: str) -> None:
+    def open(self, account: Account, *factors: str) -> None:
+        """Forget the wrong tries at factors in all lanes."""
+        account.failures = {key: failures for key, failures in account.failures.items() if key[0] not in factors}
+
+    def spend_send(self, account: Account, what: str, lane: Lane) -> None:
         """Count a code that is sent."""
-        begun, count = account.sends.get(what, (self.now, 0))
+        begun, count = account.sends.get((what, lane), (self.now, 0))
         if self.now >= begun + HOUR:
             begun, count = self.now, 0
         if count >= SENDS[what]:
             raise Refused("LIMIT_EXCEEDED", begun + HOUR)
-        account.sends[what] = (begun, count + 1)
+        account.sends[what, lane] = (begun, count + 1)
 
-    def advance(self, account: Account, *, second: bool, chosen: str | None = None) -> Next:
+    def advance(self, account: Account, lane: Lane, *, second: bool, chosen: str | None = None) -> Next:
         """Choose the next step by how the account stands, and begin it."""
+        # A recovered password makes nobody known to the factors beside it.
+        lane = STRANGERS if lane == RECOVERED else lane
         step, allowed = self.next_step(account, second=second, chosen=chosen)
         if step == DONE:
             if second:
                 account.recovered_by = None
             session = Session(self.now)
+            account.home_until = self.now + HOME_LIFE
             account.sessions.append(session)
             return Next(step, token=Token(session, self.now))
         if step not in ANSWERS:
             return Next(step)
         if step in SENT:
-            self.spend_send(account, SENT[step])
+            self.spend_send(account, SENT[step], lane)
         life = SETUP_LIFE if step in (SETUP_SELECTION, TOTP_SETUP) else CHALLENGE_LIFE
-        challenge = Challenge(step, self.now + life, self.now)
+        challenge = Challenge(step, self.now + life, self.now, lane)
         account.challenges.append(challenge)
         return Next(step, frozenset(allowed), challenge)
 
@@ -305,7 +340,7 @@ def all_or_nothing(account: Account) -> Iterator[None]:
     """Undo what a refused call has changed; codes that it sent, and tries that were counted before, stay counted."""
     before = copy.copy(account)
     # The very sessions and challenges, which others hold, and not copies of them.
-    for name in ("devices", "challenges", "sessions", "former_resets"):
+    for name in ("devices", "challenges", "sessions"):
         setattr(before, name, list(getattr(account, name)))
     before.enabled, before.recovery = set(account.enabled), set(account.recovery)
     before.failures = {factor: copy.copy(failures) for factor, failures in account.failures.items()}

@@ -9,18 +9,22 @@ from tests.model.reference import (
     ANSWERS,
     COOL_DOWN,
     EMAIL,
+    HOME,
     MOST_WRONG,
     OFF,
     PASSWORD,
+    RECOVERED_LIFE,
     RECOVERY,
     REQUIRED,
     RESET_CODE,
     RESET_LIFE,
     SENT,
     SMS,
+    STRANGERS,
     TOTP,
     Account,
     Challenge,
+    Lane,
     Next,
     Refused,
     ResetCode,
@@ -40,15 +44,16 @@ class SignIns(Rules):
 
     def sign_in(self, account: Account, password: str) -> Next:
         """SignIn. The account may be one that is gone."""
-        self.spend(account, PASSWORD)
+        lane = self.lane(account)
+        self.spend(account, PASSWORD, lane)
         is_over = account.password_ends is not None and account.password_ends <= self.now
         if account.username not in self.accounts or password != account.password or is_over:
             raise Refused("NOT_AUTHORIZED")
-        self.forget(account, PASSWORD)
+        self.forget(account, PASSWORD, lane)
         if account.is_disabled:
             raise Refused("USER_DISABLED")
         with all_or_nothing(account):
-            return self.advance(account, second=False)
+            return self.advance(account, lane, second=False)
 
     def find(self, handle: str) -> tuple[Account, Challenge]:
         """Return the live challenge of a handle."""
@@ -74,12 +79,12 @@ class SignIns(Rules):
         if kind in ("totp_code", "sms_code", "email_code", "recovery_code"):
             factor = {"totp_code": TOTP, "recovery_code": RECOVERY}.get(kind) or SENT[challenge.step]
             # While the factor is locked, the session's answers are not used up either.
-            self.spend(account, factor)
+            self.spend(account, factor, challenge.lane)
             challenge.wrong += 1
         with all_or_nothing(account):
             second, chosen = answers[kind](account, challenge, value)
             account.challenges = [each for each in account.challenges if each is not challenge]
-            return self.advance(account, second=second, chosen=chosen)
+            return self.advance(account, challenge.lane, second=second, chosen=chosen)
 
     def resend(self, handle: str) -> Challenge:
         """ResendSignInCode."""
@@ -88,13 +93,13 @@ class SignIns(Rules):
             raise Refused("SESSION_EXPIRED")
         if self.now < challenge.sent_at + COOL_DOWN:
             raise Refused("LIMIT_EXCEEDED", challenge.sent_at + COOL_DOWN)
-        self.spend_send(account, SENT[challenge.step])
+        self.spend_send(account, SENT[challenge.step], challenge.lane)
         challenge.sent_at = self.now
         return challenge
 
     def _totp_code(self, account: Account, challenge: Challenge, code: str) -> tuple[bool, None]:
         if challenge.pending is None:
-            self._use_totp_code(account, code)
+            self._use_totp_code(account, code, challenge.lane)
             return True, None
         step = self.matching_step(challenge.pending, code)
         if step is None:
@@ -104,10 +109,10 @@ class SignIns(Rules):
         challenge.pending.last_step = step
         account.devices.append(challenge.pending)
         account.enabled.add(TOTP)
-        self.forget(account, TOTP)
+        self.forget(account, TOTP, challenge.lane)
         return True, None
 
-    def _use_totp_code(self, account: Account, code: str) -> None:
+    def _use_totp_code(self, account: Account, code: str, lane: Lane) -> None:
         matches = [(each, step) for each in account.devices if (step := self.matching_step(each, code)) is not None]
         if not matches:
             raise Refused("CODE_MISMATCH")
@@ -115,7 +120,7 @@ class SignIns(Rules):
         if step <= device.last_step:
             raise Refused("CODE_ALREADY_USED")
         device.last_step = step
-        self.forget(account, TOTP)
+        self.forget(account, TOTP, lane)
 
     def _sent_code(self, account: Account, challenge: Challenge, code: str) -> tuple[bool, None]:
         kind = SENT[challenge.step]
@@ -128,14 +133,14 @@ class SignIns(Rules):
             account.enabled.add(kind)
             account.phone_verified |= kind == SMS
             account.email_verified |= kind == EMAIL
-        self.forget(account, kind)
+        self.forget(account, kind, challenge.lane)
         return True, None
 
     def _recovery_code(self, account: Account, challenge: Challenge, code: str) -> tuple[bool, None]:
         if code not in account.recovery:
             raise Refused("CODE_MISMATCH")
         account.recovery.remove(code)
-        self.forget(account, RECOVERY, TOTP, SMS, EMAIL)
+        self.open(account, RECOVERY, TOTP, SMS, EMAIL)
         return True, None
 
     def _choice(self, account: Account, challenge: Challenge, kind: str) -> tuple[bool, str]:
@@ -160,13 +165,19 @@ class SignIns(Rules):
 
     # Passwords
 
-    def reset_password(self, account: Account) -> ResetCode | None:
-        """ResetPassword: the code that is sent, None if none is. Answered alike for every name."""
-        self.spend_send(account, RESET_CODE)
-        medium = self.recovery_medium(account)
-        is_sent = medium is not None and account.username in self.accounts and not account.is_disabled
-        self._replace_reset(account, ResetCode(medium or EMAIL, self.now + RESET_LIFE))
-        return account.reset if is_sent else None
+    def reset_password(self, account: Account) -> ResetCode:
+        """ResetPassword: the code that is made; answered alike for every name."""
+        lane = self.lane(account)
+        self.spend_send(account, RESET_CODE, lane)
+        asked = ResetCode(self.recovery_medium(account) or EMAIL, self.now + RESET_LIFE)
+        account.resets.append(asked)
+        self._replace_reset(account, asked, is_known=lane != STRANGERS)
+        return asked
+
+    def is_sent(self, account: Account) -> bool:
+        """Tell whether there is anywhere to send the code of a reset to."""
+        has_address = self.recovery_medium(account) is not None
+        return has_address and account.username in self.accounts and not account.is_disabled
 
     def recovery_medium(self, account: Account) -> str | None:
         """Return over what a password is recovered: not over all that there is to prove beside it."""
@@ -174,26 +185,52 @@ class SignIns(Rules):
         asked = set() if self.mode == OFF else account.enrolled & self.kinds
         return next((each for each, is_verified in verified.items() if is_verified and asked != {each}), None)
 
-    def _replace_reset(self, account: Account, new: ResetCode) -> None:
-        former = account.reset
+    def _replace_reset(self, account: Account, new: ResetCode, *, is_known: bool) -> None:
+        former = account.latest.get(is_known)
         # How long the codes of one that has expired are remembered is not promised.
         keeps = former is not None and former.expires_at > self.now
-        account.former_resets = [*account.former_resets, former.code] if former is not None and keeps else []
-        self.forget(account, RESET_CODE)
-        account.reset = new
+        codes = account.former_resets.get(is_known, [])
+        account.former_resets[is_known] = [*codes, former.code] if former is not None and keeps else []
+        self.open(account, RESET_CODE)
+        account.latest[is_known] = new
 
-    def confirm_reset(self, account: Account, code: str, password: str) -> None:
-        """ConfirmResetPassword."""
-        self.spend(account, RESET_CODE)
-        reset = account.reset
-        if reset is None or reset.expires_at <= self.now or reset.wrong >= MOST_WRONG:
-            raise Refused("CODE_EXPIRED")
-        if code != reset.code:
-            reset.wrong += 1
-            raise Refused("CODE_EXPIRED" if code in account.former_resets else "CODE_MISMATCH")
-        account.reset, account.former_resets = None, []
-        account.password, account.password_ends, account.recovered_by = password, None, reset.medium
+    def confirm_reset(self, account: Account, code: str, password: str, asked: ResetCode | None = None) -> None:
+        """ConfirmResetPassword, with the handle of a reset that was asked for, or without one."""
+        medium = self._with_handle(account, asked, code) if asked else self._without_handle(account, code)
+        account.resets, account.latest, account.former_resets = [], {}, {}
+        account.password, account.password_ends, account.recovered_by = password, None, medium
         if account.status == "RESET_REQUIRED":
             account.status = "CONFIRMED"
         account.end_all()
-        self.forget(account, RESET_CODE, PASSWORD)
+        self.open(account, RESET_CODE, PASSWORD)
+        if self.lane(account) != HOME:
+            account.recovered_until = self.now + RECOVERED_LIFE
+
+    def _with_handle(self, account: Account, asked: ResetCode, code: str) -> str:
+        if asked not in account.resets or asked.expires_at <= self.now or asked.wrong >= MOST_WRONG:
+            raise Refused("CODE_EXPIRED")
+        asked.wrong += 1
+        if code != asked.code:
+            raise Refused("CODE_MISMATCH")
+        return asked.medium
+
+    def _without_handle(self, account: Account, code: str) -> str:
+        lane = self.lane(account)
+        self.spend(account, RESET_CODE, lane)
+        is_known = lane != STRANGERS
+        own, other = account.latest.get(is_known), account.latest.get(not is_known)
+        reason = self._try_latest(own, code, account.former_resets.get(is_known, []))
+        if reason is None and own is not None:
+            return own.medium
+        # Whoever has moved since.
+        if other and other.code == code and other.expires_at > self.now and other.wrong_without < MOST_WRONG:
+            return other.medium
+        raise Refused(reason or "CODE_EXPIRED")
+
+    def _try_latest(self, reset: ResetCode | None, code: str, former: list[str]) -> str | None:
+        if reset is None or reset.expires_at <= self.now or reset.wrong_without >= MOST_WRONG:
+            return "CODE_EXPIRED"
+        reset.wrong_without += 1
+        if code == reset.code:
+            return None
+        return "CODE_EXPIRED" if code in former else "CODE_MISMATCH"

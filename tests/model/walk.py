@@ -11,7 +11,7 @@ from authsvc.v1 import admin_service_pb2 as admin
 from authsvc.v1 import auth_service_pb2 as pb
 from tests.clock import TICK
 from tests.model.acts import Acts
-from tests.model.reference import KINDS, SENT, Account, Challenge, Device, Next, Refused, Token
+from tests.model.reference import KINDS, SENT, Account, Challenge, Device, Next, Refused, ResetCode, Token
 from tests.model.walker import WRONG_PASSWORD, address_of, attributes_of, some_settings
 from tests.service import Failure
 
@@ -151,20 +151,41 @@ class Walk(Acts, RuleBasedStateMachine):
         account = self._somebody(data)
         before = self.driver.last_message()
         expected = self.expect(lambda: self.model.reset_password(account))
-        self.same(expected, self.driver.call("ResetPassword", pb.ResetPasswordRequest(username=account.username)))
-        self.read_reset(account, expected, before)
+        given = self.driver.call("ResetPassword", pb.ResetPasswordRequest(username=account.username))
+        self.same(expected, given)
+        if isinstance(expected, ResetCode):
+            expected.handle = given.session
+            self.resets.append((account, expected))
+            if self.model.is_sent(account):
+                self.read_reset(account, expected, before)
 
-    @precondition(lambda self: any(each.reset for each in self.people))
+    @precondition(lambda self: any(each.latest for each in self.people))
     @rule(data=st.data())
     def confirm_reset(self, data: st.DataObject) -> None:
-        """Set a new password with the code that was sent, or another."""
-        account = data.draw(st.sampled_from([each for each in self.people if each.reset]))
-        right = [account.reset.code] if account.reset and account.reset.code else []
-        code = data.draw(st.sampled_from([*right * 4, *filter(None, account.former_resets), "00000000"]))
+        """Set a new password with the code that was sent last, or another."""
+        account = data.draw(st.sampled_from([each for each in self.people if each.latest]))
+        right = [each.code for each in account.latest.values() if each.code]
+        former = [code for codes in account.former_resets.values() for code in codes if code]
+        self.confirm_reset_of(account, data.draw(st.sampled_from([*right * 4, *former, "00000000"])))
+
+    @precondition(lambda self: self.resets)
+    @rule(data=st.data(), is_right=st.sampled_from([True, True, False]))
+    def confirm_reset_with_session(self, data: st.DataObject, is_right: bool) -> None:
+        """Set a new password with the code and the session of a reset, dead ones among them."""
+        account, asked = data.draw(st.sampled_from(self.resets[-4:]))
+        others = [each.code for _, each in self.resets if each.code and each is not asked]
+        right = [asked.code] if asked.code and is_right else []
+        self.confirm_reset_of(account, data.draw(st.sampled_from(right or [*others[-3:], "00000000"])), asked)
+
+    def confirm_reset_of(self, account: Account, code: str, asked: ResetCode | None = None) -> None:
+        """Set a new password with a code."""
         password = self.new_password()
-        expected = self.expect(lambda: self.model.confirm_reset(account, code, password))
+        expected = self.expect(lambda: self.model.confirm_reset(account, code, password, asked))
         request = pb.ConfirmResetPasswordRequest(
-            username=account.username, confirmation_code=code, new_password=password
+            username=account.username,
+            confirmation_code=code,
+            new_password=password,
+            session=asked.handle if asked else "",
         )
         self.same(expected, self.driver.call("ConfirmResetPassword", request))
 

@@ -71,6 +71,7 @@ class Walker:
         self.people: list[Account] = []
         self.challenges: list[tuple[Account, Challenge]] = []
         self.tokens: list[tuple[Account, Token]] = []
+        self.resets: list[tuple[Account, ResetCode]] = []
         self.used_recovery_codes: list[str] = []
         self.sign_up_codes: dict[str, str] = {}
 
@@ -201,7 +202,8 @@ class Walker:
         for account in self.people:
             times += [failures.locked_until for failures in account.failures.values()]
             times += [begun + HOUR for begun, _ in account.sends.values()]
-            times += [account.reset.expires_at] if account.reset else []
+            times += [reset.expires_at for reset in account.resets]
+            times += [account.recovered_until]
             for challenge in account.challenges:
                 times += [challenge.expires_at, *([challenge.sent_at + COOL_DOWN] if challenge.codes else [])]
             times += [session.auth_time + RECENT for session in account.sessions]

@@ -38,7 +38,7 @@ def allowed(seconds: float) -> int:
 async def counted(database_url: str, factor: str) -> int:
     """Return how many failures in a row are on record."""
     connection = await asyncpg.connect(database_url)
-    count: int = await connection.fetchval("select count from failures where factor = $1", factor)
+    count: int = await connection.fetchval("select count from failures where split_part(factor, ' ', 1) = $1", factor)
     await connection.close()
     return count
 
