@@ -285,7 +285,6 @@ class Composition:
         )
         steps = NextSteps(
             challenge_sessions=self.challenges,
-            throttle=self.throttle,
             sessions=self.sessions,
             audit=self.audit,
             factors=self.factors,

@@ -43,11 +43,21 @@ async def test_user_signs_in_as_before(service: Service, operator: Operator) -> 
     assert user.created_at == stamp(MADE)
 
 
+async def test_user_without_a_hash_is_asked_for_a_reset_where_names_may_be_told(run: Run, key: str) -> None:
+    """Where the settings tell which names exist, any password of an account without a hash leads to RESET_PASSWORD."""
+    async with run(accounts={"prevent_user_existence_errors": False}) as service:
+        await import_rows(Operator(service.channel, key), record(status=UserStatus.USER_STATUS_CONFIRMED))
+        for password in (PASSWORD, "whatever it may have been"):
+            assert step_of(await service.sign_in("ada", password=password)) == "RESET_PASSWORD"
+
+
 async def test_user_without_a_hash_sets_a_new_password(service: Service, operator: Operator) -> None:
-    """Without a hash, sign-ins with any password lead to RESET_PASSWORD; a reset gives the account a password."""
+    """Without a hash any password is wrong, as of a name that nobody has; a reset gives the account a password."""
     await import_rows(operator, record(status=UserStatus.USER_STATUS_CONFIRMED))
-    assert step_of(await service.sign_in("ada")) == "RESET_PASSWORD"
-    assert step_of(await service.sign_in("ada", password="whatever it may have been")) == "RESET_PASSWORD"
+    for username in ("ada", "nobody"):
+        for reason in [*["NOT_AUTHORIZED"] * 5, "LIMIT_EXCEEDED"]:
+            async with fails(reason):
+                await service.sign_in(username)
     await reset(service, "ada")
     await confirm_reset(service, "ada", await service.code("ada@example.com"))
     assert step_of(await service.sign_in("ada", password=NEW_PASSWORD)) == "CONTINUE_SIGN_IN_WITH_TOTP_SETUP"

@@ -66,7 +66,7 @@ class VerifiedPassword:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PasswordGuess:
-    """Stand for one counted try at the password of a name, with a place in the hash queue."""
+    """Stand for one counted try at a password, with a place in the hash queue."""
 
     place: HashPlace
     username_key: UsernameKey
@@ -74,12 +74,15 @@ class PasswordGuess:
     hasher: PasswordHasher
     clock: Clock
 
-    async def verify(self, password: Password, *, rehashes: bool = True) -> VerifiedPassword:
+    async def verify(
+        self, password: Password, *, rehashes: bool = True, of: UsernameKey | None = None
+    ) -> VerifiedPassword:
         """Verify a password; a name that nobody has, or that has no password, costs the same hash and is never right.
 
-        Without `rehashes` a hash by former settings is left: a new password follows.
+        Without `rehashes` a hash by former settings is left: a new password follows. `of` is another name than that of
+        the try.
         """
-        credential = await passwords.find(self.database, username_key=self.username_key)
+        credential = await passwords.find(self.database, username_key=of or self.username_key)
         stored = credential.hash if credential else None
         is_right = await self.place.verify(stored, password.normal, typed=password.typed)
         now = self.clock.now()

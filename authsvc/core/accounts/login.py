@@ -23,6 +23,23 @@ class Login:
     email: EmailAddress | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Standings:
+    """Hold what a login stands for where it signs in: what was typed, the account's name, and a sign-up's, if it may.
+
+    Tries are counted by what was typed: else those of an address would tell whose it is.
+    """
+
+    typed: UsernameKey
+    username_key: UsernameKey
+    sign_up: UsernameKey | None = None
+
+    @property
+    def names(self) -> list[UsernameKey]:
+        """Return the names whose passwords are tried, in this order."""
+        return [self.username_key] if self.sign_up is None else [self.username_key, self.sign_up]
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Logins:
     """Read logins, and find whom they stand for."""
@@ -56,25 +73,35 @@ class Logins:
         fields.check()
         return login.value, given.value
 
-    async def resolve(self, login: Login, *, verified_only: bool = False) -> UsernameKey:
+    async def resolve(self, login: Login) -> UsernameKey:
         """Return the key of the name of the account that a login stands for.
 
-        An address stands for the account that has verified it; else, unless `verified_only`, for the newest account
-        that has yet to. An address of nobody stands for a name that nobody has: itself.
+        An address stands for the account that has verified it; that of nobody for a name that nobody has: itself.
         """
-        return (await self._find(login, verified_only=verified_only, limit=1))[0]
+        return (await self.resolve_sign_in(login)).username_key
+
+    async def resolve_sign_in(self, login: Login) -> Standings:
+        """Return the same, and the newest sign-up that is yet to confirm the address.
+
+        Whoever signs up with an address must not learn, by the password of that sign-up, whether it is another's.
+        """
+        name = login.username.key
+        if login.email is None:
+            return Standings(name, name)
+        claims = await users.find_claims(self.database, email_key=login.email.key, limit=2)
+        owner = next((claim.username_key for claim in claims if claim.is_verified), name)
+        newest = next((claim.username_key for claim in claims if not claim.is_verified), name)
+        return Standings(name, owner, newest)
 
     async def resolve_sign_ups(self, login: Login) -> list[UsernameKey]:
         """Return the keys of the names of all accounts that a login may mean where a sign-up is confirmed.
 
-        The first is the one that `resolve` returns. Of several sign-ups by one address any may be its owner's: a
-        stranger's later one must not make the owner's code a wrong one.
+        Of several sign-ups by one address any may be its owner's, the newest comes first: a stranger's later one must
+        not make the owner's code a wrong one. The account that has verified the address is none of them, so that one
+        which somebody has is answered like one that nobody has.
         """
-        return await self._find(login, verified_only=False, limit=MOST_SIGN_UPS)
-
-    async def _find(self, login: Login, *, verified_only: bool, limit: int) -> list[UsernameKey]:
+        name = login.username.key
         if login.email is None:
-            return [login.username.key]
-        key = login.email.key
-        found = await users.find_keys_by_email(self.database, email_key=key, verified_only=verified_only, limit=limit)
-        return found or [login.username.key]
+            return [name]
+        claims = await users.find_claims(self.database, email_key=login.email.key, limit=MOST_SIGN_UPS + 1)
+        return [claim.username_key for claim in claims if not claim.is_verified][:MOST_SIGN_UPS] or [name]

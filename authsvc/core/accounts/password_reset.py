@@ -69,7 +69,7 @@ class ResetCodes:
         admission = await self.calls.admit(Action.RESET, caller)
         login = self.logins.parse(username)
         typed = login.username.key
-        username_key = await self.logins.resolve(login, verified_only=True)
+        username_key = await self.logins.resolve(login)
         lane = await self.lanes.find(username_key, caller)
         admission.require(lane)
         await self.codes.spend_send_in(lane, RESET_PASSWORD, typed, caller=caller)
@@ -143,7 +143,7 @@ class PasswordReset:
         session = fields.take(parse_handle, answer.session, field="session") if answer.session else None
         fields.check()
         typed = login.value.username.key
-        naming = Naming(typed, await self.logins.resolve(login.value, verified_only=True))
+        naming = Naming(typed, await self.logins.resolve(login.value))
         # Name and address are told to nobody before the code is right, not even as words that the password must not
         # have.
         new = self.policy.new(answer.new_password, field=_FIELD, own_words=own_words(typed, None))

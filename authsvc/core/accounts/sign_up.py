@@ -17,13 +17,13 @@ from authsvc.core.accounts.password_policy import Password, PasswordPolicy, own_
 from authsvc.core.accounts.sign_up_codes import SignUpCodes
 from authsvc.core.audit.trail import AuditKind
 from authsvc.core.fields import Fields, refused
-from authsvc.core.messages.codes import CodeDelivery
+from authsvc.core.messages.codes import SIGN_UP, CodeDelivery, CodeRef
 from authsvc.core.messages.notices import recipient
 from authsvc.core.names import EmailAddress, Username, mask_email
 from authsvc.crypto.password_hash import PasswordHasher
 from authsvc.crypto.sealing import KeyRing, Purpose
 from authsvc.crypto.tokens import new_id
-from authsvc.domain import User, UserId, UserStatus
+from authsvc.domain import User, UserId, UsernameKey, UserStatus
 from authsvc.errors import UsernameExists, Violation
 from authsvc.store import passwords, users
 from authsvc.store.db import Database
@@ -57,6 +57,12 @@ class NewAccount:
 
     def __repr__(self) -> str:
         return f"NewAccount({self.username.display!r})"
+
+    @property
+    def typed(self) -> UsernameKey:
+        """Return the name that its user types."""
+        email = self.attributes.email
+        return UsernameKey(email.key) if self.by_email and email else self.username.key
 
 
 class SignUpRules:
@@ -170,7 +176,8 @@ class SignUp:
             # Counted only now: of sign-ups sent twice at once, the one that makes the account sends the mail.
             may_mail = await self.throttle.spend_address(account.confirms.key)
             to = recipient(user) if may_mail else None
-            await self.codes.send(executor, user.username_key, to, email_key=user.email_key, now=now)
+            ref = CodeRef(SIGN_UP, user.username_key, typed=account.typed)
+            await self.codes.send(executor, ref, to, email_key=user.email_key, now=now)
         # What was guessed at the name before belongs to whoever had it.
         await self.throttle.forget_all(executor, user.username_key)
         return True

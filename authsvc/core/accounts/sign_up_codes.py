@@ -18,7 +18,7 @@ from authsvc.core.messages.kinds import Recipient
 from authsvc.core.messages.notices import recipient
 from authsvc.core.names import parse_code
 from authsvc.domain import STRANGERS, EmailKey, UsernameKey, UserStatus
-from authsvc.errors import CodeExpired, CodeMismatch, DomainError, LimitExceeded
+from authsvc.errors import CodeExpired, CodeMismatch, DomainError
 from authsvc.store import users
 from authsvc.store.db import Database, Executor
 
@@ -54,7 +54,8 @@ class SignUpCodes:
         by_email = login.value.email is not None
         username_keys = await self.logins.resolve_sign_ups(login.value)
         async with self.calls.tries(AuditKind.CONFIRM_SIGN_UP, caller, username_keys[0]):
-            username_key = await self._try_codes(username_keys, digits.value)
+            await self.throttle.spend_try(SIGN_UP.guarded, login.value.username.key, STRANGERS)
+            username_key = await self._compare(username_keys, digits.value)
             async with self.calls.undertake(AuditKind.CONFIRM_SIGN_UP, caller) as undertaking:
                 executor, now = undertaking.executor, undertaking.now
                 # The account's row before the code's, as everywhere: a code resent meanwhile must wait, not deadlock.
@@ -62,7 +63,11 @@ class SignUpCodes:
                 if user_id is None:
                     raise CodeExpired
                 undertaking.user_id = user_id
-                await self.codes.consume(executor, CodeRef(SIGN_UP, username_key), digits.value, now=now)
+                ref = CodeRef(SIGN_UP, username_key, typed=login.value.username.key)
+                await self.codes.consume(executor, ref, digits.value, now=now)
+                if by_email:
+                    # What was guessed at the address while it was nobody's.
+                    await self.throttle.forget_all(executor, login.value.username.key)
 
     async def resend(self, username: str, caller: Caller) -> CodeDelivery:
         """Send a new code to an unconfirmed account; others are answered alike and sent nothing.
@@ -73,7 +78,7 @@ class SignUpCodes:
         """
         await self.calls.count(Action.RESEND, caller)
         login = self.logins.parse(username)
-        username_key = await self.logins.resolve(login)
+        username_key = (await self.logins.resolve_sign_ups(login))[0]
         # By what was typed: else the codes of an address would tell whose it is.
         await self.codes.spend_send_in(STRANGERS, SIGN_UP, login.username.key, caller=caller)
         addressee = await users.find(self.database, username_key=username_key)
@@ -88,14 +93,15 @@ class SignUpCodes:
             user = await users.find(executor, username_key=username_key)
             is_waiting = user is not None and user.status is UserStatus.UNCONFIRMED
             to = recipient(user) if may_mail and is_waiting else None
-            await self.send(executor, username_key, to, email_key=user.email_key if user else None, now=now)
+            ref = CodeRef(SIGN_UP, username_key, typed=login.username.key)
+            await self.send(executor, ref, to, email_key=user.email_key if user else None, now=now)
             undertaking.user_id = user.user_id if user else None
         return self.codes.delivery(username_key, user.email if user else None)
 
     async def send(
         self,
         executor: Executor,
-        username_key: UsernameKey,
+        ref: CodeRef,
         to: Recipient | None,
         *,
         email_key: EmailKey | None,
@@ -106,23 +112,23 @@ class SignUpCodes:
         told = recipient(owner)
         # A disabled owner is not told, and keeps the address all the same: its mailbox gets no code.
         to = to if owner is None or told else None
-        await self.codes.issue(executor, CodeRef(SIGN_UP, username_key), to, now=now, owner=told)
+        await self.codes.issue(executor, ref, to, now=now, owner=told)
 
     def expiry(self, now: datetime) -> datetime:
         """Return when a code sent now ends, and with it the reservation of the name."""
         return self.codes.expiry(SIGN_UP, now)
 
-    async def _try_codes(self, username_keys: Sequence[UsernameKey], code: str) -> UsernameKey:
-        """Count a try at the code of each name, until it is right; return whose it is.
+    async def _compare(self, username_keys: Sequence[UsernameKey], code: str) -> UsernameKey:
+        """Compare the code of each name, until it is right; return whose it is.
 
         Raises:
-            CodeMismatch, CodeExpired, LimitExceeded: it is nobody's; what the first name is told.
+            CodeMismatch, CodeExpired: it is nobody's; what the first name is told.
         """
         refusals: list[DomainError] = []
         for username_key in username_keys:
             try:
-                await self.codes.try_code(CodeRef(SIGN_UP, username_key), code)
-            except (CodeMismatch, CodeExpired, LimitExceeded) as refusal:
+                await self.codes.compare(CodeRef(SIGN_UP, username_key), code)
+            except (CodeMismatch, CodeExpired) as refusal:
                 refusals.append(refusal)
             else:
                 return username_key

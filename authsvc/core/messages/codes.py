@@ -71,11 +71,20 @@ PURPOSES = (SIGN_UP, *RESETS, VERIFY_EMAIL, VERIFY_PHONE)
 
 @dataclass(frozen=True, slots=True)
 class CodeRef:
-    """Name a code: what it is for, whose it is, and the one thing that it verifies, if it is bound to that."""
+    """Name a code: what it is for, whose it is, and the one thing that it verifies, if it is bound to that.
+
+    Tries at it are counted by `typed`, where it is asked for and given by another name than whose it is.
+    """
 
     purpose: CodePurpose
     username_key: UsernameKey
     bound_to: str = ""
+    typed: UsernameKey | None = None
+
+    @property
+    def names(self) -> list[UsernameKey]:
+        """Return the names by which tries at it are counted."""
+        return [self.username_key] if self.typed in (None, self.username_key) else [self.username_key, self.typed]
 
     @property
     def supersede_key(self) -> str:
@@ -166,7 +175,7 @@ class Codes:
         )
         # Nothing has been guessed at a new code. Else a stranger's guesses at the former ones could lock its owner out.
         # After the code's row, as in `consume`: the other way round the two deadlock.
-        await self.throttle.open(executor, [ref.username_key], purpose.guarded)
+        await self.throttle.open(executor, ref.names, purpose.guarded)
         await self.notices.enqueue(
             executor,
             EmailTaken() if to and owner else purpose.message(code),
@@ -186,7 +195,16 @@ class Codes:
             CodeExpired: it was replaced, or there is no live code.
             LimitExceeded: too many tries for this name in this lane.
         """
-        await self.throttle.spend_try(ref.purpose.guarded, ref.username_key, lane)
+        await self.throttle.spend_try(ref.purpose.guarded, ref.typed or ref.username_key, lane)
+        await self.compare(ref, code)
+
+    async def compare(self, ref: CodeRef, code: str) -> None:
+        """Compare a code, a try at which was counted for its name, and count it against the code.
+
+        Raises:
+            CodeMismatch: it is wrong.
+            CodeExpired: it was replaced, or there is no live code.
+        """
         outcome = await codes.spend_try(
             self.database,
             username_key=ref.username_key,
@@ -204,7 +222,7 @@ class Codes:
         """Forget the tries at a code that was right, when something else stopped its use."""
         digests = self.digests(ref, code)
         await codes.forgive(self.database, username_key=ref.username_key, purpose=ref.purpose.key, digests=digests)
-        await self.throttle.open(self.database, [ref.username_key], ref.purpose.guarded)
+        await self.throttle.open(self.database, ref.names, ref.purpose.guarded)
 
     async def consume(self, executor: Executor, ref: CodeRef, code: str, *, now: datetime) -> Medium:
         """Use a right code up, in the transaction that does what it is for; return what carried it.
@@ -217,7 +235,7 @@ class Codes:
         )
         if medium is None:
             raise CodeExpired
-        await self.throttle.open(executor, [ref.username_key], ref.purpose.guarded)
+        await self.throttle.open(executor, ref.names, ref.purpose.guarded)
         return medium
 
     def delivery(self, username_key: UsernameKey, email: str | None, *, may_be_phone: bool = False) -> CodeDelivery:

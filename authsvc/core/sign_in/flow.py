@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from authsvc.config import AccountsSettings
 from authsvc.core.access.caller import Caller
@@ -10,7 +12,7 @@ from authsvc.core.access.challenges import ChallengeSessions
 from authsvc.core.access.gate import Gate, PasswordGuess, VerifiedPassword
 from authsvc.core.access.lanes import Lanes, lane_of_proofs
 from authsvc.core.access.throttle import Action, Throttle
-from authsvc.core.accounts.login import Logins
+from authsvc.core.accounts.login import Logins, Standings
 from authsvc.core.accounts.password_policy import Password
 from authsvc.core.audit.trail import Audit, AuditEvent, AuditKind
 from authsvc.core.factors.factor import Accepted, Factors
@@ -22,7 +24,7 @@ from authsvc.core.sign_in.answers import Answer, Answers, check_answer, require_
 from authsvc.core.sign_in.next_steps import Advance, At, SignInOutcome
 from authsvc.core.sign_in.progression import Progression
 from authsvc.core.sign_in.steps import step_of
-from authsvc.domain import Lane, Step, UserStatus
+from authsvc.domain import Lane, Step, User, UsernameKey, UserStatus
 from authsvc.errors import (
     Conflict,
     DomainError,
@@ -35,12 +37,21 @@ from authsvc.errors import (
 )
 from authsvc.store import users
 from authsvc.store.challenges import Challenge
-from authsvc.store.db import RETRY_CONFLICT, Database
+from authsvc.store.db import RETRY_CONFLICT, Database, Executor
 from authsvc.store.passwords import Credential
 
 # A rehash or a password change between reading a hash and acting on it makes the flow read again, this often.
 READS = 3
 _PROVED = Proved(frozenset({PASSWORD.kind}))
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """Hold by what names a password is tried, in which lane, and on whose behalf."""
+
+    standings: Standings
+    lane: Lane
+    caller: Caller
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -70,25 +81,35 @@ class SignIn:
         """
         admission = await self.throttle.admit(Action.SIGN_IN, caller)
         login, given = self.logins.parse_credentials(username, password)
-        username_key = await self.logins.resolve(login)
-        lane = await self.lanes.find(username_key, caller)
+        standings = await self.logins.resolve_sign_in(login)
+        lane = await self.lanes.find(standings.username_key, caller)
         admission.require(lane)
-        async with self.audit.failures(AuditKind.SIGN_IN, caller, username_key=username_key):
-            async with self.gate.guess_password(username_key, lane) as guess:
-                advance = await self._try(guess, given, caller, lane=lane)
+        trial = Trial(standings, lane, caller)
+        async with self.audit.failures(AuditKind.SIGN_IN, caller, username_key=standings.username_key):
+            async with self.gate.guess_password(standings.username_key, lane, counted_as=standings.typed) as guess:
+                advance = await self._try(guess, given, trial)
             return await self.progression.finish(advance, caller)
 
-    async def _try(self, guess: PasswordGuess, password: Password, caller: Caller, *, lane: Lane) -> Advance:
+    async def _try(self, guess: PasswordGuess, password: Password, trial: Trial) -> Advance:
         for _ in range(READS):
-            verified = await guess.verify(password)
-            advance = await self._act(verified, caller, lane)
+            advance = await self._act(await self._verify(guess, password, trial.standings.names), trial)
             if isinstance(advance, DomainError):
                 raise advance
             if advance is not None:
                 return advance
         raise Conflict(retry_after=RETRY_CONFLICT)
 
-    async def _act(self, verified: VerifiedPassword, caller: Caller, lane: Lane) -> Advance | DomainError | None:
+    async def _verify(self, guess: PasswordGuess, password: Password, names: Sequence[UsernameKey]) -> VerifiedPassword:
+        """Verify a password of the first name that has it; where none has, each cost a hash."""
+        tried = []
+        for name in names:
+            verified = await guess.verify(password, of=name)
+            if verified.is_right:
+                return verified
+            tried.append(verified)
+        return next((verified for verified in tried if verified.credential), tried[0])
+
+    async def _act(self, verified: VerifiedPassword, trial: Trial) -> Advance | DomainError | None:
         """Store the first step; None if the hash was changed meanwhile.
 
         A refusal is returned, not raised, where the password was right: that stays noted.
@@ -106,16 +127,35 @@ class SignIn:
                 return None
             refusal: DomainError = UserDisabled()
             if user.disabled_at is None:
-                at = At(executor=transaction, caller=caller, lane=lane_of_proofs(lane), now=verified.at)
+                at = At(executor=transaction, caller=trial.caller, lane=lane_of_proofs(trial.lane), now=verified.at)
                 try:
-                    return await self.progression.steps.advance(at, Accepted(user), _PROVED, forget=lane)
+                    return await self.progression.steps.advance(
+                        at, Accepted(user), _PROVED, settle=partial(self._settle, user, trial)
+                    )
                 except (LimitExceeded, MfaNotEnrolled) as error:
                     refusal = error
-            await self.throttle.forget(transaction, PASSWORD.guarded, user.username_key, lane=lane)
+            await self._settle(user, trial, transaction)
             return refusal
 
+    async def _settle(self, user: User, trial: Trial, executor: Executor) -> None:
+        """Forget the failures before the right password.
+
+        That of a sign-up which is yet to confirm the address takes back its own try alone: anybody can sign up with an
+        address, and would so have their guesses at its owner's password forgotten.
+        """
+        typed = trial.standings.typed
+        if user.username_key == trial.standings.username_key:
+            await self.throttle.forget(executor, PASSWORD.guarded, typed, lane=trial.lane)
+        else:
+            await self.throttle.refund(executor, PASSWORD.guarded, typed, lane=trial.lane)
+
     async def _without_password(self, credential: Credential) -> Advance:
-        """Ask for a reset: the account was imported without a password, so there is none to be right or wrong."""
+        """Ask for a reset, where names may be told: the account was imported without a password to be right or wrong.
+
+        Elsewhere any password is wrong: else whatever is typed would tell that there is such an account.
+        """
+        if self.settings.prevent_user_existence_errors:
+            raise NotAuthorized
         user = await users.find_by_id(self.database, user_id=credential.user_id)
         if user is None or user.status is not UserStatus.RESET_REQUIRED or user.disabled_at is not None:
             raise NotAuthorized

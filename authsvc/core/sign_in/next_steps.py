@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
 from authsvc.core.access.caller import Caller
 from authsvc.core.access.challenges import ChallengeSessions
-from authsvc.core.access.throttle import Throttle
 from authsvc.core.accounts.new_passwords import NewPasswords
 from authsvc.core.audit.trail import Audit, AuditEvent, AuditKind
 from authsvc.core.factors.factor import Accepted, Factors, Opened, TotpSetup
-from authsvc.core.factors.kinds import PASSWORD, in_order, kind_of_step
+from authsvc.core.factors.kinds import in_order, kind_of_step
 from authsvc.core.factors.proved import Proved
 from authsvc.core.factors.rules import NONE, FactorRules, UserFactors
 from authsvc.core.messages.codes import CodeDelivery
@@ -23,6 +22,9 @@ from authsvc.errors import LimitExceeded, MfaNotEnrolled
 from authsvc.store import challenges, passwords
 from authsvc.store.challenges import Challenge
 from authsvc.store.db import Executor
+
+# Says in a transaction that what was tried proved right.
+Settle = Callable[[Executor], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,18 +76,17 @@ class NextSteps:
     """Choose and store steps."""
 
     challenge_sessions: ChallengeSessions
-    throttle: Throttle
     sessions: Sessions
     audit: Audit
     factors: Factors
     rules: FactorRules
     new_passwords: NewPasswords
 
-    async def advance(self, at: At, accepted: Accepted, proved: Proved, *, forget: Lane | None = None) -> Advance:
+    async def advance(self, at: At, accepted: Accepted, proved: Proved, *, settle: Settle | None = None) -> Advance:
         """Store the next step, chosen by how the account stands now, at the end of a transaction that holds its row.
 
-        `forget` is the lane in which the password was proved, should its failures be forgotten here: a step that sends
-        a code counts it, and nothing is counted by who has forgotten failures (see `Throttle.forget`).
+        `settle` forgets failures, should any be forgotten here: a step that sends a code counts it, and nothing is
+        counted by who has forgotten failures (see `Throttle.forget`).
 
         Raises:
             MfaNotEnrolled: a second factor is required, and this account can't set any up.
@@ -107,8 +108,8 @@ class NextSteps:
             advance = Advance(user, SignInOutcome(step))
         else:
             advance = await self._store(at, accepted, step, progress=progress)
-        if forget is not None:
-            await self.throttle.forget(tx, PASSWORD.guarded, user.username_key, lane=forget)
+        if settle is not None:
+            await settle(tx)
         did = (AuditEvent(kind, at.caller, user.user_id) for kind in accepted.did)
         await self.audit.record(tx, *did, _event_of(advance, proved, at.caller))
         return advance

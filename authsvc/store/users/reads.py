@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from authsvc.domain import EmailKey, User, UserId, UsernameKey
 from authsvc.store.db import Executor, find_one
 from authsvc.store.users.rows import COLUMNS, user_from
@@ -52,21 +54,27 @@ async def find_email_owner(executor: Executor, *, email_key: EmailKey | None) ->
     return await find_one(executor, user_from, FIND_EMAIL_OWNER, email_key)
 
 
-FIND_KEYS_BY_EMAIL = """
-select username_key
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """Hold the name of an account that has an address, and whether it has verified it."""
+
+    username_key: UsernameKey
+    is_verified: bool
+
+
+FIND_CLAIMS = """
+select username_key, email_verified_at is not null as is_verified
   from users
  where email_key = $1
-   and (email_verified_at is not null or (not $2::boolean and status = 'UNCONFIRMED'))
+   and (email_verified_at is not null or status = 'UNCONFIRMED')
  order by email_verified_at is null, created_at desc, user_id
- limit $3
+ limit $2
 """
 
 
-async def find_keys_by_email(
-    executor: Executor, *, email_key: EmailKey, verified_only: bool, limit: int
-) -> list[UsernameKey]:
-    """Find the names of the account that has verified an address, and of those that are to confirm it, newest first."""
-    return [row["username_key"] for row in await executor.fetch(FIND_KEYS_BY_EMAIL, email_key, verified_only, limit)]
+async def find_claims(executor: Executor, *, email_key: EmailKey, limit: int) -> list[Claim]:
+    """Find the account that has verified an address, and those that are to confirm it, newest first."""
+    return [Claim(**row) for row in await executor.fetch(FIND_CLAIMS, email_key, limit)]
 
 
 LOCK = _SELECT + " where u.user_id = $1 for update"
