@@ -1,4 +1,4 @@
-"""Who asks with addresses where users sign in by them: nothing tells which of them have accounts, nor whose they are."""
+"""Who asks with addresses where users sign in by them: nothing tells which have accounts, nor whose they are."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ async def test_own_sign_up_tells_nothing(run: Run) -> None:
 
 
 async def test_own_sign_up_forgets_no_guesses(run: Run, database: Database) -> None:
-    """A stranger's own sign-up by the owner's address, signed in between, gives no more guesses at the owner's password.
+    """A stranger's own sign-up by the owner's address, signed in to in between, gives no more guesses at the owner's.
 
     NIST SP 800-63B-4 §3.2.2.
     """

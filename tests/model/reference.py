@@ -33,8 +33,7 @@ COOL_DOWN = timedelta(seconds=30)
 HOUR = timedelta(hours=1)
 SENDS = {SMS: 10, EMAIL: 10, RESET_CODE: 5}
 RESET_LIFE = timedelta(minutes=10)
-# Everybody comes from one network. It is strange to an account that has not finished a sign-in from there lately, nor
-# recovered its password just now; sessions are lanes of their own.
+# Everybody comes from one network, strange to an account that finished no sign-in there, nor recovered its password.
 STRANGERS, HOME, RECOVERED = "strangers", "home", "recovered"
 HOME_LIFE = timedelta(days=30)
 RECOVERED_LIFE = timedelta(hours=1)
@@ -79,7 +78,7 @@ class Refused(Exception):
         self.until = until
 
 
-# Where guesses come from, as far as they are counted apart: one of the above, or a session.
+# Where guesses come from: one of the above, or a session.
 Lane = object
 
 
@@ -185,8 +184,7 @@ class Account(Named):
     recovery: set[str] = field(default_factory=set)
     challenges: list[Challenge] = field(default_factory=list)
     sessions: list[Session] = field(default_factory=list)
-    # Every reset that was asked for and can still be answered; for those who show no handle the latest that a stranger,
-    # or a known network, asked for, and the codes that it replaced.
+    # Resets that were asked for; for who shows no handle the latest from strange or known networks, and former codes.
     resets: list[ResetCode] = field(default_factory=list)
     latest: dict[bool, ResetCode] = field(default_factory=dict)
     former_resets: dict[bool, list[str]] = field(default_factory=dict)
