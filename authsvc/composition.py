@@ -90,7 +90,7 @@ class Composition:
     def __init__(self, *, ground: Ground) -> None:
         settings, database, ring, clock = ground.settings, ground.database, ground.ring, ground.clock
         self._ground = ground
-        self.notices = notices = Notices(ring=ring)
+        self.notices = notices = Notices(ring=ring, sends_sms=bool(settings.sms.webhook_url))
         self.audit = audit = Audit(database=database, ring=ring, clock=clock)
         self.events = AuditEvents(database=database, ring=ring, clock=clock)
         self.throttle = throttle = Throttle(
@@ -114,9 +114,10 @@ class Composition:
         self.changes = Changes(database=database, audit=audit, clock=clock)
         limits = settings.challenges
         self.challenges = ChallengeSessions(database=database, ring=ring, limits=limits, clock=clock)
-        self.gate = Gate(database=database, throttle=throttle, hasher=ground.hasher, limits=limits, clock=clock)
-        by_email = settings.accounts.sign_in_by_email
-        self.logins = Logins(database=database, policy=self.policy, by_email=by_email)
+        self.gate = Gate(
+            database=database, throttle=throttle, notices=notices, hasher=ground.hasher, limits=limits, clock=clock
+        )
+        self.logins = Logins(database=database, policy=self.policy, by_email=settings.accounts.sign_in_by_email)
         self.attributes = AttributeRules.of(settings)
         self.factor_rules = FactorRules(settings=settings.accounts)
         self.passwords = Passwords(throttle=throttle, notices=notices)
@@ -289,6 +290,7 @@ class Composition:
             audit=self.audit,
             factors=self.factors,
             rules=self.factor_rules,
+            notices=self.notices,
             new_passwords=new_passwords,
         )
         progression = Progression(

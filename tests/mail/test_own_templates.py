@@ -156,7 +156,7 @@ def test_volume_of_kubernetes(tmp_path: Path) -> None:
         ("layout.html", "<p>{{ subject }}</p>\n", "does not show {{ highlight }}"),
         ("layout.html", "{{ paragraphs | join | safe }}{{ highlight }}", "shows text without escaping it"),
         ("layout.html", "\n{{ code }}", "line 2: 'code' is undefined"),
-        ("en/mfa-changed.txt", "A\n\nB\n", "is no template: the names are attribute_code.txt, code.txt, "),
+        ("en/mfa-changed.txt", "A\n\nB\n", "is no template: the names are account_locked.txt, attribute_code.txt, "),
         ("pt-BR/mfa_changed.txt", "A\n\nB\n", "is in no language: the folder is to be named by a"),
         ("pt_br/mfa_changed.txt", "A\n\nB\n", "is in no language"),
         ("de/at/mfa_changed.txt", "A\n\nB\n", "is in no language"),

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from authsvc.core.messages.kinds import MfaChanged
+from authsvc.core.messages.kinds import KINDS, EmailTaken, Notice
 from authsvc.delivery.sms.carrier import MENDABLE
 from authsvc.domain import Medium
 from tests.clock import FakeClock
@@ -130,9 +130,25 @@ async def test_own_text_is_for_every_language(office: PostOffice, webhook: Webho
     assert posted.message["text"] == f"{CODE} is your code for Hotel Ada ({CODE})"
 
 
-async def test_kind_without_a_code_is_no_sms(sms: PostOffice, webhook: Webhook) -> None:
-    """What has no code has no text for an SMS, so nothing is sent."""
-    await sms.owe(NUMBER, message=MfaChanged(), medium=Medium.SMS)
+async def test_what_is_mail_alone_is_no_sms(sms: PostOffice, webhook: Webhook) -> None:
+    """What is neither a code nor a notice has no text for an SMS, so nothing is sent."""
+    await sms.owe(NUMBER, message=EmailTaken(), medium=Medium.SMS)
     await sms.worker().run_once()
     assert (await sms.row()).last_error == "cannot be rendered: ValueError"
     assert webhook.posted == []
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS.values() if issubclass(kind, Notice)])
+@pytest.mark.parametrize("locale", ["de", "en", "fr", "it"])
+async def test_notice_is_one_sentence_or_two(
+    sms: PostOffice, webhook: Webhook, kind: type[Notice], locale: str
+) -> None:
+    """A notice has words in each language, without a code, that fit into one SMS."""
+    await sms.owe(NUMBER, message=kind(), medium=Medium.SMS, locale=locale)
+    await sms.worker().run_once()
+    (posted,) = webhook.posted
+    assert posted.message["kind"] == kind.kind
+    assert posted.message["code"] == ""
+    assert 20 < len(posted.message["text"]) <= 160
+    # Of GSM 03.38, or it would be two.
+    assert not set(posted.message["text"]) - set("@èéùìòÅåÆæßÉÄÖÑÜäöñüàÇ") - set(map(chr, range(32, 127)))

@@ -149,10 +149,7 @@ class Token(Named):
 
 @dataclass(eq=False, repr=False)
 class ResetCode(Named):
-    """The code of a reset; one that was sent to nobody is empty, and an operator's has no handle.
-
-    Wrong tries with its handle are counted apart from those without one.
-    """
+    """The code of a reset: empty if it was sent to nobody; without a handle if an operator asked."""
 
     medium: str
     expires_at: datetime

@@ -15,14 +15,16 @@ from authsvc.clock import Clock
 from authsvc.config import ChallengesSettings
 from authsvc.core.access.caller import Caller
 from authsvc.core.access.lanes import lane_of_session
-from authsvc.core.access.throttle import Throttle
+from authsvc.core.access.throttle import Guarded, Throttle
 from authsvc.core.accounts.password_policy import Password
 from authsvc.core.factors.factor import Accept, Factor, StepUpFactor
 from authsvc.core.factors.kinds import PASSWORD
+from authsvc.core.messages.kinds import AccountLocked
+from authsvc.core.messages.notices import Notices
 from authsvc.crypto.password_hash import HashPlace, PasswordHasher
 from authsvc.domain import Lane, User, UsernameKey
-from authsvc.errors import Conflict, InvalidPassword, NotAuthorized, SessionExpired, Violation
-from authsvc.store import challenges, passwords
+from authsvc.errors import CodeMismatch, Conflict, InvalidPassword, NotAuthorized, SessionExpired, Violation
+from authsvc.store import challenges, passwords, users
 from authsvc.store.challenges import Challenge
 from authsvc.store.db import RETRY_CONFLICT, Database, Executor
 from authsvc.store.passwords import Credential
@@ -114,6 +116,7 @@ class Gate:
 
     database: Database
     throttle: Throttle
+    notices: Notices
     hasher: PasswordHasher
     limits: ChallengesSettings
     clock: Clock
@@ -131,10 +134,11 @@ class Gate:
             LimitExceeded: too many wrong passwords for this account.
         """
         async with self.hasher.place() as place:
-            await self.throttle.spend_try(PASSWORD.guarded, counted_as or username_key, lane)
-            yield PasswordGuess(
-                place=place, username_key=username_key, database=self.database, hasher=self.hasher, clock=self.clock
-            )
+            count = await self.throttle.spend_try(PASSWORD.guarded, counted_as or username_key, lane)
+            async with self._tells(PASSWORD.guarded, username_key, count=count):
+                yield PasswordGuess(
+                    place=place, username_key=username_key, database=self.database, hasher=self.hasher, clock=self.clock
+                )
 
     async def hash_unlike_present(self, username_key: UsernameKey, password: Password, violation: Violation) -> str:
         """Hash a new password of an account whose user has just proved the present one.
@@ -160,12 +164,14 @@ class Gate:
         """
         answer = factor.parse(challenge, text)
         # The account's lock first: while it holds, the session's few answers are not used up either.
-        await self.throttle.spend_try(factor.spec.guarded, challenge.username_key, challenge.lane)
+        guarded, name = factor.spec.guarded, challenge.username_key
+        count = await self.throttle.spend_try(guarded, name, challenge.lane)
         if not await challenges.spend_answer(
             self.database, digest=challenge.digest, now=self.clock.now(), max_wrong=self.limits.max_wrong
         ):
             raise SessionExpired
-        return await factor.match(challenge, answer, caller)
+        async with self._tells(guarded, name, count=count):
+            return await factor.match(challenge, answer, caller)
 
     async def verify_own(self, standing: Standing, factor: StepUpFactor, answer: str) -> Accept:
         """Count and compare what a signed-in user answers, as `parse_own` returned it; return what uses it up.
@@ -177,8 +183,25 @@ class Gate:
         """
         await factor.require_enrolled(standing.user_id)
         lane = lane_of_session(standing.session_id)
-        await self.throttle.spend_try(factor.spec.guarded, standing.username_key, lane)
-        return await factor.match_own(standing.user_id, answer, lane)
+        guarded, name = factor.spec.guarded, standing.username_key
+        count = await self.throttle.spend_try(guarded, name, lane)
+        async with self._tells(guarded, name, count=count):
+            return await factor.match_own(standing.user_id, answer, lane)
+
+    @asynccontextmanager
+    async def _tells(self, guarded: Guarded, username_key: UsernameKey, *, count: int) -> AsyncIterator[None]:
+        """Tell the owner of a wrong try that locks a lane for long, or closes it: each is told once in a row of them.
+
+        A name that nobody has costs the same statements.
+        """
+        try:
+            yield
+        except (NotAuthorized, CodeMismatch):
+            if self.throttle.is_grave(guarded, count):
+                async with self.database.transaction() as transaction:
+                    user = await users.find(transaction, username_key=username_key)
+                    await self.notices.tell_name(transaction, user, AccountLocked(), now=self.clock.now())
+            raise
 
 
 def _has_ended(credential: Credential, now: datetime) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import timedelta
@@ -225,6 +226,11 @@ class Throttle:
             raise LimitExceeded(metadata={"closed": "true"})
         wait = lock.locked_until - self._clock.now() if lock is not None else SHORTEST_WAIT
         raise LimitExceeded(retry_after=max(wait, SHORTEST_WAIT))
+
+    def is_grave(self, guarded: Guarded, count: int) -> bool:
+        """Tell whether so many failures in a row are the first that lock for the longest time, or those that close."""
+        doublings = math.ceil(math.log2(self._limits.lock_max.total_seconds()))
+        return count == self._limits.lock_from + doublings or (guarded.is_closable and count == self._limits.close_at)
 
     async def forget(self, executor: Executor, guarded: Guarded, username_key: UsernameKey, *, lane: Lane) -> None:
         """Forget the failures of one lane at what was proved there, in the transaction that says so.

@@ -83,6 +83,13 @@ class CodeMessage(Message):
     code: str
 
 
+@dataclass(frozen=True, slots=True, repr=False)
+class Notice(Message):
+    """Tell a user what became of the account; over every medium whose address is verified."""
+
+    media = frozenset(Medium)
+
+
 class MfaChange(enum.StrEnum):
     """Name what MfaChanged tells; the values wait in the outbox."""
 
@@ -104,19 +111,19 @@ class ResetPasswordCode(CodeMessage):
 
 
 @_stored_as("PASSWORD_CHANGED")
-class PasswordChanged(Message):
+class PasswordChanged(Notice):
     """Tell of a new password, however it was set."""
 
 
 @_stored_as("MFA_CHANGED")
-class MfaChanged(Message):
+class MfaChanged(Notice):
     """Tell what became of the second factors: an `MfaChange`, or one that a later release knows."""
 
     change: str = ""
 
 
 @_stored_as("REFRESH_TOKEN_REUSED")
-class RefreshTokenReused(Message):
+class RefreshTokenReused(Notice):
     """Tell that a session was ended, because its refresh token came twice."""
 
 
@@ -136,14 +143,14 @@ class SignInCode(CodeMessage):
 
 
 @_stored_as("RECOVERY_CODE_USED")
-class RecoveryCodeUsed(Message):
+class RecoveryCodeUsed(Notice):
     """Tell that a recovery code stood in the place of the second factor."""
 
     recovery_codes_left: int | None = None
 
 
 @_stored_as("EMAIL_CHANGED")
-class EmailChanged(Message):
+class EmailChanged(Notice):
     """Tell the former address which one took its place, masked; empty: none, it was removed."""
 
     new_email: str = ""
@@ -157,3 +164,13 @@ class Invitation(Message):
     highlighted = "temporary_password"
 
     temporary_password: str
+
+
+@_stored_as("NEW_SIGN_IN")
+class NewSignIn(Notice):
+    """Tell of a sign-in from where its user, who was known already, had not been."""
+
+
+@_stored_as("ACCOUNT_LOCKED")
+class AccountLocked(Notice):
+    """Tell that so many wrong passwords or codes were tried that a lane is locked for long, or closed."""

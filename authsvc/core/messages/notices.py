@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from authsvc.core.messages.kinds import Invitation, Message, Recipient
+from authsvc.core.messages.kinds import Invitation, Message, Notice, Recipient
 from authsvc.core.messages.sealed import seal
 from authsvc.crypto.sealing import KeyRing
 from authsvc.crypto.tokens import new_id
@@ -32,6 +32,8 @@ class Notices:
     """Put messages into the outbox."""
 
     ring: KeyRing
+    # Whether there is anything that takes SMS.
+    sends_sms: bool = False
 
     async def enqueue(
         self,
@@ -66,14 +68,26 @@ class Notices:
             now=now,
         )
 
-    async def tell(self, executor: Executor, user: User, message: Message, *, now: datetime) -> None:
-        """Tell a user with a verified address by mail what happened to the account, in the caller's transaction.
+    async def tell(self, executor: Executor, user: User, message: Notice, *, now: datetime) -> None:
+        """Tell a user what happened to the account, at each verified address, in the caller's transaction.
 
         For EmailChanged, `user` is the account as it was.
         """
-        to = recipient(user)
-        if to is not None and user.email_verified_at is not None:
-            await self.enqueue(executor, message, to, now=now)
+        for medium in self._told_over(user):
+            await self.enqueue(executor, message, addressed(user, user.address(medium) or ""), now=now, medium=medium)
+
+    async def tell_name(self, executor: Executor, user: User | None, message: Notice, *, now: datetime) -> None:
+        """Tell whoever has a name, if anybody has; else the same statement stores a message to nobody."""
+        if user is None or not self._told_over(user):
+            await self.enqueue(executor, message, None, now=now)
+        else:
+            await self.tell(executor, user, message, now=now)
+
+    def _told_over(self, user: User) -> list[Medium]:
+        """Return the media over which an account's user is told things: those that lead to the user for sure."""
+        sending = (Medium.EMAIL, Medium.SMS) if self.sends_sms else (Medium.EMAIL,)
+        is_told = user.disabled_at is None
+        return [each for each in sending if is_told and user.address(each) and user.is_verified(each)]
 
     async def invite(
         self, executor: Executor, user: User, temporary_password: str, *, now: datetime, expires_at: datetime

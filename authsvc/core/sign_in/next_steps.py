@@ -15,6 +15,8 @@ from authsvc.core.factors.kinds import in_order, kind_of_step
 from authsvc.core.factors.proved import Proved
 from authsvc.core.factors.rules import NONE, FactorRules, UserFactors
 from authsvc.core.messages.codes import CodeDelivery
+from authsvc.core.messages.kinds import NewSignIn
+from authsvc.core.messages.notices import Notices
 from authsvc.core.sessions.sessions import Grant, Sessions, Tokens
 from authsvc.core.sign_in.steps import ANSWERED_ELSEWHERE, SETUP_STEPS, Progress, next_step
 from authsvc.domain import FactorKind, Lane, Step, User
@@ -80,6 +82,7 @@ class NextSteps:
     audit: Audit
     factors: Factors
     rules: FactorRules
+    notices: Notices
     new_passwords: NewPasswords
 
     async def advance(self, at: At, accepted: Accepted, proved: Proved, *, settle: Settle | None = None) -> Advance:
@@ -103,6 +106,8 @@ class NextSteps:
             if standing.recovered_by and proved.has_second_factor:
                 await passwords.settle(tx, user_id=user.user_id)
             new = await self.sessions.start(tx, user, at.caller, lane=at.lane, amr=proved.methods, now=at.now)
+            if new.is_elsewhere:
+                await self.notices.tell(tx, user, NewSignIn(), now=at.now)
             advance = Advance(user, SignInOutcome(step, device_token=new.device_token), new)
         elif step in ANSWERED_ELSEWHERE:
             advance = Advance(user, SignInOutcome(step))
