@@ -72,7 +72,7 @@ async def test_changes_are_told_at_every_verified_channel(run: Run, database: Da
     """
     async with run(server=TRUSTING) as service:
         account, _ = await enrolled_at(service, HOME)
-        former, texts = PASSWORD, []
+        former, texts = PASSWORD, list[str | None]()
         for is_verified, new in ((False, "First-4-marmalade-skies"), (True, "Then-5-marmalade-skies")):
             request = admin.AdminServiceUpdateUserAttributesRequest(
                 username="ada", attributes={"phone_number": NUMBER}, phone_number_verified=is_verified
