@@ -18,6 +18,7 @@ from authsvc.config.types import (
     Names,
     OptionalPath,
     Section,
+    UsernameScripts,
     field,
 )
 from authsvc.domain import SECOND_FACTORS, FactorKind
@@ -31,6 +32,11 @@ class AccountsSettings(Section):
     confirm_sign_up: bool = field(True, "Whether a code by mail must confirm a new account.")
     sign_in_by_email: bool = field(
         False, "Whether a verified e-mail address serves in place of the username, and usernames may be such."
+    )
+    username_scripts: UsernameScripts = field(
+        UsernameScripts.HIGHLY_RESTRICTIVE,
+        "Letters of usernames that people choose (UTS 39): `ASCII_ONLY`, `HIGHLY_RESTRICTIVE` (one script, told from "
+        "Latin) or `UNRESTRICTED`.",
     )
     prevent_user_existence_errors: bool = field(True, "Whether SignIn hides that a name does not exist.")
     unconfirmed_purge: Duration = field(
