@@ -16,7 +16,7 @@ COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gen
 MAKEFLAGS += --no-print-directory
 # Tests start hundreds of processes: none compiles again what another one has compiled.
 unexport PYTHONDONTWRITEBYTECODE
-.PHONY: help run demo test check bench lint types fmt proto freeze docs lock image clean
+.PHONY: help run demo test check fuzz bench lint types fmt proto freeze docs lock image clean
 
 help: ## List the targets.
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-6s  %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -34,6 +34,9 @@ test: $(VENV)/.ready ## Check everything: lint, types, then all tests (ARGS goes
 check: $(VENV)/.ready ## Check lint, types, and the tests near what changed since the branch began (BASE=main); the rest is left to make test.
 	@$(MAKE) --jobs=2 --output-sync lint types
 	@$(BIN)/python -m tools.check "$(BASE)" $(ARGS)
+
+fuzz: $(VENV)/.ready ## Send a million messages of every kind to every method (another run: make fuzz FUZZ_SEED=1).
+	@FUZZ_MESSAGES=$${FUZZ_MESSAGES:-1000000} FUZZ_SEED=$(or $(FUZZ_SEED),0) $(BIN)/pytest -q tests/fuzz $(ARGS)
 
 bench: $(VENV)/.ready ## Measure the server against an empty RPC on the same stack.
 	@$(BIN)/python -m bench $(ARGS)
