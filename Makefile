@@ -16,7 +16,7 @@ COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gen
 MAKEFLAGS += --no-print-directory
 # Tests start hundreds of processes: none compiles again what another one has compiled.
 unexport PYTHONDONTWRITEBYTECODE
-.PHONY: help run demo test check fuzz bench lint types fmt proto freeze docs lock image clean
+.PHONY: help run demo test check fuzz bench lint types fmt proto audit sbom freeze docs lock image clean
 
 help: ## List the targets.
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-6s  %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -45,6 +45,7 @@ lint: $(VENV)/.ready ## Check style, imports and layers.
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/ruff format --quiet --diff .
 	@report=$$($(BIN)/lint-imports --no-logo --no-cache) || { echo "$$report"; exit 1; }
+	@$(BIN)/bandit --quiet --recursive --configfile pyproject.toml authsvc
 	@echo "lint: ok"
 
 types: $(VENV)/.ready ## Check types.
@@ -58,6 +59,15 @@ fmt: $(VENV)/.ready ## Format the code and the protos.
 
 proto: $(VENV)/.ready ## Generate the stubs in authsvc/v1 from the protos.
 	@$(BIN)/python tools/generate_stubs.py
+
+audit: $(VENV)/.ready ## Ask the advisories about every locked dependency; needs the package index itself, not a mirror.
+	@$(BIN)/pip-audit --strict --disable-pip --require-hashes --requirement requirements.lock
+
+sbom: $(VENV)/.ready ## Write dist/sbom.cdx.json: what a release is made of, as CycloneDX.
+	@mkdir -p dist
+	@$(BIN)/python -W ignore -m cyclonedx_py requirements --pyproject pyproject.toml --output-reproducible --of JSON \
+		--output-file dist/sbom.cdx.json requirements.lock
+	@echo "dist/sbom.cdx.json"
 
 freeze: $(VENV)/.ready ## At a release: take the protos as released; later ones must not break them.
 	@$(BIN)/buf breaking --against protos/released.binpb
