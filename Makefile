@@ -16,7 +16,7 @@ COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gen
 MAKEFLAGS += --no-print-directory
 # Tests start hundreds of processes: none compiles again what another one has compiled.
 unexport PYTHONDONTWRITEBYTECODE
-.PHONY: help run demo test check fuzz bench lint types fmt proto audit sbom freeze docs lock image clean
+.PHONY: help run demo test check fuzz chaos bench lint types fmt proto audit sbom freeze docs lock image clean
 
 help: ## List the targets.
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-6s  %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -37,6 +37,9 @@ check: $(VENV)/.ready ## Check lint, types, and the tests near what changed sinc
 
 fuzz: $(VENV)/.ready ## Send a million messages of every kind to every method (another run: make fuzz FUZZ_SEED=1).
 	@FUZZ_MESSAGES=$${FUZZ_MESSAGES:-1000000} FUZZ_SEED=$(or $(FUZZ_SEED),0) $(BIN)/pytest -q tests/fuzz $(ARGS)
+
+chaos: $(VENV)/.ready ## Kill servers 200 times and Postgres 20 times under load, and look for what is lost (CHAOS_SEED=1: otherwise).
+	@CHAOS_KILLS=$${CHAOS_KILLS:-200} CHAOS_SEED=$(or $(CHAOS_SEED),0) $(BIN)/pytest -q tests/chaos $(ARGS)
 
 bench: $(VENV)/.ready ## Measure the server against an empty RPC on the same stack.
 	@$(BIN)/python -m bench $(ARGS)
