@@ -173,7 +173,11 @@ class Composition:
             reset_codes=self.reset_codes,
             password_reset=self._password_reset(),
             password_update=PasswordUpdate(
-                gate=self.gate, policy=self.policy, passwords=self.passwords, signed_in=self.signed_in
+                gate=self.gate,
+                policy=self.policy,
+                passwords=self.passwords,
+                signed_in=self.signed_in,
+                sessions=self.sessions,
             ),
             signing_keys=self.signing_keys,
             events=self.events,

@@ -116,8 +116,8 @@ class AuthServicer(AuthServiceServicer):
     @waits_for_hash
     async def UpdatePassword(self, request: pb.UpdatePasswordRequest, _: Context) -> pb.UpdatePasswordResponse:
         bearer = await self._flows.bearer()
-        await self._flows.password_update.update(bearer, request.previous_password, request.proposed_password)
-        return pb.UpdatePasswordResponse()
+        tokens = await self._flows.password_update.update(bearer, request.previous_password, request.proposed_password)
+        return pb.UpdatePasswordResponse(tokens=convert.tokens(tokens))
 
     @waits_for_hash
     async def Reauthenticate(self, request: pb.ReauthenticateRequest, _: Context) -> pb.ReauthenticateResponse:

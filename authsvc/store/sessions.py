@@ -18,6 +18,7 @@ class Standing:
     origin_jti: UUID
     amr: list[str]
     auth_time: datetime
+    generation: int
     expires_at: datetime
     revoked_at: datetime | None
     user_id: UserId
@@ -69,7 +70,7 @@ async def insert(executor: Executor, *, session: Session, refresh_digest: bytes)
 
 # One index look-up each; asked at every call with a bearer token.
 FIND_STANDING = """
-select s.session_id, s.origin_jti, s.amr, s.auth_time, s.expires_at, s.revoked_at, u.user_id, u.username,
+select s.session_id, s.origin_jti, s.amr, s.auth_time, s.generation, s.expires_at, s.revoked_at, u.user_id, u.username,
        u.username_key, u.disabled_at, u.status
   from sessions s
   join users u on u.user_id = s.user_id
@@ -144,13 +145,20 @@ async def touch(
 
 RENEW = """
 update sessions
-   set auth_time = $2, amr = $3, last_used_at = $2, client_ip = $4, client_user_agent = $5
+   set auth_time = $2, amr = $3, generation = $6, last_used_at = $2, client_ip = $4, client_user_agent = $5
  where session_id = $1
 """
 
 
 async def renew(
-    executor: Executor, *, session_id: SessionId, amr: list[str], now: datetime, client_ip: str, client_user_agent: str
+    executor: Executor,
+    *,
+    session_id: SessionId,
+    generation: int,
+    amr: list[str],
+    now: datetime,
+    client_ip: str,
+    client_user_agent: str,
 ) -> None:
     """Note that the session's user was proved again, how, and from where; it does not end later by it."""
-    await executor.execute(RENEW, session_id, now, amr, client_ip, client_user_agent)
+    await executor.execute(RENEW, session_id, now, amr, client_ip, client_user_agent, generation)

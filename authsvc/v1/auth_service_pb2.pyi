@@ -623,7 +623,7 @@ class FetchAuthSessionResponse(_message.Message):
 
     @_builtins.property
     def auth_time(self) -> _timestamp_pb2.Timestamp:
-        """When the user last proved themselves."""
+        """When the user had last proved themselves by the time this access token was issued; whole seconds."""
 
     @_builtins.property
     def expires_at(self) -> _timestamp_pb2.Timestamp:
@@ -1035,12 +1035,19 @@ class UpdatePasswordResponse(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    TOKENS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def tokens(self) -> _tokens_pb2.Tokens:
+        """New tokens of this session; go on with these."""
+
     def __init__(
         self,
+        *,
+        tokens: _tokens_pb2.Tokens | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["tokens", b"tokens"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["tokens", b"tokens"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1612,7 +1619,7 @@ class ReauthenticateResponse(_message.Message):
     TOKENS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def tokens(self) -> _tokens_pb2.Tokens:
-        """New tokens of the session."""
+        """New tokens of the session; go on with these."""
 
     def __init__(
         self,

@@ -35,6 +35,10 @@ class AuthServiceStub:
     - `authsvc-request-id`: optional, up to 64 characters of `A-Z a-z 0-9 . _ -`; made up if absent, and sent back in the
     trailers.
 
+    A sensitive RPC says that it "needs an authentication younger than 10 minutes". What counts is the access token's own
+    `auth_time`, and that no Reauthenticate or UpdatePassword of its session came after it was issued: a token of before gets
+    REAUTHENTICATION_REQUIRED there, however young it is, and is answered as ever elsewhere, until its end.
+
     Mail that tells a user of something goes to a verified e-mail address; without one nothing is sent.
 
     Errors: every RPC may fail with INVALID_FIELDS, DATABASE_UNAVAILABLE, CONFLICT, DEADLINE_EXCEEDED or INTERNAL; Bearer
@@ -214,6 +218,10 @@ class AuthServiceServicer:
     - `authsvc-request-id`: optional, up to 64 characters of `A-Z a-z 0-9 . _ -`; made up if absent, and sent back in the
     trailers.
 
+    A sensitive RPC says that it "needs an authentication younger than 10 minutes". What counts is the access token's own
+    `auth_time`, and that no Reauthenticate or UpdatePassword of its session came after it was issued: a token of before gets
+    REAUTHENTICATION_REQUIRED there, however young it is, and is answered as ever elsewhere, until its end.
+
     Mail that tells a user of something goes to a verified e-mail address; without one nothing is sent.
 
     Errors: every RPC may fail with INVALID_FIELDS, DATABASE_UNAVAILABLE, CONFLICT, DEADLINE_EXCEEDED or INTERNAL; Bearer
@@ -304,8 +312,8 @@ class AuthServiceServicer:
         """Bearer. Makes the authenticator of AssociateTotp active with its first code, and tells the user by mail.
 
         After a wrong code the same session can be answered again, five times in all, within 15 minutes. The code cannot be used
-        for a sign-in afterwards.
-        Errors: CODE_MISMATCH, SESSION_EXPIRED, TOTP_DEVICE_LIMIT, LIMIT_EXCEEDED.
+        for a sign-in afterwards. An access token of before the session's latest Reauthenticate finishes no set-up.
+        Errors: CODE_MISMATCH, SESSION_EXPIRED, TOTP_DEVICE_LIMIT, REAUTHENTICATION_REQUIRED, LIMIT_EXCEEDED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -315,7 +323,8 @@ class AuthServiceServicer:
         """Bearer, may be absent. Tells whether the access token stands for a signed-in user right now, and for whom.
 
         Asks the database every time: sign-out, revocation and disabling are seen at once. No token, or a bad one, is no error:
-        is_signed_in is false and the rest is empty. Read-only.
+        is_signed_in is false and the rest is empty. Of the authentication it tells what that very token says: one of before a
+        Reauthenticate is answered until its end, with its own auth_time and amr. Read-only.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -325,7 +334,8 @@ class AuthServiceServicer:
         """Changes a refresh token for new tokens. The refresh token is rotated: the one given is used up.
 
         A repeat with the same token within 30 seconds gets the same successor, so a lost answer can be asked for again; a
-        repeat after that revokes the session and tells the user by mail.
+        repeat after that revokes the session and tells the user by mail. Tokens of before Reauthenticate or UpdatePassword are used
+        up without a successor: TOKEN_REVOKED within those 30 seconds, a reuse after that.
         Errors: REFRESH_TOKEN_REUSED, TOKEN_INVALID, TOKEN_EXPIRED, TOKEN_REVOKED, USER_DISABLED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -395,7 +405,10 @@ class AuthServiceServicer:
     def UpdatePassword(self, request, context):
         """Bearer. Changes the password, ends the user's other sessions and half-done sign-ins, and tells the user by mail.
 
-        A wrong previous password counts like a wrong one at SignIn. Needs an authentication younger than 10 minutes.
+        A wrong previous password counts like a wrong one at SignIn. Needs an authentication younger than 10 minutes. The previous
+        password is a fresh proof, as at Reauthenticate: the tokens of the response take the place of this session's former ones,
+        whose access tokens are no good for sensitive RPCs any more and whose refresh tokens are used up. If the answer was lost,
+        Reauthenticate gives new tokens.
         Errors: NOT_AUTHORIZED, INVALID_PASSWORD, REAUTHENTICATION_REQUIRED, LIMIT_EXCEEDED, OVERLOADED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -496,8 +509,8 @@ class AuthServiceServicer:
     def ConfirmUserAttribute(self, request, context):
         """Bearer. Verifies the pending, or else the unverified, `email` or `phone_number` with its code (6 digits, 24 hours, five
         wrong tries). The former verified e-mail address is told by mail. CODE_EXPIRED also for an address that another account
-        has verified meanwhile.
-        Errors: CODE_MISMATCH, CODE_EXPIRED, LIMIT_EXCEEDED.
+        has verified meanwhile. REAUTHENTICATION_REQUIRED for an access token of before the session's latest Reauthenticate.
+        Errors: CODE_MISMATCH, CODE_EXPIRED, REAUTHENTICATION_REQUIRED, LIMIT_EXCEEDED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -506,8 +519,10 @@ class AuthServiceServicer:
     def Reauthenticate(self, request, context):
         """Bearer. Has the user prove themselves again, for the calls that need a recent authentication.
 
-        Gives new tokens of the same session with a fresh `auth_time`; its former refresh tokens are used up, its access tokens
-        stand for the fresh authentication too. Tries are counted as at sign-in.
+        Gives new tokens of the same session with a fresh `auth_time`, which is in these tokens alone. The session's former access
+        tokens are no good for sensitive RPCs any more, whatever their own auth_time; other RPCs take them until their end. Its
+        former refresh tokens are used up, and get nothing: see RefreshSession. If the answer was lost, call again. Tries are counted
+        as at sign-in.
         Errors: NOT_AUTHORIZED (a wrong password), CODE_MISMATCH, CODE_ALREADY_USED, MFA_NOT_ENROLLED, LIMIT_EXCEEDED, OVERLOADED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -708,6 +723,10 @@ class AuthService:
     `trusted_callers`. Others are limited by their own address.
     - `authsvc-request-id`: optional, up to 64 characters of `A-Z a-z 0-9 . _ -`; made up if absent, and sent back in the
     trailers.
+
+    A sensitive RPC says that it "needs an authentication younger than 10 minutes". What counts is the access token's own
+    `auth_time`, and that no Reauthenticate or UpdatePassword of its session came after it was issued: a token of before gets
+    REAUTHENTICATION_REQUIRED there, however young it is, and is answered as ever elsewhere, until its end.
 
     Mail that tells a user of something goes to a verified e-mail address; without one nothing is sent.
 

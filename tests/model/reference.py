@@ -116,25 +116,32 @@ class Challenge(Named):
 
 @dataclass(eq=False)
 class Session:
-    """A finished sign-in, and when its user was last proved."""
+    """A finished sign-in, when its user was last proved, and how often after the sign-in."""
 
     auth_time: datetime
+    proofs: int = 0
 
 
 @dataclass(eq=False, repr=False)
 class Token(Named):
-    """An access token of a session."""
+    """An access token of a session, and what it stands for: the session as it was when the token was issued."""
 
     session: Session
     issued_at: datetime
     access_token: str = ""
+    auth_time: datetime = field(init=False)
+    proofs: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        # A JWT knows whole seconds alone.
+        self.auth_time, self.proofs = self.session.auth_time.replace(microsecond=0), self.session.proofs
 
     def __repr__(self) -> str:
         return f"token of {self.issued_at:%H:%M:%S}"
 
     @property
     def ends(self) -> datetime:
-        """Return when it ends: a JWT knows whole seconds alone."""
+        """Return when it ends, in whole seconds too."""
         return self.issued_at.replace(microsecond=0) + ACCESS_LIFE
 
 

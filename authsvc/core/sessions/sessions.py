@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from uuid import UUID
 
 from authsvc.clock import Clock
 from authsvc.config import TokensSettings
 from authsvc.core.access.caller import Caller
-from authsvc.core.sessions.signing_keys import SigningKeys
+from authsvc.core.factors.proved import methods_with
+from authsvc.core.sessions.bearers import Bearer
+from authsvc.core.sessions.signing_keys import GENERATION, SigningKeys
 from authsvc.crypto.jwt import ACCESS_TOKEN_TYPE, ID_TOKEN_TYPE
 from authsvc.crypto.sealing import KeyRing, Purpose
 from authsvc.crypto.tokens import new_handle, new_id
-from authsvc.domain import Session, SessionId, User
-from authsvc.errors import TokenRevoked
+from authsvc.domain import FactorKind, Session, SessionId, User
 from authsvc.store import groups, refresh_tokens, sessions
 from authsvc.store.db import Database, Executor
 from authsvc.store.sessions import Standing
@@ -40,6 +41,14 @@ class Grant:
     session: Session | Standing
     access_jti: UUID
     groups: list[str]
+    refresh_token: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Renewed:
+    """Hold a session whose user was just proved again, and the refresh token that goes on from there."""
+
+    standing: Standing
     refresh_token: str = field(repr=False)
 
 
@@ -100,7 +109,8 @@ class Sessions:
             "username": user.username,
             "groups": grant.groups,
         }
-        access = key.sign({**shared, "jti": str(grant.access_jti), "token_use": "access"}, typ=ACCESS_TOKEN_TYPE)
+        of_access = {"jti": str(grant.access_jti), "token_use": "access", GENERATION: session.generation}
+        access = key.sign({**shared, **of_access}, typ=ACCESS_TOKEN_TYPE)
         identity = key.sign(
             {**user.claims, **user.verified, **shared, "jti": str(new_id()), "token_use": "id"}, typ=ID_TOKEN_TYPE
         )
@@ -111,28 +121,26 @@ class Sessions:
             access_token_expires_at=datetime.fromtimestamp(expires_at, UTC),
         )
 
-    async def renew(self, executor: Executor, renewed: Standing, caller: Caller) -> str:
-        """Store a fresh authentication of a session in a transaction that holds the user; return its refresh token.
+    async def renew(self, executor: Executor, bearer: Bearer, kind: FactorKind, *, now: datetime) -> Renewed:
+        """Store a fresh authentication of a bearer's session, in a transaction that holds the user and has read both.
 
-        The former refresh token is used up as by a refresh: one that is on its way gets the new token, and is no theft.
-
-        Raises:
-            TokenRevoked: the session has no refresh token to use up.
+        Tokens of before get nothing by it: access tokens are of a former generation from here on, and refresh tokens
+        are used up without a successor, those included whose successor could still be asked for again.
         """
-        now = renewed.auth_time
+        standing, caller, refresh_token = bearer.standing, bearer.caller, new_handle()
+        generation, amr = standing.generation + 1, methods_with(standing.amr, kind)
         await sessions.renew(
             executor,
-            session_id=renewed.session_id,
-            amr=renewed.amr,
+            session_id=standing.session_id,
+            generation=generation,
+            amr=amr,
             now=now,
             client_ip=caller.ip,
             client_user_agent=caller.user_agent,
         )
-        unused = await refresh_tokens.find_unused(executor, session_id=renewed.session_id)
-        successor = await self.rotate(executor, unused, now) if unused is not None else None
-        if successor is None:
-            raise TokenRevoked
-        return successor
+        digest = self.ring.digest(Purpose.REFRESH_TOKEN, refresh_token)
+        await refresh_tokens.replace_all(executor, session_id=standing.session_id, digest=digest, now=now)
+        return Renewed(replace(standing, auth_time=now, amr=amr, generation=generation), refresh_token)
 
     async def rotate(self, executor: Executor, digest: bytes, now: datetime) -> str | None:
         """Use a refresh token up and return its one successor; None if another call did."""
