@@ -619,7 +619,11 @@ class FetchAuthSessionResponse(_message.Message):
     """UUID of the session."""
     @_builtins.property
     def amr(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """How the user was authenticated (RFC 8176): `pwd`, `otp`, `mfa`."""
+        """How the user was authenticated by the time this access token was issued, in this order, a value for each factor: `pwd`
+        (password), `otp` (authenticator), `sms`, `email`, `recovery` (recovery code), `custom` (the operator's challenge), and `mfa`
+        last if one of `otp`, `sms`, `email` and `recovery` is there. `pwd`, `otp`, `sms` and `mfa` are as in RFC 8176; look for `otp`
+        where nothing but an authenticator will do. Sessions that began before these were told apart keep `otp` for what was one.
+        """
 
     @_builtins.property
     def auth_time(self) -> _timestamp_pb2.Timestamp:
