@@ -115,13 +115,15 @@ class CodesSettings(Section):
     """Codes sent by mail or SMS."""
 
     sign_up_ttl: Duration = field(DAY, "Life of a sign-up code.", ge=5 * MINUTE, le=30 * DAY)
-    sign_up_digits: int = field(6, "Length of a sign-up code.", ge=6, le=10)
+    sign_up_digits: int = field(8, "Length of a sign-up code.", ge=6, le=10)
     reset_ttl: Duration = field(10 * MINUTE, "Life of a reset code.", ge=2 * MINUTE, le=DAY)
     reset_digits: int = field(8, "Length of a reset code.", ge=6, le=10)
     attribute_ttl: Duration = field(
         DAY, "Life of a code that verifies a new address or phone number.", ge=5 * MINUTE, le=7 * DAY
     )
-    attribute_digits: int = field(6, "Length of such a code.", ge=6, le=10)
+    attribute_digits: int = field(
+        8, "Length of such a code, and of a sign-in code to an address not verified yet.", ge=6, le=10
+    )
     sign_in_digits: int = field(6, "Length of a sign-in code; it lives as long as its challenge session.", ge=6, le=10)
     sign_in_cooldown: Duration = field(
         30 * SECOND, "Wait before a sign-in code is sent again.", ge=SECOND, le=5 * MINUTE
@@ -136,6 +138,13 @@ class CodesSettings(Section):
         "together; more are not sent.",
         ge=1,
         le=1000,
+    )
+    wrong_at_address_per_day: int = field(
+        100,
+        "Wrong tries in a day at codes sent to one address or phone number that is not verified, for all accounts "
+        "together; after that no code of it is right.",
+        ge=20,
+        le=10_000,
     )
     sends_per_hour: int = field(5, "Codes of one kind sent to one account in an hour.", ge=1, le=100)
 

@@ -171,7 +171,7 @@ class ConfirmSignUpRequest(_message.Message):
     username: _builtins.str
     """The username, in any letter case; or the e-mail address, where the settings let users sign in by it."""
     confirmation_code: _builtins.str
-    """The code of the latest mail; 6 digits."""
+    """The code of the latest mail; 8 digits."""
     def __init__(
         self,
         *,
@@ -1550,7 +1550,7 @@ class ConfirmUserAttributeRequest(_message.Message):
     name: _builtins.str
     """`email` or `phone_number`."""
     confirmation_code: _builtins.str
-    """The code of the latest message; 6 digits."""
+    """The code of the latest message; 8 digits."""
     def __init__(
         self,
         *,

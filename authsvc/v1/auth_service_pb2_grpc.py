@@ -241,9 +241,10 @@ class AuthServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ConfirmSignUp(self, request, context):
-        """Confirms an account and its e-mail address with the code of the sign-up mail (6 digits, 24 hours, five wrong tries).
+        """Confirms an account and its e-mail address with the code of the sign-up mail (8 digits, 24 hours, five wrong tries).
 
-        The code is single-use. A name that does not exist is answered like one that does. Where users sign in by e-mail and
+        The code is single-use. Wrong codes are counted for each address too: after a hundred within a day none that was sent to it
+        is right (CODE_MISMATCH) for the rest of that day. A name that does not exist is answered like one that does. Where users sign in by e-mail and
         several unconfirmed accounts have the address that is given, the one is confirmed whose code it is. Its next sign-in asks
         for RESET_PASSWORD: its password may be a stranger's. By user_id the account of that one sign-up is confirmed as it is.
         Errors: CODE_MISMATCH, CODE_EXPIRED, LIMIT_EXCEEDED.
@@ -507,8 +508,8 @@ class AuthServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ConfirmUserAttribute(self, request, context):
-        """Bearer. Verifies the pending, or else the unverified, `email` or `phone_number` with its code (6 digits, 24 hours, five
-        wrong tries). The former verified e-mail address is told by mail. CODE_EXPIRED also for an address that another account
+        """Bearer. Verifies the pending, or else the unverified, `email` or `phone_number` with its code (8 digits, 24 hours, five
+        wrong tries, and a hundred a day for each address or number, as at ConfirmSignUp). The former verified e-mail address is told by mail. CODE_EXPIRED also for an address that another account
         has verified meanwhile. REAUTHENTICATION_REQUIRED for an access token of before the session's latest Reauthenticate.
         Errors: CODE_MISMATCH, CODE_EXPIRED, REAUTHENTICATION_REQUIRED, LIMIT_EXCEEDED.
         """

@@ -59,9 +59,10 @@ class AuthServiceStub:
     Errors: USERNAME_EXISTS, INVALID_PASSWORD, LIMIT_EXCEEDED, OVERLOADED.
     """
     ConfirmSignUp: _grpc.UnaryUnaryMultiCallable[_auth_service_pb2.ConfirmSignUpRequest, _auth_service_pb2.ConfirmSignUpResponse]
-    """Confirms an account and its e-mail address with the code of the sign-up mail (6 digits, 24 hours, five wrong tries).
+    """Confirms an account and its e-mail address with the code of the sign-up mail (8 digits, 24 hours, five wrong tries).
 
-    The code is single-use. A name that does not exist is answered like one that does. Where users sign in by e-mail and
+    The code is single-use. Wrong codes are counted for each address too: after a hundred within a day none that was sent to it
+    is right (CODE_MISMATCH) for the rest of that day. A name that does not exist is answered like one that does. Where users sign in by e-mail and
     several unconfirmed accounts have the address that is given, the one is confirmed whose code it is. Its next sign-in asks
     for RESET_PASSWORD: its password may be a stranger's. By user_id the account of that one sign-up is confirmed as it is.
     Errors: CODE_MISMATCH, CODE_EXPIRED, LIMIT_EXCEEDED.
@@ -214,8 +215,8 @@ class AuthServiceStub:
     Errors: LIMIT_EXCEEDED.
     """
     ConfirmUserAttribute: _grpc.UnaryUnaryMultiCallable[_auth_service_pb2.ConfirmUserAttributeRequest, _auth_service_pb2.ConfirmUserAttributeResponse]
-    """Bearer. Verifies the pending, or else the unverified, `email` or `phone_number` with its code (6 digits, 24 hours, five
-    wrong tries). The former verified e-mail address is told by mail. CODE_EXPIRED also for an address that another account
+    """Bearer. Verifies the pending, or else the unverified, `email` or `phone_number` with its code (8 digits, 24 hours, five
+    wrong tries, and a hundred a day for each address or number, as at ConfirmSignUp). The former verified e-mail address is told by mail. CODE_EXPIRED also for an address that another account
     has verified meanwhile. REAUTHENTICATION_REQUIRED for an access token of before the session's latest Reauthenticate.
     Errors: CODE_MISMATCH, CODE_EXPIRED, REAUTHENTICATION_REQUIRED, LIMIT_EXCEEDED.
     """
@@ -271,9 +272,10 @@ class AuthServiceAsyncStub(AuthServiceStub):
     Errors: USERNAME_EXISTS, INVALID_PASSWORD, LIMIT_EXCEEDED, OVERLOADED.
     """
     ConfirmSignUp: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.ConfirmSignUpRequest, _auth_service_pb2.ConfirmSignUpResponse]  # type: ignore[assignment]
-    """Confirms an account and its e-mail address with the code of the sign-up mail (6 digits, 24 hours, five wrong tries).
+    """Confirms an account and its e-mail address with the code of the sign-up mail (8 digits, 24 hours, five wrong tries).
 
-    The code is single-use. A name that does not exist is answered like one that does. Where users sign in by e-mail and
+    The code is single-use. Wrong codes are counted for each address too: after a hundred within a day none that was sent to it
+    is right (CODE_MISMATCH) for the rest of that day. A name that does not exist is answered like one that does. Where users sign in by e-mail and
     several unconfirmed accounts have the address that is given, the one is confirmed whose code it is. Its next sign-in asks
     for RESET_PASSWORD: its password may be a stranger's. By user_id the account of that one sign-up is confirmed as it is.
     Errors: CODE_MISMATCH, CODE_EXPIRED, LIMIT_EXCEEDED.
@@ -426,8 +428,8 @@ class AuthServiceAsyncStub(AuthServiceStub):
     Errors: LIMIT_EXCEEDED.
     """
     ConfirmUserAttribute: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.ConfirmUserAttributeRequest, _auth_service_pb2.ConfirmUserAttributeResponse]  # type: ignore[assignment]
-    """Bearer. Verifies the pending, or else the unverified, `email` or `phone_number` with its code (6 digits, 24 hours, five
-    wrong tries). The former verified e-mail address is told by mail. CODE_EXPIRED also for an address that another account
+    """Bearer. Verifies the pending, or else the unverified, `email` or `phone_number` with its code (8 digits, 24 hours, five
+    wrong tries, and a hundred a day for each address or number, as at ConfirmSignUp). The former verified e-mail address is told by mail. CODE_EXPIRED also for an address that another account
     has verified meanwhile. REAUTHENTICATION_REQUIRED for an access token of before the session's latest Reauthenticate.
     Errors: CODE_MISMATCH, CODE_EXPIRED, REAUTHENTICATION_REQUIRED, LIMIT_EXCEEDED.
     """
@@ -492,9 +494,10 @@ class AuthServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _auth_service_pb2.ConfirmSignUpRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_auth_service_pb2.ConfirmSignUpResponse, _abc.Awaitable[_auth_service_pb2.ConfirmSignUpResponse]]:
-        """Confirms an account and its e-mail address with the code of the sign-up mail (6 digits, 24 hours, five wrong tries).
+        """Confirms an account and its e-mail address with the code of the sign-up mail (8 digits, 24 hours, five wrong tries).
 
-        The code is single-use. A name that does not exist is answered like one that does. Where users sign in by e-mail and
+        The code is single-use. Wrong codes are counted for each address too: after a hundred within a day none that was sent to it
+        is right (CODE_MISMATCH) for the rest of that day. A name that does not exist is answered like one that does. Where users sign in by e-mail and
         several unconfirmed accounts have the address that is given, the one is confirmed whose code it is. Its next sign-in asks
         for RESET_PASSWORD: its password may be a stranger's. By user_id the account of that one sign-up is confirmed as it is.
         Errors: CODE_MISMATCH, CODE_EXPIRED, LIMIT_EXCEEDED.
@@ -803,8 +806,8 @@ class AuthServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _auth_service_pb2.ConfirmUserAttributeRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_auth_service_pb2.ConfirmUserAttributeResponse, _abc.Awaitable[_auth_service_pb2.ConfirmUserAttributeResponse]]:
-        """Bearer. Verifies the pending, or else the unverified, `email` or `phone_number` with its code (6 digits, 24 hours, five
-        wrong tries). The former verified e-mail address is told by mail. CODE_EXPIRED also for an address that another account
+        """Bearer. Verifies the pending, or else the unverified, `email` or `phone_number` with its code (8 digits, 24 hours, five
+        wrong tries, and a hundred a day for each address or number, as at ConfirmSignUp). The former verified e-mail address is told by mail. CODE_EXPIRED also for an address that another account
         has verified meanwhile. REAUTHENTICATION_REQUIRED for an access token of before the session's latest Reauthenticate.
         Errors: CODE_MISMATCH, CODE_EXPIRED, REAUTHENTICATION_REQUIRED, LIMIT_EXCEEDED.
         """

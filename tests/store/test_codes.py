@@ -8,7 +8,7 @@ import pytest
 
 from authsvc.domain import Medium, UsernameKey
 from authsvc.store import codes, ended
-from authsvc.store.codes import Try
+from authsvc.store.codes import Try, Used
 from authsvc.store.db import Database
 from authsvc.store.ended import Ended
 from tests.clock import TICK, FakeClock
@@ -53,11 +53,11 @@ class Codes:
 
     async def consume(self, *digests: bytes, purpose: str = "SIGN_UP", at: timedelta = timedelta()) -> bool:
         """Use a code up."""
-        medium = await codes.consume(
+        used = await codes.consume(
             self.database, username_key=UsernameKey("ada"), purpose=purpose, digests=list(digests), now=self.now + at
         )
-        assert medium in (None, "EMAIL")
-        return medium is not None
+        assert used in (None, Used(Medium.EMAIL, None))
+        return used is not None
 
 
 @pytest.fixture

@@ -180,6 +180,7 @@ class Confirmations:
             now=change.now,
             medium=medium,
             owner=told,
+            address_key=unverified.key,
         )
         mask = mask_email if unverified.name == EMAIL else mask_phone
         return CodeDelivery(mask(unverified.value), medium, unverified.name)

@@ -21,6 +21,8 @@ from authsvc.store.db import Database, Executor
 
 # Of 256 names without an account so many seem to be sent an SMS, where that can be.
 MADE_UP_PHONES = 32
+# Stands for the code of a message that is sent to nobody: none that can be given, so guesses at it are all wrong.
+NO_CODE = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +30,7 @@ class CodePurpose:
     """Say what a code is for, with all that belongs to it. `key` is stored.
 
     Wrong codes are counted by `guarded`, the codes of an hour by `sends`; `terms` are a code's digits and its life.
+    `verifies_address`: it is sent to whatever address somebody names, and says that it is theirs.
     """
 
     key: str
@@ -35,6 +38,7 @@ class CodePurpose:
     sends: str
     message: type[CodeMessage]
     terms: Callable[[CodesSettings], tuple[int, timedelta]]
+    verifies_address: bool = True
 
 
 _SIGN_UP_CODE = Guarded("SIGN_UP_CODE", is_closable=False)
@@ -53,6 +57,7 @@ RESET_PASSWORD = CodePurpose(
     sends="RESET_CODE",
     message=ResetPasswordCode,
     terms=lambda codes: (codes.reset_digits, codes.reset_ttl),
+    verifies_address=False,
 )
 VERIFY_EMAIL = CodePurpose(
     key="VERIFY_EMAIL",
@@ -121,23 +126,27 @@ class Codes:
         now: datetime,
         medium: Medium = Medium.EMAIL,
         owner: Recipient | None = None,
+        address_key: str | None = None,
     ) -> None:
         """Replace a code and enqueue its message, in the caller's transaction.
 
         `to` None: nobody to send it to, but the same statements run. `owner`: the address belongs to another account,
-        whose owner is told of it, and the code is sent to nobody.
+        whose owner is told of it, and the code is sent to nobody. What is sent to nobody can be redeemed by nobody.
+        `address_key` is the form in which the address that it verifies is told apart.
         """
-        purpose = ref.purpose
+        purpose, is_sent = ref.purpose, to is not None and owner is None
         digits, life = purpose.terms(self.settings)
         code, expires_at = new_code(digits), now + life
+        sent_to = self.throttle.address_digest(address_key or "")
         await codes.issue(
             executor,
             username_key=ref.username_key,
             purpose=purpose.key,
-            digest=self.ring.digest(Purpose.CODE, *_parts(ref, code)),
+            digest=self.ring.digest(Purpose.CODE, *_parts(ref, code if is_sent else NO_CODE)),
             now=now,
             expires_at=expires_at,
             medium=medium,
+            sent_to=sent_to if is_sent and address_key else None,
         )
         # Nothing has been guessed at a new code. Else a stranger's guesses at the former ones could lock its owner out.
         # After the code's row, as in `consume`: the other way round the two deadlock.
@@ -161,6 +170,7 @@ class Codes:
             LimitExceeded: too many tries for this name.
         """
         await self.throttle.spend_try(ref.purpose.guarded, ref.username_key)
+        may_be_right = await self._spend_try_at_address(ref)
         outcome = await codes.spend_try(
             self.database,
             username_key=ref.username_key,
@@ -171,8 +181,26 @@ class Codes:
         )
         if outcome is None or (outcome.is_superseded and not outcome.is_right):
             raise CodeExpired
-        if not outcome.is_right:
+        if not outcome.is_right or not may_be_right:
             raise CodeMismatch
+
+    async def _spend_try_at_address(self, ref: CodeRef) -> bool:
+        """Count a try at the code of an address, whichever account it is for; False if no code of it may be right.
+
+        What was sent to nobody is counted by its name, which takes the same statements: a stranger must not use the
+        tries of an address up by names that have no code of it.
+        """
+        if not ref.purpose.verifies_address:
+            return True
+        address = await codes.find_address(
+            self.database,
+            username_key=ref.username_key,
+            purpose=ref.purpose.key,
+            now=self.clock.now(),
+            max_wrong=self.settings.max_wrong,
+        )
+        # No address has a space.
+        return await self.throttle.spend_try_at(address or self.throttle.address_digest(f"name {ref.username_key}"))
 
     async def forgive(self, ref: CodeRef, code: str) -> None:
         """Forget the tries at a code that was right, when something else stopped its use."""
@@ -186,13 +214,15 @@ class Codes:
         Raises:
             CodeExpired: another call used or replaced it.
         """
-        medium = await codes.consume(
+        used = await codes.consume(
             executor, username_key=ref.username_key, purpose=ref.purpose.key, digests=self._digests(ref, code), now=now
         )
-        if medium is None:
+        if used is None:
             raise CodeExpired
         await self.throttle.forget(executor, ref.username_key, ref.purpose.guarded)
-        return medium
+        if used.sent_to is not None:
+            await self.throttle.forget_tries_at(executor, used.sent_to)
+        return used.medium
 
     def delivery(self, username_key: UsernameKey, email: str | None, *, may_be_phone: bool = False) -> CodeDelivery:
         """Return the masked address; for a name without one a made-up one that is always the same.
