@@ -8,6 +8,22 @@ from datetime import datetime
 from authsvc.domain import Medium, UsernameKey
 from authsvc.store.db import Executor, find_one
 
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewCode:
+    """Hold a code as it is stored.
+
+    `sent_to` is a digest of the address that it verifies, None if it verifies none or is sent to nobody.
+    """
+
+    username_key: UsernameKey
+    purpose: str
+    digest: bytes
+    expires_at: datetime
+    medium: Medium
+    sent_to: bytes | None = None
+
+
 # Ten replaced codes are remembered, to be answered as expired.
 ISSUE = """
 insert into codes as c (username_key, purpose, digest, created_at, expires_at, medium, sent_to)
@@ -23,22 +39,11 @@ on conflict (username_key, purpose) do update
 """
 
 
-async def issue(
-    executor: Executor,
-    *,
-    username_key: UsernameKey,
-    purpose: str,
-    digest: bytes,
-    now: datetime,
-    expires_at: datetime,
-    medium: Medium,
-    sent_to: bytes | None = None,
-) -> None:
-    """Store a new code, which replaces the former one and its count of wrong tries.
-
-    `sent_to` is a digest of the address that it verifies, None if it verifies none or is sent to nobody.
-    """
-    await executor.execute(ISSUE, username_key, purpose, digest, now, expires_at, medium, sent_to)
+async def issue(executor: Executor, *, code: NewCode, now: datetime) -> None:
+    """Store a new code, which replaces the former one and its count of wrong tries."""
+    await executor.execute(
+        ISSUE, code.username_key, code.purpose, code.digest, now, code.expires_at, code.medium, code.sent_to
+    )
 
 
 FIND_ADDRESS = """

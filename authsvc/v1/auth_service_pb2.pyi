@@ -100,8 +100,9 @@ class SignUpRequest(_message.Message):
     the account's username is its user_id.
     """
     password: _builtins.str
-    """RFC 8265 OpaqueString, 8–256 characters where MFA is required, else 15–256; not a common one, without the username and
-    without words of the e-mail address, of three characters and more.
+    """RFC 8265 OpaqueString, 8–256 characters where MFA is required, else 15–256; not a common one, nor white space alone, nor, where MFA is
+    not required, made of repetitions, sequences and common words; without the username and without words of the e-mail address, of three characters
+    and more.
     """
     request_id: _builtins.str
     """Optional, 16–64 characters of `A-Z a-z 0-9 . _ -`, best a UUID made for this sign-up: a retry with the same one and the
@@ -974,7 +975,7 @@ class ConfirmResetPasswordRequest(_message.Message):
     confirmation_code: _builtins.str
     """The latest code; 8 digits."""
     new_password: _builtins.str
-    """The new password, under the rules of SignUp."""
+    """The new password, under the rules of SignUp; without the code."""
     def __init__(
         self,
         *,

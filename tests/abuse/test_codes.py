@@ -9,7 +9,7 @@ import pytest
 from authsvc.store.db import Database
 from authsvc.v1 import auth_service_pb2 as pb
 from tests.rpc.attribute_calls import NUMBER, confirm_attribute, set_attributes
-from tests.rpc.calls import confirm, confirm_reset, recipients, resend, reset, settle, step_of
+from tests.rpc.calls import confirm, confirm_reset, recipients, resend, reset, reset_code, settle, step_of
 from tests.rpc.conftest import Run, run
 from tests.service import PASSWORD, Service, fails
 
@@ -159,3 +159,14 @@ async def test_code_of_before_an_upgrade(run: Run, database: Database) -> None:
     await database.execute("update codes set sent_to = null")
     async with run() as service:
         await confirm(service, "ada", code)
+
+
+async def test_reset_code_as_the_password(service: Service) -> None:
+    """ASVS 5 V6.4.2, V6.2.11: whoever types the code again where the password goes is refused, and can still use it."""
+    ada = await service.enrolled("ada")
+    code = await reset_code(service, ada)
+    for typed in (code, f"{code[:4]} {code[4:]}"):
+        async with fails("INVALID_PASSWORD") as failures:
+            await confirm_reset(service, "ada", code, typed)
+        assert ("new_password", "OWN_WORDS") in failures[0].violations
+    await confirm_reset(service, "ada", code)

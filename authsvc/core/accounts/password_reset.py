@@ -109,7 +109,9 @@ class PasswordReset:
         fields.check()
         username_key = await self.logins.resolve(login.value, verified_only=True)
         # The address is told to nobody before the code is right, not even as a word that the password must not have.
-        new = self.policy.new(new_password, field=_FIELD, own_words=own_words(username_key, None))
+        # A field too late: a code is in a mail, and nothing to be used again and again.
+        words = own_words(username_key, None) | {digits.value}
+        new = self.policy.new(new_password, field=_FIELD, own_words=words)
         async with self.calls.tries(AuditKind.CONFIRM_RESET_PASSWORD, caller, username_key):
             user_id, hash_ = await self._verify(username_key, digits.value, new)
             async with self.calls.undertake(AuditKind.CONFIRM_RESET_PASSWORD, caller) as undertaking:

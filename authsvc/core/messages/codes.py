@@ -17,6 +17,7 @@ from authsvc.crypto.tokens import new_code
 from authsvc.domain import Medium, User, UsernameKey
 from authsvc.errors import CodeExpired, CodeMismatch
 from authsvc.store import codes
+from authsvc.store.codes import NewCode
 from authsvc.store.db import Database, Executor
 
 # Of 256 names without an account so many seem to be sent an SMS, where that can be.
@@ -138,16 +139,15 @@ class Codes:
         digits, life = purpose.terms(self.settings)
         code, expires_at = new_code(digits), now + life
         sent_to = self.throttle.address_digest(address_key or "")
-        await codes.issue(
-            executor,
+        new = NewCode(
             username_key=ref.username_key,
             purpose=purpose.key,
             digest=self.ring.digest(Purpose.CODE, *_parts(ref, code if is_sent else NO_CODE)),
-            now=now,
             expires_at=expires_at,
             medium=medium,
             sent_to=sent_to if is_sent and address_key else None,
         )
+        await codes.issue(executor, code=new, now=now)
         # Nothing has been guessed at a new code. Else a stranger's guesses at the former ones could lock its owner out.
         # After the code's row, as in `consume`: the other way round the two deadlock.
         await self.throttle.forget(executor, ref.username_key, purpose.guarded)
