@@ -101,7 +101,9 @@ class Composition:
         self.sessions = Sessions(
             database=database, ring=ring, signing_keys=self.signing_keys, settings=settings.tokens, clock=clock
         )
-        self.user_sessions = UserSessions(database=database, ring=ring, audit=audit, clock=clock)
+        self.user_sessions = UserSessions(
+            database=database, ring=ring, audit=audit, settings=settings.tokens, clock=clock
+        )
         self.signed_in = SignedIn(database=database, bearers=self.bearers, audit=audit, clock=clock)
         self.calls = Unauthenticated(database=database, throttle=throttle, audit=audit, clock=clock)
         self.changes = Changes(database=database, audit=audit, clock=clock)

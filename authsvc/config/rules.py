@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import Literal
 
 from authsvc.config.types import (
@@ -58,6 +59,9 @@ class AccountsSettings(Section):
         "authsvc", "Name shown in authenticator apps.", min_length=1, max_length=64, pattern=r"^[^:]+$"
     )
     totp_device_limit: int = field(5, "Most active authenticators of one account.", ge=1, le=20)
+    import_short_totp_secrets: bool = field(
+        False, "Whether imports may bring secrets of authenticators of 80 to 127 bits, which RFC 4226 holds too short."
+    )
 
     def broken_rules(self) -> Iterator[str]:
         """Yield by what nobody could sign in, or could who should not."""
@@ -158,13 +162,25 @@ class ChallengesSettings(Section):
 
 
 class TokensSettings(Section):
-    """Tokens of signed-in users."""
+    """Tokens of signed-in users, and their sessions."""
 
     issuer: str = field("authsvc", "`iss` claim; best the URL of your service.", min_length=1, max_length=255)
     audience: str = field("authsvc", "`aud` claim.", min_length=1, max_length=255)
     algorithm: Literal["EdDSA", "ES256"] = field("EdDSA", "Signature of new signing keys: `EdDSA` or `ES256`.")
     access_ttl: Duration = field(15 * MINUTE, "Life of access and ID tokens.", ge=5 * MINUTE, le=DAY)
     refresh_ttl: Duration = field(30 * DAY, "Life of a session from its sign-in.", ge=HOUR, le=3650 * DAY)
+    session_idle: Duration = field(
+        timedelta(),
+        "Time after which a session ends that was given no new tokens; 0 means none.",
+        ge=timedelta(),
+        le=3650 * DAY,
+    )
+    sessions_per_user: int = field(
+        0,
+        "Most live sessions of a user: a further sign-in ends those used longest ago; 0 means any number.",
+        ge=0,
+        le=10_000,
+    )
     refresh_grace: Duration = field(
         30 * SECOND, "Time in which a repeated refresh gets the same successor.", ge=SECOND, le=5 * MINUTE
     )
@@ -174,6 +190,11 @@ class TokensSettings(Section):
     signing_key_lead: Duration = field(
         10 * MINUTE, "Time between publishing a new signing key and its first use.", ge=MINUTE, le=DAY
     )
+
+    def broken_rules(self) -> Iterator[str]:
+        """Yield by what sessions would end that are in use."""
+        if self.session_idle and self.session_idle < self.access_ttl * 2:
+            yield "tokens.session_idle must be at least twice tokens.access_ttl, or sessions end that are in use"
 
 
 class LimitsSettings(Section):

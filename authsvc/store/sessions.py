@@ -19,6 +19,7 @@ class Standing:
     amr: list[str]
     auth_time: datetime
     generation: int
+    last_used_at: datetime
     expires_at: datetime
     revoked_at: datetime | None
     user_id: UserId
@@ -28,9 +29,22 @@ class Standing:
     status: UserStatus
 
 
-# One statement for what every sign-in ends with.
+# One statement for what every sign-in ends with. It does not see the session that it inserts, so it leaves one fewer.
 INSERT = """
-with session as (
+with ended as (
+    update sessions
+       set revoked_at = $5
+     where session_id in (
+         select session_id
+           from sessions
+          where user_id = $2
+            and revoked_at is null
+            and expires_at > $5
+          order by last_used_at desc, session_id
+         offset greatest($10::bigint - 1, 0)
+     )
+       and $10::bigint > 0
+), session as (
     insert into sessions (session_id, user_id, origin_jti, amr, auth_time, created_at, last_used_at, expires_at,
                           client_ip, client_user_agent)
     values ($1, $2, $3, $4, $5, $5, $5, $6, $7, $8)
@@ -51,8 +65,12 @@ select array(
 """
 
 
-async def insert(executor: Executor, *, session: Session, refresh_digest: bytes) -> list[str]:
-    """Store a finished sign-in with its first refresh token; return what `groups.list_names` does."""
+async def insert(executor: Executor, *, session: Session, refresh_digest: bytes, at_most: int = 0) -> list[str]:
+    """Store a finished sign-in with its first refresh token; return what `groups.list_names` does.
+
+    Of the user's sessions those end that were used longest ago, until there are `at_most`; 0: there may be any number.
+    In a transaction that holds the user's row, so that sign-ins at once come one after the other.
+    """
     names: list[str] = await executor.fetchval(
         INSERT,
         session.session_id,
@@ -64,14 +82,15 @@ async def insert(executor: Executor, *, session: Session, refresh_digest: bytes)
         session.client_ip,
         session.client_user_agent,
         refresh_digest,
+        at_most,
     )
     return names
 
 
 # One index look-up each; asked at every call with a bearer token.
 FIND_STANDING = """
-select s.session_id, s.origin_jti, s.amr, s.auth_time, s.generation, s.expires_at, s.revoked_at, u.user_id, u.username,
-       u.username_key, u.disabled_at, u.status
+select s.session_id, s.origin_jti, s.amr, s.auth_time, s.generation, s.last_used_at, s.expires_at, s.revoked_at,
+       u.user_id, u.username, u.username_key, u.disabled_at, u.status
   from sessions s
   join users u on u.user_id = s.user_id
  where s.session_id = $1
@@ -91,6 +110,7 @@ select session_id, user_id, origin_jti, amr, auth_time, created_at, last_used_at
  where user_id = $1
    and revoked_at is null
    and expires_at > $2
+   and ($6::timestamptz is null or last_used_at > $6)
    and ($3::timestamptz is null or (created_at, session_id) < ($3, $4::uuid))
  order by created_at desc, session_id desc
  limit $5
@@ -98,10 +118,16 @@ select session_id, user_id, origin_jti, amr, auth_time, created_at, last_used_at
 
 
 async def list_live(
-    executor: Executor, *, user_id: UserId, now: datetime, before: tuple[datetime, UUID] | None, limit: int
+    executor: Executor,
+    *,
+    user_id: UserId,
+    now: datetime,
+    before: tuple[datetime, UUID] | None,
+    limit: int,
+    used_after: datetime | None = None,
 ) -> list[Session]:
-    """List live sessions that were created before `before`, latest first."""
-    rows = await executor.fetch(LIST_LIVE, user_id, now, *(before or (None, None)), limit)
+    """List live sessions that were created before `before`, and used after `used_after`, latest first."""
+    rows = await executor.fetch(LIST_LIVE, user_id, now, *(before or (None, None)), limit, used_after)
     return [Session(**row) for row in rows]
 
 

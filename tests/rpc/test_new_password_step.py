@@ -17,7 +17,7 @@ from tests.clock import TICK
 from tests.races.gate import USER, gate
 from tests.rpc.calls import NEW_PASSWORD, answer, step_of
 from tests.rpc.conftest import Run
-from tests.service import PASSWORD, Service, failure_of, fails
+from tests.service import PASSWORD, Service, fails, failure_of
 
 MINUTE = timedelta(minutes=1)
 STEP = "CONFIRM_SIGN_IN_WITH_NEW_PASSWORD"

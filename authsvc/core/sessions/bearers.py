@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from datetime import datetime
 
 from authsvc.clock import Clock
 from authsvc.config import TokensSettings
 from authsvc.core.access.caller import Caller
 from authsvc.core.audit.trail import AuditEvent, AuditKind
 from authsvc.core.sessions.signing_keys import SigningKeys, VerifiedToken
-from authsvc.domain import User
+from authsvc.domain import Session, User
 from authsvc.errors import ReauthenticationRequired, TokenExpired, TokenInvalid, TokenRevoked
 from authsvc.store import sessions, users
 from authsvc.store.db import Database, Executor
@@ -31,6 +32,12 @@ class Bearer:
         Counted, not timed: a token's `auth_time` is whole seconds, and one of the same second may be from before.
         """
         return self.token.generation == self.standing.generation
+
+
+def end_of(session: Session | Standing, settings: TokensSettings) -> datetime:
+    """Return when a session ends as it stands: sooner than it may, if it is given no new tokens for long."""
+    idle = settings.session_idle
+    return min(session.expires_at, session.last_used_at + idle) if idle else session.expires_at
 
 
 def event_of(bearer: Bearer, kind: AuditKind, **details: str) -> AuditEvent:
@@ -65,7 +72,7 @@ class Bearers:
         standing = await sessions.find_standing(self.database, session_id=token.session_id)
         if standing is None or standing.revoked_at is not None or standing.disabled_at is not None:
             raise TokenRevoked
-        if standing.expires_at <= now:
+        if end_of(standing, self.settings) <= now:
             raise TokenExpired
         return Bearer(standing, token, caller)
 

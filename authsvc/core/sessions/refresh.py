@@ -12,6 +12,7 @@ from authsvc.core.audit.trail import Audit, AuditEvent, AuditKind, AuditResult
 from authsvc.core.fields import parse_handle
 from authsvc.core.messages import kinds
 from authsvc.core.messages.notices import Notices
+from authsvc.core.sessions.bearers import end_of
 from authsvc.core.sessions.sessions import Sessions, Tokens
 from authsvc.crypto.sealing import KeyRing, Purpose
 from authsvc.domain import User
@@ -55,7 +56,7 @@ class Refreshes:
                 raise TokenRevoked
             if standing.disabled_at is not None:
                 raise UserDisabled
-            if standing.expires_at <= now:
+            if end_of(standing, self.settings) <= now:
                 raise TokenExpired
             successor = await self.sessions.rotate(transaction, found.digest, now)
             if successor is not None:

@@ -79,7 +79,8 @@ class Sessions:
             client_user_agent=caller.user_agent,
         )
         digest = self.ring.digest(Purpose.REFRESH_TOKEN, refresh_token)
-        names = await sessions.insert(executor, session=session, refresh_digest=digest)
+        at_most = self.settings.sessions_per_user
+        names = await sessions.insert(executor, session=session, refresh_digest=digest, at_most=at_most)
         return Grant(session=session, access_jti=origin_jti, groups=names, refresh_token=refresh_token)
 
     async def further_tokens(self, user: User, standing: Standing, refresh_token: str) -> Tokens:
