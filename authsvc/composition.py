@@ -56,6 +56,7 @@ from authsvc.core.sign_in.flow import SignIn, SignInSteps
 from authsvc.core.sign_in.next_steps import NextSteps
 from authsvc.core.sign_in.progression import Progression
 from authsvc.core.sign_in.reauthentication import Reauthentication
+from authsvc.core.sign_in.replies import Replies
 from authsvc.crypto.password_hash import PasswordHasher
 from authsvc.crypto.sealing import KeyRing
 from authsvc.rpc.admin import AdminFlows
@@ -273,6 +274,13 @@ class Composition:
         new_passwords = NewPasswords(
             database=ground.database, gate=self.gate, policy=self.policy, notices=self.notices, rules=self.attributes
         )
+        replies = Replies(
+            database=ground.database,
+            ring=ground.ring,
+            sessions=self.sessions,
+            settings=ground.settings,
+            clock=ground.clock,
+        )
         steps = NextSteps(
             challenge_sessions=self.challenges,
             throttle=self.throttle,
@@ -281,6 +289,7 @@ class Composition:
             factors=self.factors,
             rules=self.factor_rules,
             new_passwords=new_passwords,
+            replies=replies,
         )
         progression = Progression(
             challenge_sessions=self.challenges, steps=steps, sessions=self.sessions, custom=self.custom
@@ -301,6 +310,7 @@ class Composition:
             factors=self.factors,
             audit=self.audit,
             progression=progression,
+            replies=replies,
         )
 
     def _reauthentication(self) -> Reauthentication:

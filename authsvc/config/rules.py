@@ -159,6 +159,12 @@ class ChallengesSettings(Section):
     ttl: Duration = field(3 * MINUTE, "Life of a challenge session.", ge=MINUTE, le=15 * MINUTE)
     setup_ttl: Duration = field(15 * MINUTE, "The same for set-up steps.", ge=3 * MINUTE, le=HOUR)
     max_wrong: int = field(5, "Wrong answers that kill a challenge session.", ge=1, le=20)
+    reply_grace: Duration = field(
+        30 * SECOND,
+        "Time in which an answer that is given again, with the same `request_id`, gets the same reply.",
+        ge=SECOND,
+        le=5 * MINUTE,
+    )
 
 
 class TokensSettings(Section):

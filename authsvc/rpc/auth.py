@@ -93,7 +93,9 @@ class AuthServicer(AuthServiceServicer):
 
     @waits_for_hash
     async def ConfirmSignIn(self, request: pb.ConfirmSignInRequest, _: Context) -> pb.ConfirmSignInResponse:
-        outcome = await self._flows.sign_in_steps.confirm(request.session, convert.answer_of(request), _caller())
+        outcome = await self._flows.sign_in_steps.confirm(
+            request.session, convert.answer_of(request), _caller(), request_id=request.request_id
+        )
         return convert.sign_in(pb.ConfirmSignInResponse, outcome)
 
     async def ResendSignInCode(self, request: pb.ResendSignInCodeRequest, _: Context) -> pb.ResendSignInCodeResponse:

@@ -16,7 +16,7 @@ from authsvc.core.pages import Page, PageRequest
 from authsvc.core.sessions.bearers import Bearer
 from authsvc.core.sessions.sessions import Tokens
 from authsvc.core.sign_in.answers import Answer, Choice, FactorAnswer, NewPasswordAnswer
-from authsvc.core.sign_in.next_steps import SignInOutcome
+from authsvc.core.sign_in.outcomes import SignInOutcome
 from authsvc.core.sign_in.steps import MFA_TYPE, NEW_PASSWORD
 from authsvc.domain import Event, FactorKind, Session, SessionId, Step, TotpDevice
 from authsvc.v1 import auth_service_pb2 as pb

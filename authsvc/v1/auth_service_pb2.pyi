@@ -356,6 +356,7 @@ class ConfirmSignInRequest(_message.Message):
     MFA_TYPE_FIELD_NUMBER: _builtins.int
     CUSTOM_ANSWER_FIELD_NUMBER: _builtins.int
     ATTRIBUTES_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
     session: _builtins.str
     """The handle of the latest response."""
     totp_code: _builtins.str
@@ -374,6 +375,10 @@ class ConfirmSignInRequest(_message.Message):
     """To the selection steps."""
     custom_answer: _builtins.str
     """To CONFIRM_SIGN_IN_WITH_CUSTOM_CHALLENGE."""
+    request_id: _builtins.str
+    """Optional, 16–64 characters of `A-Z a-z 0-9 . _ -`, best a UUID made for this answer: within 30 seconds the very same call
+    with the same one, for the same end user's address and agent, gets the same reply, should the first have been lost.
+    """
     @_builtins.property
     def attributes(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """With new_password: the attributes that missing_attributes names. Else not looked at."""
@@ -390,10 +395,11 @@ class ConfirmSignInRequest(_message.Message):
         mfa_type: _mfa_type_pb2.MfaType.ValueType = ...,
         custom_answer: _builtins.str = ...,
         attributes: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        request_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "custom_answer", b"custom_answer", "email_code", b"email_code", "mfa_type", b"mfa_type", "new_password", b"new_password", "recovery_code", b"recovery_code", "sms_code", b"sms_code", "totp_code", b"totp_code"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "attributes", b"attributes", "custom_answer", b"custom_answer", "email_code", b"email_code", "mfa_type", b"mfa_type", "new_password", b"new_password", "recovery_code", b"recovery_code", "session", b"session", "sms_code", b"sms_code", "totp_code", b"totp_code"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "attributes", b"attributes", "custom_answer", b"custom_answer", "email_code", b"email_code", "mfa_type", b"mfa_type", "new_password", b"new_password", "recovery_code", b"recovery_code", "request_id", b"request_id", "session", b"session", "sms_code", b"sms_code", "totp_code", b"totp_code"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_answer: _TypeAlias = _typing.Literal["totp_code", "sms_code", "email_code", "recovery_code", "new_password", "mfa_type", "custom_answer"]  # noqa: Y015
     _WhichOneofArgType_answer: _TypeAlias = _typing.Literal["answer", b"answer"]  # noqa: Y015

@@ -86,7 +86,10 @@ class AuthServiceStub:
     """Answers the step that a sign-in waits for.
 
     A right answer uses the session up and gives the next step with a new session, or DONE with tokens. After a wrong one
-    the same session can be answered again, five times in all, within 3 minutes (15 for set-up steps).
+    the same session can be answered again, five times in all, within 3 minutes (15 for set-up steps). With a request_id the
+    reply to a right answer can be asked for again for 30 seconds: same session, same answer, same caller; no second session comes
+    of it. After that, or once the sign-in's session has ended or been renewed, it is SESSION_EXPIRED; so it is at once where the
+    operator's challenge is asked next, since its question is not kept.
     Errors: CODE_MISMATCH, CODE_ALREADY_USED, CODE_EXPIRED (a code that was sent again since), SESSION_EXPIRED,
     INVALID_PASSWORD, USER_DISABLED, MFA_NOT_ENROLLED, HOOK_UNAVAILABLE, LIMIT_EXCEEDED, OVERLOADED.
     """
@@ -299,7 +302,10 @@ class AuthServiceAsyncStub(AuthServiceStub):
     """Answers the step that a sign-in waits for.
 
     A right answer uses the session up and gives the next step with a new session, or DONE with tokens. After a wrong one
-    the same session can be answered again, five times in all, within 3 minutes (15 for set-up steps).
+    the same session can be answered again, five times in all, within 3 minutes (15 for set-up steps). With a request_id the
+    reply to a right answer can be asked for again for 30 seconds: same session, same answer, same caller; no second session comes
+    of it. After that, or once the sign-in's session has ended or been renewed, it is SESSION_EXPIRED; so it is at once where the
+    operator's challenge is asked next, since its question is not kept.
     Errors: CODE_MISMATCH, CODE_ALREADY_USED, CODE_EXPIRED (a code that was sent again since), SESSION_EXPIRED,
     INVALID_PASSWORD, USER_DISABLED, MFA_NOT_ENROLLED, HOOK_UNAVAILABLE, LIMIT_EXCEEDED, OVERLOADED.
     """
@@ -539,7 +545,10 @@ class AuthServiceServicer(metaclass=_abc_1.ABCMeta):
         """Answers the step that a sign-in waits for.
 
         A right answer uses the session up and gives the next step with a new session, or DONE with tokens. After a wrong one
-        the same session can be answered again, five times in all, within 3 minutes (15 for set-up steps).
+        the same session can be answered again, five times in all, within 3 minutes (15 for set-up steps). With a request_id the
+        reply to a right answer can be asked for again for 30 seconds: same session, same answer, same caller; no second session comes
+        of it. After that, or once the sign-in's session has ended or been renewed, it is SESSION_EXPIRED; so it is at once where the
+        operator's challenge is asked next, since its question is not kept.
         Errors: CODE_MISMATCH, CODE_ALREADY_USED, CODE_EXPIRED (a code that was sent again since), SESSION_EXPIRED,
         INVALID_PASSWORD, USER_DISABLED, MFA_NOT_ENROLLED, HOOK_UNAVAILABLE, LIMIT_EXCEEDED, OVERLOADED.
         """

@@ -40,6 +40,8 @@ class Grant:
 
     session: Session | Standing
     access_jti: UUID
+    identity_jti: UUID
+    issued_at: datetime
     groups: list[str]
     refresh_token: str = field(repr=False)
 
@@ -81,20 +83,33 @@ class Sessions:
         digest = self.ring.digest(Purpose.REFRESH_TOKEN, refresh_token)
         at_most = self.settings.sessions_per_user
         names = await sessions.insert(executor, session=session, refresh_digest=digest, at_most=at_most)
-        return Grant(session=session, access_jti=origin_jti, groups=names, refresh_token=refresh_token)
+        return Grant(
+            session=session,
+            access_jti=origin_jti,
+            identity_jti=new_id(),
+            issued_at=now,
+            groups=names,
+            refresh_token=refresh_token,
+        )
 
     async def further_tokens(self, user: User, standing: Standing, refresh_token: str) -> Tokens:
         """Sign tokens of a session that has had some, as it stands."""
         # As they are now: who was taken out of a group is without it from here on.
         names = await groups.list_names(self.database, user_id=user.user_id)
-        return await self.tokens_of(
-            user, Grant(session=standing, access_jti=new_id(), groups=names, refresh_token=refresh_token)
+        grant = Grant(
+            session=standing,
+            access_jti=new_id(),
+            identity_jti=new_id(),
+            issued_at=self.clock.now(),
+            groups=names,
+            refresh_token=refresh_token,
         )
+        return await self.tokens_of(user, grant)
 
     async def tokens_of(self, user: User, grant: Grant) -> Tokens:
         """Sign an access and an ID token that end with the session at the latest."""
         key = await self.signing_keys.current()
-        session, issued_at = grant.session, int(self.clock.now().timestamp())
+        session, issued_at = grant.session, int(grant.issued_at.timestamp())
         # Who verifies tokens without asking must not take them for longer than the session lives.
         expires_at = min(issued_at + int(self.settings.access_ttl.total_seconds()), int(session.expires_at.timestamp()))
         shared = {
@@ -112,9 +127,8 @@ class Sessions:
         }
         of_access = {"jti": str(grant.access_jti), "token_use": "access", GENERATION: session.generation}
         access = key.sign({**shared, **of_access}, typ=ACCESS_TOKEN_TYPE)
-        identity = key.sign(
-            {**user.claims, **user.verified, **shared, "jti": str(new_id()), "token_use": "id"}, typ=ID_TOKEN_TYPE
-        )
+        of_identity = {"jti": str(grant.identity_jti), "token_use": "id"}
+        identity = key.sign({**user.claims, **user.verified, **shared, **of_identity}, typ=ID_TOKEN_TYPE)
         return Tokens(
             access_token=access,
             id_token=identity,

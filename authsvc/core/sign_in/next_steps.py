@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 
 from authsvc.core.access.caller import Caller
@@ -11,14 +10,15 @@ from authsvc.core.access.challenges import ChallengeSessions
 from authsvc.core.access.throttle import Guarded, Throttle
 from authsvc.core.accounts.new_passwords import NewPasswords
 from authsvc.core.audit.trail import Audit, AuditEvent, AuditKind
-from authsvc.core.factors.factor import Accepted, Factors, Opened, TotpSetup
+from authsvc.core.factors.factor import Accepted, Factors, Opened
 from authsvc.core.factors.kinds import in_order, kind_of_step
 from authsvc.core.factors.proved import Proved
 from authsvc.core.factors.rules import NONE, FactorRules, UserFactors
-from authsvc.core.messages.codes import CodeDelivery
-from authsvc.core.sessions.sessions import Grant, Sessions, Tokens
+from authsvc.core.sessions.sessions import Sessions
+from authsvc.core.sign_in.outcomes import Advance, SignInOutcome
+from authsvc.core.sign_in.replies import Replies, Retry
 from authsvc.core.sign_in.steps import ANSWERED_ELSEWHERE, SETUP_STEPS, Progress, next_step
-from authsvc.domain import FactorKind, Step, User
+from authsvc.domain import Step, User
 from authsvc.errors import LimitExceeded, MfaNotEnrolled
 from authsvc.store import challenges, passwords
 from authsvc.store.challenges import Challenge
@@ -26,42 +26,16 @@ from authsvc.store.db import Executor
 
 
 @dataclass(frozen=True, slots=True)
-class SignInOutcome:
-    """Hold where a sign-in stands: with each step what it needs, `tokens` with DONE."""
-
-    step: Step
-    session: str = ""
-    code_delivery: CodeDelivery | None = None
-    totp_setup: TotpSetup | None = None
-    allowed_mfa_types: tuple[FactorKind, ...] = ()
-    missing_attributes: tuple[str, ...] = ()
-    public_parameters: Mapping[str, str] = field(default_factory=dict)
-    tokens: Tokens | None = None
-
-    def __repr__(self) -> str:
-        return f"SignInOutcome({self.step})"
-
-
-@dataclass(frozen=True, slots=True)
-class Advance:
-    """Hold what a transaction stored; what calls out, or takes long, comes after its commit.
-
-    `digest` is that of the challenge session that waits for the hook's question, if one does.
-    """
-
-    user: User
-    outcome: SignInOutcome
-    new: Grant | None = None
-    unasked: bytes | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class At:
-    """Hold in what and for whom a sign-in goes on: a transaction that holds the account's row, and its time."""
+    """Hold in what and for whom a sign-in goes on: a transaction that holds the account's row, and its time.
+
+    `retry` names the call, if it may be sent again.
+    """
 
     executor: Executor
     caller: Caller
     now: datetime
+    retry: Retry | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -75,6 +49,7 @@ class NextSteps:
     factors: Factors
     rules: FactorRules
     new_passwords: NewPasswords
+    replies: Replies
 
     async def advance(self, at: At, accepted: Accepted, proved: Proved, *, forget: Guarded | None = None) -> Advance:
         """Store the next step, chosen by how the account stands now, at the end of a transaction that holds its row.
@@ -104,6 +79,8 @@ class NextSteps:
             advance = await self._store(at, accepted, step, progress=progress)
         if forget is not None:
             await self.throttle.forget(tx, user.username_key, forget)
+        if at.retry is not None:
+            await self.replies.keep(tx, at.retry, advance, now=at.now)
         did = (AuditEvent(kind, at.caller, user.user_id) for kind in accepted.did)
         await self.audit.record(tx, *did, _event_of(advance, proved, at.caller))
         return advance

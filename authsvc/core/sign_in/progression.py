@@ -10,7 +10,9 @@ from authsvc.core.factors.custom import Custom
 from authsvc.core.factors.factor import Accept
 from authsvc.core.factors.proved import Proved
 from authsvc.core.sessions.sessions import Sessions
-from authsvc.core.sign_in.next_steps import Advance, At, NextSteps, SignInOutcome
+from authsvc.core.sign_in.next_steps import At, NextSteps
+from authsvc.core.sign_in.outcomes import Advance, SignInOutcome
+from authsvc.core.sign_in.replies import Retry
 from authsvc.store.challenges import Challenge
 
 
@@ -23,8 +25,10 @@ class Progression:
     sessions: Sessions
     custom: Custom | None
 
-    async def take(self, challenge: Challenge, accept: Accept, caller: Caller) -> SignInOutcome:
-        """Use a right answer up and tell the next step.
+    async def take(
+        self, challenge: Challenge, accept: Accept, caller: Caller, *, retry: Retry | None = None
+    ) -> SignInOutcome:
+        """Use a right answer up and tell the next step, to be told again to the call that `retry` names.
 
         Raises:
             SessionExpired, CodeAlreadyUsed, CodeMismatch: another call was first.
@@ -36,7 +40,8 @@ class Progression:
             accepted = await accept(held.executor, held.user, held.now)
             before = Proved.of_stored(challenge.proved)
             proved = before.with_(accepted.proved, is_waived=accepted.is_waived)
-            advance = await self.steps.advance(At(held.executor, caller, held.now), accepted, proved)
+            at = At(executor=held.executor, caller=caller, now=held.now, retry=retry)
+            advance = await self.steps.advance(at, accepted, proved)
         return await self.finish(advance, caller)
 
     async def finish(self, advance: Advance, caller: Caller) -> SignInOutcome:
