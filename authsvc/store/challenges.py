@@ -30,6 +30,16 @@ class Challenge:
 
 
 INSERT = """
+with gone as (
+    delete from challenge_sessions
+     where digest in (
+         select digest
+           from challenge_sessions
+          where user_id = $2
+          order by created_at desc, digest
+         offset $10
+     )
+)
 insert into challenge_sessions (
     digest, user_id, step, proved, totp_device_id, code_digest, code_sent_at, sealed_state, created_at, expires_at
 )
@@ -37,8 +47,8 @@ values ($1, $2, $3, $4, $5, $6, case when $6::bytea is not null then $8::timesta
 """
 
 
-async def insert(executor: Executor, *, challenge: Challenge, now: datetime) -> None:
-    """Store a new challenge session; a code of it has just been sent."""
+async def insert(executor: Executor, *, challenge: Challenge, now: datetime, kept: int) -> None:
+    """Store a new challenge session, beside so many of the account that are kept; a code of it has just been sent."""
     await executor.execute(
         INSERT,
         challenge.digest,
@@ -50,6 +60,7 @@ async def insert(executor: Executor, *, challenge: Challenge, now: datetime) -> 
         challenge.sealed_state,
         now,
         challenge.expires_at,
+        kept,
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from authsvc.core.access.challenges import ChallengeSessions
+from authsvc.core.access.challenges import KEPT, ChallengeSessions
 from authsvc.core.access.gate import Gate
 from authsvc.core.accounts.calls import SignedIn
 from authsvc.core.audit.trail import AuditKind
@@ -63,6 +63,7 @@ class Authenticators:
                     expires_at=opening.expires_at,
                 ),
                 now=change.now,
+                kept=KEPT,
             )
         return setup, session
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from authsvc.core.access.caller import Caller
-from authsvc.core.access.challenges import ChallengeSessions
+from authsvc.core.access.challenges import KEPT, ChallengeSessions
 from authsvc.core.access.throttle import Guarded, Throttle
 from authsvc.core.accounts.new_passwords import NewPasswords
 from authsvc.core.audit.trail import Audit, AuditEvent, AuditKind
@@ -140,6 +140,7 @@ class NextSteps:
                 expires_at=opening.expires_at,
             ),
             now=at.now,
+            kept=KEPT,
         )
         choices = {
             Step.CONTINUE_SIGN_IN_WITH_MFA_SELECTION: progress.askable,

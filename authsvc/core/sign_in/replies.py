@@ -75,7 +75,7 @@ _KEPT = TypeAdapter(_Kept)
 class Replies:
     """Keep replies and tell them again.
 
-    A reply is stored by the transaction that uses the answer up, so there is one for each answer, and no second session.
+    A reply is stored by the transaction that uses the answer up: there is one for each answer, and no second session.
     It is told to nobody else: not for another answer, under another request id, or to another caller.
     """
 
@@ -136,7 +136,7 @@ class Replies:
         if kept.grant is None:
             return kept.outcome
         tokens = await self._tokens(user, kept.grant, now)
-        return tokens and replace(kept.outcome, tokens=tokens)
+        return replace(kept.outcome, tokens=tokens) if tokens is not None else None
 
     async def _tokens(self, user: User, kept: _KeptGrant, now: datetime) -> Tokens | None:
         """Sign the tokens of a finished sign-in once more, if its session still stands as it did."""
