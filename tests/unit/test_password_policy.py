@@ -167,7 +167,7 @@ def test_password_is_not_shown() -> None:
         "thisismypassword",
         "mynameisjohnsmith",
         "dragonballsuperdragon",
-        "1q2w3e4r5t6y7u8i9o",
+        "iloveyouforever",
         "Password123456789",
         "a" * 256,
     ],
@@ -183,6 +183,7 @@ def test_long_and_common(text: str) -> None:
     [
         "correct horse battery staple",
         "never-the-right-password",
+        "violet-otter-42",
         "Mississippi mud pie",
         "Gr\u00fcner Tee um 5",
         "qv7!xw9?zk2#mp4$",

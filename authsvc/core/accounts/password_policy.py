@@ -18,9 +18,9 @@ from authsvc.errors import InvalidFields, InvalidPassword, Violation
 
 # Shorter words would refuse too many good passwords that contain them by chance.
 OWN_WORD_CHARACTERS = 3
-# Guesses that a password must take where it stands alone: what zxcvbn calls safe, from whoever has the hashes too.
-# Hardly anything in the list is that long. Beside a second factor the list alone decides.
-LEAST_GUESSES = 1e10
+# Guesses that a password must take where it stands alone, hardly anything in the list being that long: more than common
+# words in a row, as in "thisismypassword", fewer than rare ones. Beside a second factor the list decides.
+LEAST_GUESSES = 1e9
 _OPAQUE_STRING = get_profile("OpaqueString")
 _WORDS = re.compile(r"\w+")
 
