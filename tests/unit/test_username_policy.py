@@ -37,6 +37,8 @@ def refusal_of(name: str, scripts: UsernameScripts = SCRIPTS) -> str:
         "taro田中",
         "user_1",
         "ada+1",
+        "o'hara/smith",
+        "a:b",
     ],
 )
 def test_names_of_people_pass(name: str) -> None:
@@ -64,7 +66,9 @@ def test_a_name_is_not_wholly_of_lookalikes(name: str) -> None:
         "www.anything",
         "login.evil.co.uk",
         "https://evil.com",
-        "evil.example/path",
+        "evil.com/path",
+        "evil.com:443",
+        "evil.com?x",
         "яндекс.рф",
         "xn--80ak6aa92e",
         "ada.xn--p1ai",

@@ -6,6 +6,7 @@ What operators make or import is theirs to judge, and a name that stands signs i
 from __future__ import annotations
 
 import json
+import re
 import string
 from dataclasses import dataclass
 from functools import cache
@@ -26,6 +27,8 @@ _TOGETHER = (
     frozenset({"LATIN", "HAN", "BOPOMOFO"}),
     frozenset({"LATIN", "HAN", "HANGUL"}),
 )
+# What may follow the host of a link that has no scheme (RFC 3986 §3).
+_AFTER_HOST = re.compile(r"[/:?#\\]")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -54,11 +57,12 @@ class UsernamePolicy:
 
 
 def _is_web_address(name: str) -> bool:
-    labels = name.split(".")
+    host = _AFTER_HOST.split(name, maxsplit=1)[0]
+    labels = host.split(".")
     # A full stop at an end is no part of a name that people see; `xn--` stands for letters that nobody sees (RFC 5890).
-    if "/" in name or "" in labels or any(label.startswith("xn--") for label in labels):
+    if "://" in name or "" in labels or any(label.startswith("xn--") for label in labels):
         return True
-    return labels[0] == "www" or (len(labels) > 1 and _suffixes().publicsuffix(name) is not None)
+    return labels[0] == "www" or (len(labels) > 1 and _suffixes().publicsuffix(host) is not None)
 
 
 @cache
