@@ -16,7 +16,7 @@ COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gen
 MAKEFLAGS += --no-print-directory
 # Tests start hundreds of processes: none compiles again what another one has compiled.
 unexport PYTHONDONTWRITEBYTECODE
-.PHONY: help run demo test check bench lint types fmt proto freeze docs lock image clean
+.PHONY: help run demo test check fuzz chaos bench lint types fmt proto audit sbom freeze docs lock image clean
 
 help: ## List the targets.
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-6s  %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -35,6 +35,12 @@ check: $(VENV)/.ready ## Check lint, types, and the tests near what changed sinc
 	@$(MAKE) --jobs=2 --output-sync lint types
 	@$(BIN)/python -m tools.check "$(BASE)" $(ARGS)
 
+fuzz: $(VENV)/.ready ## Send a million messages of every kind to every method (another run: make fuzz FUZZ_SEED=1).
+	@FUZZ_MESSAGES=$${FUZZ_MESSAGES:-1000000} FUZZ_SEED=$(or $(FUZZ_SEED),0) $(BIN)/pytest -q tests/fuzz $(ARGS)
+
+chaos: $(VENV)/.ready ## Kill servers 200 times and Postgres 20 times under load, and look for what is lost (CHAOS_SEED=1: otherwise).
+	@CHAOS_KILLS=$${CHAOS_KILLS:-200} CHAOS_SEED=$(or $(CHAOS_SEED),0) $(BIN)/pytest -q tests/chaos $(ARGS)
+
 bench: $(VENV)/.ready ## Measure the server against an empty RPC on the same stack.
 	@$(BIN)/python -m bench $(ARGS)
 
@@ -42,6 +48,7 @@ lint: $(VENV)/.ready ## Check style, imports and layers.
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/ruff format --quiet --diff .
 	@report=$$($(BIN)/lint-imports --no-logo --no-cache) || { echo "$$report"; exit 1; }
+	@$(BIN)/bandit --quiet --recursive --configfile pyproject.toml authsvc
 	@echo "lint: ok"
 
 types: $(VENV)/.ready ## Check types.
@@ -55,6 +62,15 @@ fmt: $(VENV)/.ready ## Format the code and the protos.
 
 proto: $(VENV)/.ready ## Generate the stubs in authsvc/v1 from the protos.
 	@$(BIN)/python tools/generate_stubs.py
+
+audit: $(VENV)/.ready ## Ask the advisories about every locked dependency; needs the package index itself, not a mirror.
+	@$(BIN)/pip-audit --strict --disable-pip --require-hashes --requirement requirements.lock
+
+sbom: $(VENV)/.ready ## Write dist/sbom.cdx.json: what a release is made of, as CycloneDX.
+	@mkdir -p dist
+	@$(BIN)/python -W ignore -m cyclonedx_py requirements --pyproject pyproject.toml --output-reproducible --of JSON \
+		--output-file dist/sbom.cdx.json requirements.lock
+	@echo "dist/sbom.cdx.json"
 
 freeze: $(VENV)/.ready ## At a release: take the protos as released; later ones must not break them.
 	@$(BIN)/buf breaking --against protos/released.binpb

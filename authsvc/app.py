@@ -11,7 +11,7 @@ from datetime import timedelta
 import structlog
 
 from authsvc.clock import Clock
-from authsvc.composition import Composition, Ground
+from authsvc.composition import Composition
 from authsvc.config import Settings
 from authsvc.core.janitor import Janitor
 from authsvc.core.sessions.signing_keys import SigningKeys
@@ -26,6 +26,7 @@ from authsvc.delivery.mail.smtp import SmtpSender
 from authsvc.delivery.sms.carrier import SmsCarrier
 from authsvc.domain import Medium
 from authsvc.errors import DatabaseUnavailable
+from authsvc.ground import Ground
 from authsvc.rpc.admin import AdminServicer
 from authsvc.rpc.auth import AuthServicer
 from authsvc.rpc.challenge_hook import ChallengeHookClient

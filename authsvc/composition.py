@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-from authsvc.clock import Clock
-from authsvc.config import Settings
 from authsvc.core.access.challenges import ChallengeSessions
 from authsvc.core.access.gate import Gate
 from authsvc.core.access.lanes import Lanes
@@ -27,7 +23,7 @@ from authsvc.core.audit.events import AuditEvents
 from authsvc.core.audit.trail import Audit
 from authsvc.core.factors.authenticators import Authenticators
 from authsvc.core.factors.custom import Custom
-from authsvc.core.factors.custom_hook import ChallengeHook, CustomChallenge
+from authsvc.core.factors.custom_hook import CustomChallenge
 from authsvc.core.factors.factor import Factors
 from authsvc.core.factors.kinds import SENT
 from authsvc.core.factors.preferences import Preferences
@@ -58,30 +54,10 @@ from authsvc.core.sign_in.flow import SignIn, SignInSteps
 from authsvc.core.sign_in.next_steps import NextSteps
 from authsvc.core.sign_in.progression import Progression
 from authsvc.core.sign_in.reauthentication import Reauthentication
-from authsvc.crypto.password_hash import PasswordHasher
-from authsvc.crypto.sealing import KeyRing
+from authsvc.core.sign_in.replies import Replies
+from authsvc.ground import Ground
 from authsvc.rpc.admin import AdminFlows
 from authsvc.rpc.auth import Flows
-from authsvc.store.db import Database
-from authsvc.telemetry.metrics import Metrics
-
-
-@dataclass(frozen=True, kw_only=True)
-class Ground:
-    """Hold what is opened at the start and closed at the end: everything else is made of it.
-
-    `counters` is a pool of its own: counting must never wait for work to give a connection back. `hook` is None where
-    sign-ins end without a challenge of the operator's own.
-    """
-
-    settings: Settings
-    clock: Clock
-    ring: KeyRing
-    database: Database
-    counters: Database
-    hasher: PasswordHasher
-    hook: ChallengeHook | None
-    metrics: Metrics
 
 
 class Composition:
@@ -108,7 +84,9 @@ class Composition:
         self.sessions = Sessions(
             database=database, ring=ring, lanes=lanes, signing_keys=keys, settings=settings.tokens, clock=clock
         )
-        self.user_sessions = UserSessions(database=database, ring=ring, audit=audit, clock=clock)
+        self.user_sessions = UserSessions(
+            database=database, ring=ring, audit=audit, settings=settings.tokens, clock=clock
+        )
         self.signed_in = SignedIn(database=database, bearers=self.bearers, audit=audit, clock=clock)
         self.calls = Unauthenticated(database=database, throttle=throttle, audit=audit, clock=clock)
         self.changes = Changes(database=database, audit=audit, clock=clock)
@@ -190,7 +168,11 @@ class Composition:
             reset_codes=self.reset_codes,
             password_reset=self._password_reset(),
             password_update=PasswordUpdate(
-                gate=self.gate, policy=self.policy, passwords=self.passwords, signed_in=self.signed_in
+                gate=self.gate,
+                policy=self.policy,
+                passwords=self.passwords,
+                signed_in=self.signed_in,
+                sessions=self.sessions,
             ),
             signing_keys=self.signing_keys,
             events=self.events,
@@ -284,6 +266,13 @@ class Composition:
         new_passwords = NewPasswords(
             database=ground.database, gate=self.gate, policy=self.policy, notices=self.notices, rules=self.attributes
         )
+        replies = Replies(
+            database=ground.database,
+            ring=ground.ring,
+            sessions=self.sessions,
+            settings=ground.settings,
+            clock=ground.clock,
+        )
         steps = NextSteps(
             challenge_sessions=self.challenges,
             sessions=self.sessions,
@@ -292,6 +281,7 @@ class Composition:
             rules=self.factor_rules,
             notices=self.notices,
             new_passwords=new_passwords,
+            replies=replies,
         )
         progression = Progression(
             challenge_sessions=self.challenges, steps=steps, sessions=self.sessions, custom=self.custom
@@ -313,6 +303,7 @@ class Composition:
             factors=self.factors,
             audit=self.audit,
             progression=progression,
+            replies=replies,
         )
 
     def _reauthentication(self) -> Reauthentication:

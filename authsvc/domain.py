@@ -225,6 +225,8 @@ class Session:
     revoked_at: datetime | None = None
     client_ip: str
     client_user_agent: str
+    # How often its user was proved again.
+    generation: int = 0
 
 
 @dataclass(frozen=True, slots=True)

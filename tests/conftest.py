@@ -50,6 +50,16 @@ def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], asyncio.Abstrac
     return None if os.environ.get("PYTHONASYNCIODEBUG") else {"checking": CheckingLoop}
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the files whose tests take long, so that no process is left with one of them at the end."""
+    long = {
+        item.path
+        for item in items
+        if item.get_closest_marker("e2e") or item.get_closest_marker("timeout") or "faults" in item.path.parts
+    }
+    items.sort(key=lambda item: item.path not in long)
+
+
 @pytest.fixture(scope="session")
 def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostgres]:
     """Run one Postgres for this process, with a migrated template; in memory if it can be, where copies are quicker."""

@@ -1,4 +1,4 @@
-"""Server processes as an operator runs them: `python -m authsvc serve` on a real port, with a real clock."""
+"""Server processes as an operator runs them: `authsvc serve` on a real port, with a real clock."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import random
 import signal
 import socket
 import subprocess
-import sys
 import time
 import urllib.request
 from collections.abc import AsyncIterator, Mapping
@@ -26,13 +25,13 @@ from authsvc.core.access.throttle import Action
 from authsvc.crypto.password_hash import NICE
 from authsvc.rpc.server import AUTH_SERVICE
 from authsvc.v1.auth_service_pb2_grpc import AuthServiceStub
+from tests.starts import Process, start
 from tests.waiting import PATIENCE, POLL_SECONDS, until
 
 if TYPE_CHECKING:
     # The stub of an asyncio channel has a type of its own, but no class.
     from authsvc.v1.auth_service_pb2_grpc import AuthServiceAsyncStub
 
-COMMAND = (sys.executable, "-m", "authsvc")
 HEALTHY = health_pb2.HealthCheckResponse.ServingStatus
 
 # Hashes that cost nothing, and source limits that don't get in the way: every call here comes from one address.
@@ -76,7 +75,7 @@ class ServerProcess:
         self.port = 0
         self._log_file = log_file
         self._log_begin = 0
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: Process | subprocess.Popen[bytes] | None = None
         self._channel: grpc.aio.Channel | None = None
 
     async def __aenter__(self) -> Self:
@@ -89,9 +88,9 @@ class ServerProcess:
     async def start(self) -> None:
         """Start a new process and return when it listens, whether it serves or not."""
         self._log_begin = self._log_file.stat().st_size if self._log_file.exists() else 0
-        with self._log_file.open("ab") as log:
-            self._process = subprocess.Popen(
-                [*COMMAND, "serve"], env=self.environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log
+        with self._log_file.open("ab") as log, Path(os.devnull).open("rb") as nothing:
+            self._process = await asyncio.to_thread(
+                start, "serve", environment=self.environment, stdin=nothing, output=log, errors=log
             )
         self.port = int((await self.wait_for_event("listening"))["port"])
         self._channel = grpc.aio.insecure_channel(f"127.0.0.1:{self.port}")

@@ -25,7 +25,7 @@ from authsvc.config.rules import (
     TokensSettings,
 )
 from authsvc.config.settings import Settings
-from authsvc.config.types import AttributeType, CustomAttribute, MfaMode, TrustedCallers, sends_sms
+from authsvc.config.types import AttributeType, CustomAttribute, MfaMode, TrustedCallers, UsernameScripts, sends_sms
 
 __all__ = [
     "PREFIX",
@@ -49,6 +49,7 @@ __all__ = [
     "SmsSettings",
     "TokensSettings",
     "TrustedCallers",
+    "UsernameScripts",
     "is_secret",
     "load",
     "sends_sms",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import Literal
 
 from authsvc.config.types import (
@@ -18,6 +19,7 @@ from authsvc.config.types import (
     Names,
     OptionalPath,
     Section,
+    UsernameScripts,
     field,
 )
 from authsvc.domain import SECOND_FACTORS, FactorKind
@@ -31,6 +33,11 @@ class AccountsSettings(Section):
     confirm_sign_up: bool = field(True, "Whether a code by mail must confirm a new account.")
     sign_in_by_email: bool = field(
         False, "Whether a verified e-mail address serves in place of the username, and usernames may be such."
+    )
+    username_scripts: UsernameScripts = field(
+        UsernameScripts.HIGHLY_RESTRICTIVE,
+        "Letters of usernames that people choose (UTS 39): `ASCII_ONLY`, `HIGHLY_RESTRICTIVE` (one script, told from "
+        "Latin) or `UNRESTRICTED`.",
     )
     prevent_user_existence_errors: bool = field(True, "Whether SignIn hides that a name does not exist.")
     unconfirmed_purge: Duration = field(
@@ -52,6 +59,9 @@ class AccountsSettings(Section):
         "authsvc", "Name shown in authenticator apps.", min_length=1, max_length=64, pattern=r"^[^:]+$"
     )
     totp_device_limit: int = field(5, "Most active authenticators of one account.", ge=1, le=20)
+    import_short_totp_secrets: bool = field(
+        False, "Whether imports may bring secrets of authenticators of 80 to 127 bits, which RFC 4226 holds too short."
+    )
 
     def broken_rules(self) -> Iterator[str]:
         """Yield by what nobody could sign in, or could who should not."""
@@ -109,13 +119,15 @@ class CodesSettings(Section):
     """Codes sent by mail or SMS."""
 
     sign_up_ttl: Duration = field(DAY, "Life of a sign-up code.", ge=5 * MINUTE, le=30 * DAY)
-    sign_up_digits: int = field(6, "Length of a sign-up code.", ge=6, le=10)
+    sign_up_digits: int = field(8, "Length of a sign-up code.", ge=6, le=10)
     reset_ttl: Duration = field(10 * MINUTE, "Life of a reset code.", ge=2 * MINUTE, le=DAY)
     reset_digits: int = field(8, "Length of a reset code.", ge=6, le=10)
     attribute_ttl: Duration = field(
         DAY, "Life of a code that verifies a new address or phone number.", ge=5 * MINUTE, le=7 * DAY
     )
-    attribute_digits: int = field(6, "Length of such a code.", ge=6, le=10)
+    attribute_digits: int = field(
+        8, "Length of such a code, and of a sign-in code to an address not verified yet.", ge=6, le=10
+    )
     sign_in_digits: int = field(6, "Length of a sign-in code; it lives as long as its challenge session.", ge=6, le=10)
     sign_in_cooldown: Duration = field(
         30 * SECOND, "Wait before a sign-in code is sent again.", ge=SECOND, le=5 * MINUTE
@@ -128,6 +140,13 @@ class CodesSettings(Section):
         "together; more are not sent.",
         ge=1,
         le=1000,
+    )
+    wrong_at_address_per_day: int = field(
+        100,
+        "Wrong tries in a day at codes sent to one address or phone number that is not verified, for all accounts "
+        "together; after that no code of it is right.",
+        ge=20,
+        le=10_000,
     )
     sends_per_hour: int = field(
         5,
@@ -146,16 +165,34 @@ class ChallengesSettings(Section):
     ttl: Duration = field(3 * MINUTE, "Life of a challenge session.", ge=MINUTE, le=15 * MINUTE)
     setup_ttl: Duration = field(15 * MINUTE, "The same for set-up steps.", ge=3 * MINUTE, le=HOUR)
     max_wrong: int = field(5, "Wrong answers that kill a challenge session.", ge=1, le=20)
+    reply_grace: Duration = field(
+        30 * SECOND,
+        "Time in which an answer that is given again, with the same `request_id`, gets the same reply.",
+        ge=SECOND,
+        le=5 * MINUTE,
+    )
 
 
 class TokensSettings(Section):
-    """Tokens of signed-in users."""
+    """Tokens of signed-in users, and their sessions."""
 
     issuer: str = field("authsvc", "`iss` claim; best the URL of your service.", min_length=1, max_length=255)
     audience: str = field("authsvc", "`aud` claim.", min_length=1, max_length=255)
     algorithm: Literal["EdDSA", "ES256"] = field("EdDSA", "Signature of new signing keys: `EdDSA` or `ES256`.")
     access_ttl: Duration = field(15 * MINUTE, "Life of access and ID tokens.", ge=5 * MINUTE, le=DAY)
     refresh_ttl: Duration = field(30 * DAY, "Life of a session from its sign-in.", ge=HOUR, le=3650 * DAY)
+    session_idle: Duration = field(
+        timedelta(),
+        "Time after which a session ends that was given no new tokens; 0 means none.",
+        ge=timedelta(),
+        le=3650 * DAY,
+    )
+    sessions_per_user: int = field(
+        0,
+        "Most live sessions of a user: a further sign-in ends those used longest ago; 0 means any number.",
+        ge=0,
+        le=10_000,
+    )
     refresh_grace: Duration = field(
         30 * SECOND, "Time in which a repeated refresh gets the same successor.", ge=SECOND, le=5 * MINUTE
     )
@@ -165,6 +202,11 @@ class TokensSettings(Section):
     signing_key_lead: Duration = field(
         10 * MINUTE, "Time between publishing a new signing key and its first use.", ge=MINUTE, le=DAY
     )
+
+    def broken_rules(self) -> Iterator[str]:
+        """Yield by what sessions would end that are in use."""
+        if self.session_idle and self.session_idle < self.access_ttl * 2:
+            yield "tokens.session_idle must be at least twice tokens.access_ttl, or sessions end that are in use"
 
 
 class LimitsSettings(Section):

@@ -112,6 +112,14 @@ class MfaMode(enum.StrEnum):
     REQUIRED = "REQUIRED"
 
 
+class UsernameScripts(enum.StrEnum):
+    """Say which letters may stand together in a username that people choose (UTS 39 §5.2)."""
+
+    ASCII_ONLY = "ASCII_ONLY"
+    HIGHLY_RESTRICTIVE = "HIGHLY_RESTRICTIVE"
+    UNRESTRICTED = "UNRESTRICTED"
+
+
 class AttributeType(enum.StrEnum):
     """Name what the values of a custom attribute are."""
 

@@ -81,6 +81,7 @@ class Janitor:
             Ended.RATE_WINDOWS: ended,
             Ended.SESSIONS: now - KEEP_SESSIONS,
             Ended.SUCCESSORS: now - self._settings.tokens.refresh_grace,
+            Ended.SIGN_IN_REPLIES: now,
             Ended.IMPORTS: now - KEEP_IMPORTS,
             Ended.OUTBOX: now - KEEP_MAIL,
         }

@@ -87,8 +87,16 @@ def parse_email(text: str, *, field: str = 'attributes["email"]') -> EmailAddres
     return EmailAddress(address, _email_key(address))
 
 
+def email_prefix_key(text: str) -> str:
+    """Return addresses, or the beginning of some, as their keys have them.
+
+    Lower case, and no more: where case folding makes ss of ß, it makes one of two domains (RFC 5891 §5.4).
+    """
+    return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).lower())
+
+
 def _email_key(address: str) -> EmailKey:
-    return EmailKey(unicodedata.normalize("NFKC", address).casefold())
+    return EmailKey(email_prefix_key(address))
 
 
 def mask_email(address: str) -> str:

@@ -56,7 +56,7 @@ class PublicKey:
                     "verify_exp": False,
                     "verify_iat": False,
                     "verify_nbf": False,
-                    "require": ["exp", "sub", "sid"],
+                    "require": ["exp", "sub", "sid", "auth_time", "amr"],
                 },
             )
         except jwt.InvalidTokenError as error:

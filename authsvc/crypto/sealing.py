@@ -49,6 +49,8 @@ class Purpose(enum.StrEnum):
     AUDIT_HEAD = "audit-head"
     AUDIT_PRUNED = "audit-pruned"
     ADMIN_KEY = "admin-key"
+    SIGN_IN_REPLY = "sign-in-reply"
+    SIGN_IN_RETRY = "sign-in-retry"
     DEVICE = "device"
     SOURCE = "source"
     RESET = "reset"

@@ -42,6 +42,11 @@ class TotpSecret:
             return None
         return cls(bare) if FEWEST_BYTES <= length <= MOST_BYTES else None
 
+    @property
+    def bits(self) -> int:
+        """Return how long it is."""
+        return len(base64.b32decode(self.base32 + "=" * (-len(self.base32) % 8))) * 8
+
     def setup_uri(self, *, issuer: str, username: str) -> str:
         """Return the key URI that authenticator apps read from a QR code, every part percent-encoded."""
         # pyotp leaves out the parameters that have default values; some apps want them.

@@ -94,7 +94,9 @@ class AuthServicer(AuthServiceServicer):
 
     @waits_for_hash
     async def ConfirmSignIn(self, request: pb.ConfirmSignInRequest, _: Context) -> pb.ConfirmSignInResponse:
-        outcome = await self._flows.sign_in_steps.confirm(request.session, convert.answer_of(request), _caller())
+        outcome = await self._flows.sign_in_steps.confirm(
+            request.session, convert.answer_of(request), _caller(), request_id=request.request_id
+        )
         return convert.sign_in(pb.ConfirmSignInResponse, outcome)
 
     async def ResendSignInCode(self, request: pb.ResendSignInCodeRequest, _: Context) -> pb.ResendSignInCodeResponse:
@@ -124,8 +126,8 @@ class AuthServicer(AuthServiceServicer):
     @waits_for_hash
     async def UpdatePassword(self, request: pb.UpdatePasswordRequest, _: Context) -> pb.UpdatePasswordResponse:
         bearer = await self._flows.bearer()
-        await self._flows.password_update.update(bearer, request.previous_password, request.proposed_password)
-        return pb.UpdatePasswordResponse()
+        tokens = await self._flows.password_update.update(bearer, request.previous_password, request.proposed_password)
+        return pb.UpdatePasswordResponse(tokens=convert.tokens(tokens))
 
     @waits_for_hash
     async def Reauthenticate(self, request: pb.ReauthenticateRequest, _: Context) -> pb.ReauthenticateResponse:

@@ -16,7 +16,7 @@ from authsvc.core.pages import Page, PageRequest
 from authsvc.core.sessions.bearers import Bearer
 from authsvc.core.sessions.sessions import Tokens
 from authsvc.core.sign_in.answers import Answer, Choice, FactorAnswer, NewPasswordAnswer
-from authsvc.core.sign_in.next_steps import SignInOutcome
+from authsvc.core.sign_in.outcomes import SignInOutcome
 from authsvc.core.sign_in.steps import MFA_TYPE, NEW_PASSWORD
 from authsvc.domain import Event, FactorKind, Session, SessionId, Step, TotpDevice
 from authsvc.v1 import auth_service_pb2 as pb
@@ -114,18 +114,18 @@ def tokens(issued: Tokens) -> TokensProto:
 
 
 def auth_session(bearer: Bearer | None) -> pb.FetchAuthSessionResponse:
-    """Convert whom a token stands for."""
+    """Convert whom a token stands for, and what it says itself: it does not stand for what its session proved since."""
     if bearer is None:
         return pb.FetchAuthSessionResponse()
-    standing = bearer.standing
+    standing, token = bearer.standing, bearer.token
     return pb.FetchAuthSessionResponse(
         is_signed_in=True,
         user_id=str(standing.user_id),
         username=standing.username,
         session_id=str(standing.session_id),
-        amr=standing.amr,
-        auth_time=timestamp(standing.auth_time),
-        expires_at=timestamp(bearer.token_expires_at),
+        amr=token.amr,
+        auth_time=timestamp(token.auth_time),
+        expires_at=timestamp(token.expires_at),
     )
 
 

@@ -32,6 +32,16 @@ class Challenge:
 
 
 INSERT = """
+with gone as (
+    delete from challenge_sessions
+     where digest in (
+         select digest
+           from challenge_sessions
+          where user_id = $2
+          order by created_at desc, digest
+         offset $11
+     )
+)
 insert into challenge_sessions (
     digest, user_id, step, proved, totp_device_id, code_digest, code_sent_at, sealed_state, created_at, expires_at, lane
 )
@@ -39,8 +49,8 @@ values ($1, $2, $3, $4, $5, $6, case when $6::bytea is not null then $8::timesta
 """
 
 
-async def insert(executor: Executor, *, challenge: Challenge, now: datetime) -> None:
-    """Store a new challenge session; a code of it has just been sent."""
+async def insert(executor: Executor, *, challenge: Challenge, now: datetime, kept: int) -> None:
+    """Store a new challenge session, beside so many of the account that are kept; a code of it has just been sent."""
     await executor.execute(
         INSERT,
         challenge.digest,
@@ -53,6 +63,7 @@ async def insert(executor: Executor, *, challenge: Challenge, now: datetime) -> 
         now,
         challenge.expires_at,
         challenge.lane,
+        kept,
     )
 
 

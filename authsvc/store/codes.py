@@ -8,32 +8,60 @@ from datetime import datetime
 from authsvc.domain import Medium, UsernameKey
 from authsvc.store.db import Executor, find_one
 
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewCode:
+    """Hold a code as it is stored.
+
+    `sent_to` is a digest of the address that it verifies, None if it verifies none or is sent to nobody.
+    """
+
+    username_key: UsernameKey
+    purpose: str
+    digest: bytes
+    expires_at: datetime
+    medium: Medium
+    sent_to: bytes | None = None
+
+
 # Ten replaced codes are remembered, to be answered as expired.
 ISSUE = """
-insert into codes as c (username_key, purpose, digest, created_at, expires_at, medium)
-values ($1, $2, $3, $4, $5, $6)
+insert into codes as c (username_key, purpose, digest, created_at, expires_at, medium, sent_to)
+values ($1, $2, $3, $4, $5, $6, $7)
 on conflict (username_key, purpose) do update
    set digest = excluded.digest,
        superseded = (c.digest || c.superseded)[:10],
        wrong = 0,
        created_at = excluded.created_at,
        expires_at = excluded.expires_at,
-       medium = excluded.medium
+       medium = excluded.medium,
+       sent_to = excluded.sent_to
 """
 
 
-async def issue(
-    executor: Executor,
-    *,
-    username_key: UsernameKey,
-    purpose: str,
-    digest: bytes,
-    now: datetime,
-    expires_at: datetime,
-    medium: Medium,
-) -> None:
+async def issue(executor: Executor, *, code: NewCode, now: datetime) -> None:
     """Store a new code, which replaces the former one and its count of wrong tries."""
-    await executor.execute(ISSUE, username_key, purpose, digest, now, expires_at, medium)
+    await executor.execute(
+        ISSUE, code.username_key, code.purpose, code.digest, now, code.expires_at, code.medium, code.sent_to
+    )
+
+
+FIND_ADDRESS = """
+select sent_to
+  from codes
+ where username_key = $1
+   and purpose = $2
+   and expires_at > $3
+   and wrong < $4
+"""
+
+
+async def find_address(
+    executor: Executor, *, username_key: UsernameKey, purpose: str, now: datetime, max_wrong: int
+) -> bytes | None:
+    """Find what a live code was sent to; None if there is none, or if it went to nobody."""
+    sent_to: bytes | None = await executor.fetchval(FIND_ADDRESS, username_key, purpose, now, max_wrong)
+    return sent_to
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,16 +110,24 @@ delete from codes
    and purpose = $2
    and digest = any($3::bytea[])
    and expires_at > $4
-returning medium
+returning medium, sent_to
 """
+
+
+@dataclass(frozen=True, slots=True)
+class Used:
+    """Hold what carried a code, and the digest of the address that it verifies."""
+
+    medium: Medium
+    sent_to: bytes | None
 
 
 async def consume(
     executor: Executor, *, username_key: UsernameKey, purpose: str, digests: list[bytes], now: datetime
-) -> Medium | None:
-    """Use a code up and return what carried it; None if another call used it up, or it was replaced or expired."""
-    medium: str | None = await executor.fetchval(CONSUME, username_key, purpose, digests, now)
-    return None if medium is None else Medium(medium)
+) -> Used | None:
+    """Use a code up and return how it came; None if another call used it up, or it was replaced or expired."""
+    row = await executor.fetchrow(CONSUME, username_key, purpose, digests, now)
+    return None if row is None else Used(Medium(row["medium"]), row["sent_to"])
 
 
 @dataclass(frozen=True, slots=True)

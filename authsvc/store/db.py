@@ -8,6 +8,8 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from dataclasses import fields
 from datetime import timedelta
+from functools import cache
+from operator import attrgetter
 from typing import Any, Protocol, TypeVar, cast
 
 import asyncpg
@@ -201,9 +203,15 @@ async def write_unique(executor: Executor, statement: str, *args: object) -> boo
         return False
 
 
-def values_of(row: Any) -> list[object]:
-    """Return the fields of a dataclass in their order, for a statement that takes all of them."""
-    return [getattr(row, each.name) for each in fields(row)]
+def values_of(row: Any) -> tuple[object, ...]:
+    """Return the fields of a dataclass of several in their order, for a statement that takes all of them."""
+    values: tuple[object, ...] = _getter(type(row))(row)  # type: ignore[arg-type]  # a class is hashable
+    return values
+
+
+@cache
+def _getter(row_type: Any) -> Callable[[Any], Any]:
+    return attrgetter(*(each.name for each in fields(row_type)))
 
 
 def affected(command_tag: str) -> int:

@@ -26,6 +26,8 @@ class Ended(enum.StrEnum):
     SUCCESSORS = "successors"
     # Those that nobody has gone on with.
     IMPORTS = "imports"
+    # Replies that can't be asked for again any more.
+    SIGN_IN_REPLIES = "sign_in_replies"
     # Mails that are final.
     OUTBOX = "outbox"
 
@@ -91,6 +93,12 @@ update refresh_tokens
 delete from imports
  where import_id in (
      select import_id from imports where updated_at <= $1 limit $2 for update skip locked
+ )
+""",
+    Ended.SIGN_IN_REPLIES: """
+delete from sign_in_replies
+ where digest in (
+     select digest from sign_in_replies where expires_at <= $1 limit $2 for update skip locked
  )
 """,
     Ended.OUTBOX: """

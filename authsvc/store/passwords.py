@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from authsvc.domain import Medium, UserId, UsernameKey
-from authsvc.store.db import Executor, find_one
+from authsvc.store.db import Executor, find_one, wrote_one
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,12 +48,17 @@ async def put(
     await executor.execute(PUT, user_id, hash_, now, expires_at, recovered_by)
 
 
-CHOOSE = "update passwords set hash = $2, changed_at = $3, expires_at = null where user_id = $1"
+CHOOSE = """
+update passwords
+   set hash = $2, changed_at = $3, expires_at = null
+ where user_id = $1
+   and (expires_at is null or expires_at > $3)
+"""
 
 
-async def choose(executor: Executor, *, user_id: UserId, hash_: str, now: datetime) -> None:
-    """Replace a temporary password for good; over what medium it came, if over one, stays noted."""
-    await executor.execute(CHOOSE, user_id, hash_, now)
+async def choose(executor: Executor, *, user_id: UserId, hash_: str, now: datetime) -> bool:
+    """Replace a temporary password for good, unless it has ended; over what medium it came stays noted."""
+    return await wrote_one(executor, CHOOSE, user_id, hash_, now)
 
 
 END_MAILED = """
@@ -104,10 +109,11 @@ select exists (
     select from passwords
      where user_id = $1
        and hash = $2
+       and (expires_at is null or expires_at > $3)
 )
 """
 
 
-async def has_hash(executor: Executor, *, user_id: UserId, hash_: str) -> bool:
-    """Tell whether the account's password hash is still `hash_`."""
-    return bool(await executor.fetchval(HAS_HASH, user_id, hash_))
+async def has_hash(executor: Executor, *, user_id: UserId, hash_: str, now: datetime) -> bool:
+    """Tell whether the account's password hash is still `hash_`, and has not ended."""
+    return bool(await executor.fetchval(HAS_HASH, user_id, hash_, now))

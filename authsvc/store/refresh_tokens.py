@@ -33,15 +33,6 @@ async def find(executor: Executor, *, digests: list[bytes]) -> RefreshToken | No
     return await find_one(executor, RefreshToken, FIND, digests)
 
 
-FIND_UNUSED = "select digest from refresh_tokens where session_id = $1 and used_at is null"
-
-
-async def find_unused(executor: Executor, *, session_id: SessionId) -> bytes | None:
-    """Find the one token of a session that has no successor yet."""
-    digest: bytes | None = await executor.fetchval(FIND_UNUSED, session_id)
-    return digest
-
-
 ROTATE = """
 with used as (
     update refresh_tokens
@@ -61,3 +52,20 @@ async def rotate(
 ) -> bool:
     """Use a token up and store its one successor; False if another call did."""
     return await wrote_one(executor, ROTATE, digest, now, sealed_successor, successor_digest)
+
+
+REPLACE_ALL = """
+with used as (
+    update refresh_tokens
+       set used_at = coalesce(used_at, $3), sealed_successor = null
+     where session_id = $1
+       and (used_at is null or sealed_successor is not null)
+)
+insert into refresh_tokens (digest, session_id, created_at)
+values ($2, $1, $3)
+"""
+
+
+async def replace_all(executor: Executor, *, session_id: SessionId, digest: bytes, now: datetime) -> None:
+    """Use all tokens of a session up, without successors, and store one that none of them leads to."""
+    await executor.execute(REPLACE_ALL, session_id, digest, now)

@@ -18,6 +18,8 @@ class Standing:
     origin_jti: UUID
     amr: list[str]
     auth_time: datetime
+    generation: int
+    last_used_at: datetime
     expires_at: datetime
     revoked_at: datetime | None
     user_id: UserId
@@ -51,10 +53,23 @@ class Started:
     was_known: bool
 
 
-# One statement for what every sign-in ends with. Of devices those go first whose tokens were never shown again: some
-# clients keep none.
+# One statement for what every sign-in ends with. It does not see the session that it inserts, so it leaves one fewer.
+# Of devices those go first whose tokens were never shown again: some clients keep none.
 INSERT = """
-with session as (
+with ended as (
+    update sessions
+       set revoked_at = $5
+     where session_id in (
+         select session_id
+           from sessions
+          where user_id = $2
+            and revoked_at is null
+            and expires_at > $5
+          order by last_used_at desc, session_id
+         offset greatest($10::bigint - 1, 0)
+     )
+       and $10::bigint > 0
+), session as (
     insert into sessions (session_id, user_id, origin_jti, amr, auth_time, created_at, last_used_at, expires_at,
                           client_ip, client_user_agent)
     values ($1, $2, $3, $4, $5, $5, $5, $6, $7, $8)
@@ -65,7 +80,7 @@ with session as (
       from session
 ), device as (
     insert into known_lanes as k (digest, user_id, kind, is_shown, last_used_at, expires_at)
-    select $10, user_id, 'DEVICE', $11, $5, $12
+    select $11, user_id, 'DEVICE', $12, $5, $13
       from session
     on conflict (digest) do update
        set is_shown = k.is_shown or excluded.is_shown,
@@ -73,9 +88,9 @@ with session as (
            expires_at = excluded.expires_at
 ), source as (
     insert into known_lanes as k (digest, user_id, kind, last_used_at, expires_at)
-    select $13::bytea, user_id, 'SOURCE', $5, $14
+    select $14::bytea, user_id, 'SOURCE', $5, $15
       from session
-     where $13::bytea <> $10
+     where $14::bytea <> $11
     on conflict (digest) do update
        set kind = excluded.kind,
            last_used_at = excluded.last_used_at,
@@ -90,10 +105,10 @@ with session as (
                       ) as place
                  from known_lanes
                 where user_id = $2
-                  and digest is distinct from $10
-                  and digest is distinct from $13
+                  and digest is distinct from $11
+                  and digest is distinct from $14
            ) ranked
-          where place >= case when kind = 'DEVICE' then $15::int else $16::int end
+          where place >= case when kind = 'DEVICE' then $16::int else $17::int end
      )
 )
 select array(
@@ -108,10 +123,14 @@ select array(
 """
 
 
-async def insert(executor: Executor, *, session: Session, refresh_digest: bytes, visit: Visit) -> Started:
+async def insert(
+    executor: Executor, *, session: Session, refresh_digest: bytes, visit: Visit, at_most: int = 0
+) -> Started:
     """Store a finished sign-in with its first refresh token, and where it came from.
 
-    `groups` are what `groups.list_names` returns.
+    `groups` are what `groups.list_names` returns. Of the user's sessions those end that were used longest ago, until
+    there are `at_most`; 0: there may be any number. In a transaction that holds the user's row, so that sign-ins at
+    once come one after the other.
     """
     row = await executor.fetchrow(
         INSERT,
@@ -124,6 +143,7 @@ async def insert(executor: Executor, *, session: Session, refresh_digest: bytes,
         session.client_ip,
         session.client_user_agent,
         refresh_digest,
+        at_most,
         visit.device,
         visit.is_shown,
         visit.device_expires_at,
@@ -138,8 +158,8 @@ async def insert(executor: Executor, *, session: Session, refresh_digest: bytes,
 
 # One index look-up each; asked at every call with a bearer token.
 FIND_STANDING = """
-select s.session_id, s.origin_jti, s.amr, s.auth_time, s.expires_at, s.revoked_at, u.user_id, u.username,
-       u.username_key, u.disabled_at, u.status
+select s.session_id, s.origin_jti, s.amr, s.auth_time, s.generation, s.last_used_at, s.expires_at, s.revoked_at,
+       u.user_id, u.username, u.username_key, u.disabled_at, u.status
   from sessions s
   join users u on u.user_id = s.user_id
  where s.session_id = $1
@@ -159,6 +179,7 @@ select session_id, user_id, origin_jti, amr, auth_time, created_at, last_used_at
  where user_id = $1
    and revoked_at is null
    and expires_at > $2
+   and ($6::timestamptz is null or last_used_at > $6)
    and ($3::timestamptz is null or (created_at, session_id) < ($3, $4::uuid))
  order by created_at desc, session_id desc
  limit $5
@@ -166,10 +187,16 @@ select session_id, user_id, origin_jti, amr, auth_time, created_at, last_used_at
 
 
 async def list_live(
-    executor: Executor, *, user_id: UserId, now: datetime, before: tuple[datetime, UUID] | None, limit: int
+    executor: Executor,
+    *,
+    user_id: UserId,
+    now: datetime,
+    before: tuple[datetime, UUID] | None,
+    limit: int,
+    used_after: datetime | None = None,
 ) -> list[Session]:
-    """List live sessions that were created before `before`, latest first."""
-    rows = await executor.fetch(LIST_LIVE, user_id, now, *(before or (None, None)), limit)
+    """List live sessions that were created before `before`, and used after `used_after`, latest first."""
+    rows = await executor.fetch(LIST_LIVE, user_id, now, *(before or (None, None)), limit, used_after)
     return [Session(**row) for row in rows]
 
 
@@ -213,13 +240,20 @@ async def touch(
 
 RENEW = """
 update sessions
-   set auth_time = $2, amr = $3, last_used_at = $2, client_ip = $4, client_user_agent = $5
+   set auth_time = $2, amr = $3, generation = $6, last_used_at = $2, client_ip = $4, client_user_agent = $5
  where session_id = $1
 """
 
 
 async def renew(
-    executor: Executor, *, session_id: SessionId, amr: list[str], now: datetime, client_ip: str, client_user_agent: str
+    executor: Executor,
+    *,
+    session_id: SessionId,
+    generation: int,
+    amr: list[str],
+    now: datetime,
+    client_ip: str,
+    client_user_agent: str,
 ) -> None:
     """Note that the session's user was proved again, how, and from where; it does not end later by it."""
-    await executor.execute(RENEW, session_id, now, amr, client_ip, client_user_agent)
+    await executor.execute(RENEW, session_id, now, amr, client_ip, client_user_agent, generation)

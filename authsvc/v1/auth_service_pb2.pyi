@@ -100,8 +100,9 @@ class SignUpRequest(_message.Message):
     the account's username is its user_id.
     """
     password: _builtins.str
-    """RFC 8265 OpaqueString, 8–256 characters where MFA is required, else 15–256; not a common one, without the username and
-    without words of the e-mail address, of three characters and more.
+    """RFC 8265 OpaqueString, 8–256 characters where MFA is required, else 15–256; not a common one, nor white space alone, nor, where MFA is
+    not required, made of repetitions, sequences and common words; without the username and without words of the e-mail address, of three characters
+    and more.
     """
     request_id: _builtins.str
     """Optional, 16–64 characters of `A-Z a-z 0-9 . _ -`, best a UUID made for this sign-up: a retry with the same one and the
@@ -171,7 +172,7 @@ class ConfirmSignUpRequest(_message.Message):
     username: _builtins.str
     """The username, in any letter case; or the e-mail address, where the settings let users sign in by it."""
     confirmation_code: _builtins.str
-    """The code of the latest mail; 6 digits."""
+    """The code of the latest mail; 8 digits."""
     def __init__(
         self,
         *,
@@ -368,6 +369,7 @@ class ConfirmSignInRequest(_message.Message):
     MFA_TYPE_FIELD_NUMBER: _builtins.int
     CUSTOM_ANSWER_FIELD_NUMBER: _builtins.int
     ATTRIBUTES_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
     session: _builtins.str
     """The handle of the latest response."""
     totp_code: _builtins.str
@@ -386,6 +388,10 @@ class ConfirmSignInRequest(_message.Message):
     """To the selection steps."""
     custom_answer: _builtins.str
     """To CONFIRM_SIGN_IN_WITH_CUSTOM_CHALLENGE."""
+    request_id: _builtins.str
+    """Optional, 16–64 characters of `A-Z a-z 0-9 . _ -`, best a UUID made for this answer: within 30 seconds the very same call
+    with the same one, for the same end user's address and agent, gets the same reply, should the first have been lost.
+    """
     @_builtins.property
     def attributes(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """With new_password: the attributes that missing_attributes names. Else not looked at."""
@@ -402,10 +408,11 @@ class ConfirmSignInRequest(_message.Message):
         mfa_type: _mfa_type_pb2.MfaType.ValueType = ...,
         custom_answer: _builtins.str = ...,
         attributes: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        request_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "custom_answer", b"custom_answer", "email_code", b"email_code", "mfa_type", b"mfa_type", "new_password", b"new_password", "recovery_code", b"recovery_code", "sms_code", b"sms_code", "totp_code", b"totp_code"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "attributes", b"attributes", "custom_answer", b"custom_answer", "email_code", b"email_code", "mfa_type", b"mfa_type", "new_password", b"new_password", "recovery_code", b"recovery_code", "session", b"session", "sms_code", b"sms_code", "totp_code", b"totp_code"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "attributes", b"attributes", "custom_answer", b"custom_answer", "email_code", b"email_code", "mfa_type", b"mfa_type", "new_password", b"new_password", "recovery_code", b"recovery_code", "request_id", b"request_id", "session", b"session", "sms_code", b"sms_code", "totp_code", b"totp_code"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_answer: _TypeAlias = _typing.Literal["totp_code", "sms_code", "email_code", "recovery_code", "new_password", "mfa_type", "custom_answer"]  # noqa: Y015
     _WhichOneofArgType_answer: _TypeAlias = _typing.Literal["answer", b"answer"]  # noqa: Y015
@@ -639,11 +646,15 @@ class FetchAuthSessionResponse(_message.Message):
     """UUID of the session."""
     @_builtins.property
     def amr(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """How the user was authenticated (RFC 8176): `pwd`, `otp`, `mfa`."""
+        """How the user was authenticated by the time this access token was issued, in this order, a value for each factor: `pwd`
+        (password), `otp` (authenticator), `sms`, `email`, `recovery` (recovery code), `custom` (the operator's challenge), and `mfa`
+        last if one of `otp`, `sms`, `email` and `recovery` is there. `pwd`, `otp`, `sms` and `mfa` are as in RFC 8176; look for `otp`
+        where nothing but an authenticator will do. Sessions that began before these were told apart keep `otp` for what was one.
+        """
 
     @_builtins.property
     def auth_time(self) -> _timestamp_pb2.Timestamp:
-        """When the user last proved themselves."""
+        """When the user had last proved themselves by the time this access token was issued; whole seconds."""
 
     @_builtins.property
     def expires_at(self) -> _timestamp_pb2.Timestamp:
@@ -1002,7 +1013,7 @@ class ConfirmResetPasswordRequest(_message.Message):
     confirmation_code: _builtins.str
     """The latest code; 8 digits."""
     new_password: _builtins.str
-    """The new password, under the rules of SignUp."""
+    """The new password, under the rules of SignUp; without the code."""
     session: _builtins.str
     """The handle of the ResetPassword that the code is from, which was asked for with the same username. Best given: wrong
     codes then count against this handle, and what others do to the account can't stop it. Without it the latest code alone
@@ -1076,12 +1087,19 @@ class UpdatePasswordResponse(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    TOKENS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def tokens(self) -> _tokens_pb2.Tokens:
+        """New tokens of this session; go on with these."""
+
     def __init__(
         self,
+        *,
+        tokens: _tokens_pb2.Tokens | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["tokens", b"tokens"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["tokens", b"tokens"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1580,7 +1598,7 @@ class ConfirmUserAttributeRequest(_message.Message):
     name: _builtins.str
     """`email` or `phone_number`."""
     confirmation_code: _builtins.str
-    """The code of the latest message; 6 digits."""
+    """The code of the latest message; 8 digits."""
     def __init__(
         self,
         *,
@@ -1653,7 +1671,7 @@ class ReauthenticateResponse(_message.Message):
     TOKENS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def tokens(self) -> _tokens_pb2.Tokens:
-        """New tokens of the session."""
+        """New tokens of the session; go on with these."""
 
     def __init__(
         self,

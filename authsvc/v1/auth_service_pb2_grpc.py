@@ -35,6 +35,10 @@ class AuthServiceStub:
     - `authsvc-request-id`: optional, up to 64 characters of `A-Z a-z 0-9 . _ -`; made up if absent, and sent back in the
     trailers.
 
+    A sensitive RPC says that it "needs an authentication younger than 10 minutes". What counts is the access token's own
+    `auth_time`, and that no Reauthenticate or UpdatePassword of its session came after it was issued: a token of before gets
+    REAUTHENTICATION_REQUIRED there, however young it is, and is answered as ever elsewhere, until its end.
+
     Mail that tells a user of something goes to a verified e-mail address; without one nothing is sent.
 
     Errors: every RPC may fail with INVALID_FIELDS, DATABASE_UNAVAILABLE, CONFLICT, DEADLINE_EXCEEDED or INTERNAL; Bearer
@@ -214,6 +218,10 @@ class AuthServiceServicer:
     - `authsvc-request-id`: optional, up to 64 characters of `A-Z a-z 0-9 . _ -`; made up if absent, and sent back in the
     trailers.
 
+    A sensitive RPC says that it "needs an authentication younger than 10 minutes". What counts is the access token's own
+    `auth_time`, and that no Reauthenticate or UpdatePassword of its session came after it was issued: a token of before gets
+    REAUTHENTICATION_REQUIRED there, however young it is, and is answered as ever elsewhere, until its end.
+
     Mail that tells a user of something goes to a verified e-mail address; without one nothing is sent.
 
     Errors: every RPC may fail with INVALID_FIELDS, DATABASE_UNAVAILABLE, CONFLICT, DEADLINE_EXCEEDED or INTERNAL; Bearer
@@ -233,9 +241,10 @@ class AuthServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ConfirmSignUp(self, request, context):
-        """Confirms an account and its e-mail address with the code of the sign-up mail (6 digits, 24 hours, five wrong tries).
+        """Confirms an account and its e-mail address with the code of the sign-up mail (8 digits, 24 hours, five wrong tries).
 
-        The code is single-use. A name that does not exist is answered like one that does. Where users sign in by e-mail and
+        The code is single-use. Wrong codes are counted for each address too: after a hundred within a day none that was sent to it
+        is right (CODE_MISMATCH) for the rest of that day. A name that does not exist is answered like one that does. Where users sign in by e-mail and
         several unconfirmed accounts have the address that is given, the one is confirmed whose code it is. Its next sign-in asks
         for RESET_PASSWORD: its password may be a stranger's. By user_id the account of that one sign-up is confirmed as it is.
         Errors: CODE_MISMATCH, CODE_EXPIRED, LIMIT_EXCEEDED.
@@ -273,7 +282,10 @@ class AuthServiceServicer:
         """Answers the step that a sign-in waits for.
 
         A right answer uses the session up and gives the next step with a new session, or DONE with tokens. After a wrong one
-        the same session can be answered again, five times in all, within 3 minutes (15 for set-up steps).
+        the same session can be answered again, five times in all, within 3 minutes (15 for set-up steps). With a request_id the
+        reply to a right answer can be asked for again for 30 seconds: same session, same answer, same caller; no second session comes
+        of it. After that, or once the sign-in's session has ended or been renewed, it is SESSION_EXPIRED; so it is at once where the
+        operator's challenge is asked next, since its question is not kept.
         Errors: CODE_MISMATCH, CODE_ALREADY_USED, CODE_EXPIRED (a code that was sent again since), SESSION_EXPIRED,
         INVALID_PASSWORD, USER_DISABLED, MFA_NOT_ENROLLED, HOOK_UNAVAILABLE, LIMIT_EXCEEDED, OVERLOADED.
         """
@@ -306,8 +318,8 @@ class AuthServiceServicer:
         """Bearer. Makes the authenticator of AssociateTotp active with its first code, and tells the user by mail.
 
         After a wrong code the same session can be answered again, five times in all, within 15 minutes. The code cannot be used
-        for a sign-in afterwards.
-        Errors: CODE_MISMATCH, SESSION_EXPIRED, TOTP_DEVICE_LIMIT, LIMIT_EXCEEDED.
+        for a sign-in afterwards. An access token of before the session's latest Reauthenticate finishes no set-up.
+        Errors: CODE_MISMATCH, SESSION_EXPIRED, TOTP_DEVICE_LIMIT, REAUTHENTICATION_REQUIRED, LIMIT_EXCEEDED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -317,7 +329,8 @@ class AuthServiceServicer:
         """Bearer, may be absent. Tells whether the access token stands for a signed-in user right now, and for whom.
 
         Asks the database every time: sign-out, revocation and disabling are seen at once. No token, or a bad one, is no error:
-        is_signed_in is false and the rest is empty. Read-only.
+        is_signed_in is false and the rest is empty. Of the authentication it tells what that very token says: one of before a
+        Reauthenticate is answered until its end, with its own auth_time and amr. Read-only.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -327,7 +340,8 @@ class AuthServiceServicer:
         """Changes a refresh token for new tokens. The refresh token is rotated: the one given is used up.
 
         A repeat with the same token within 30 seconds gets the same successor, so a lost answer can be asked for again; a
-        repeat after that revokes the session and tells the user by mail.
+        repeat after that revokes the session and tells the user by mail. Tokens of before Reauthenticate or UpdatePassword are used
+        up without a successor: TOKEN_REVOKED within those 30 seconds, a reuse after that.
         Errors: REFRESH_TOKEN_REUSED, TOKEN_INVALID, TOKEN_EXPIRED, TOKEN_REVOKED, USER_DISABLED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -400,7 +414,10 @@ class AuthServiceServicer:
     def UpdatePassword(self, request, context):
         """Bearer. Changes the password, ends the user's other sessions and half-done sign-ins, and tells the user by mail.
 
-        A wrong previous password counts like a wrong one at SignIn, for this session alone. Needs an authentication younger than 10 minutes.
+        A wrong previous password counts like a wrong one at SignIn, for this session alone. Needs an authentication younger than 10
+        minutes. The previous password is a fresh proof, as at Reauthenticate: the tokens of the response take the place of this session's former ones,
+        whose access tokens are no good for sensitive RPCs any more and whose refresh tokens are used up. If the answer was lost,
+        Reauthenticate gives new tokens.
         Errors: NOT_AUTHORIZED, INVALID_PASSWORD, REAUTHENTICATION_REQUIRED, LIMIT_EXCEEDED, OVERLOADED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -499,10 +516,10 @@ class AuthServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ConfirmUserAttribute(self, request, context):
-        """Bearer. Verifies the pending, or else the unverified, `email` or `phone_number` with its code (6 digits, 24 hours, five
-        wrong tries). The former verified e-mail address is told by mail. CODE_EXPIRED also for an address that another account
-        has verified meanwhile.
-        Errors: CODE_MISMATCH, CODE_EXPIRED, LIMIT_EXCEEDED.
+        """Bearer. Verifies the pending, or else the unverified, `email` or `phone_number` with its code (8 digits, 24 hours, five
+        wrong tries, and a hundred a day for each address or number, as at ConfirmSignUp). The former verified e-mail address is told by mail. CODE_EXPIRED also for an address that another account
+        has verified meanwhile. REAUTHENTICATION_REQUIRED for an access token of before the session's latest Reauthenticate.
+        Errors: CODE_MISMATCH, CODE_EXPIRED, REAUTHENTICATION_REQUIRED, LIMIT_EXCEEDED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -511,8 +528,10 @@ class AuthServiceServicer:
     def Reauthenticate(self, request, context):
         """Bearer. Has the user prove themselves again, for the calls that need a recent authentication.
 
-        Gives new tokens of the same session with a fresh `auth_time`; its former refresh tokens are used up, its access tokens
-        stand for the fresh authentication too. Tries are counted as at sign-in, for this session alone.
+        Gives new tokens of the same session with a fresh `auth_time`, which is in these tokens alone. The session's former access
+        tokens are no good for sensitive RPCs any more, whatever their own auth_time; other RPCs take them until their end. Its
+        former refresh tokens are used up, and get nothing: see RefreshSession. If the answer was lost, call again. Tries are counted
+        as at sign-in, for this session alone.
         Errors: NOT_AUTHORIZED (a wrong password), CODE_MISMATCH, CODE_ALREADY_USED, MFA_NOT_ENROLLED, LIMIT_EXCEEDED, OVERLOADED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -713,6 +732,10 @@ class AuthService:
     `trusted_callers`. Others are limited by their own address.
     - `authsvc-request-id`: optional, up to 64 characters of `A-Z a-z 0-9 . _ -`; made up if absent, and sent back in the
     trailers.
+
+    A sensitive RPC says that it "needs an authentication younger than 10 minutes". What counts is the access token's own
+    `auth_time`, and that no Reauthenticate or UpdatePassword of its session came after it was issued: a token of before gets
+    REAUTHENTICATION_REQUIRED there, however young it is, and is answered as ever elsewhere, until its end.
 
     Mail that tells a user of something goes to a verified e-mail address; without one nothing is sent.
 

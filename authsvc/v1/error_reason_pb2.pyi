@@ -77,8 +77,9 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     user told by mail (RFC 9700 section 4.14.2). Sign in. Example: RefreshSession with a token rotated a minute ago.
     """
     ERROR_REASON_REAUTHENTICATION_REQUIRED: _ErrorReason.ValueType  # 15
-    """FAILED_PRECONDITION: a sensitive call with an authentication older than ten minutes. Have the user prove themselves
-    again by Reauthenticate. Example: AssociateTotp an hour after SignIn.
+    """FAILED_PRECONDITION: a sensitive call with an access token whose authentication is older than ten minutes, or that is from
+    before the session's latest Reauthenticate or UpdatePassword. Go on with the tokens that those gave, or have the user prove
+    themselves again by Reauthenticate. Example: AssociateTotp an hour after SignIn.
     """
     ERROR_REASON_MFA_REQUIRED: _ErrorReason.ValueType  # 16
     """FAILED_PRECONDITION: the call would leave an account without the second factor that the settings require.
@@ -195,8 +196,9 @@ ERROR_REASON_REFRESH_TOKEN_REUSED: ErrorReason.ValueType  # 14
 user told by mail (RFC 9700 section 4.14.2). Sign in. Example: RefreshSession with a token rotated a minute ago.
 """
 ERROR_REASON_REAUTHENTICATION_REQUIRED: ErrorReason.ValueType  # 15
-"""FAILED_PRECONDITION: a sensitive call with an authentication older than ten minutes. Have the user prove themselves
-again by Reauthenticate. Example: AssociateTotp an hour after SignIn.
+"""FAILED_PRECONDITION: a sensitive call with an access token whose authentication is older than ten minutes, or that is from
+before the session's latest Reauthenticate or UpdatePassword. Go on with the tokens that those gave, or have the user prove
+themselves again by Reauthenticate. Example: AssociateTotp an hour after SignIn.
 """
 ERROR_REASON_MFA_REQUIRED: ErrorReason.ValueType  # 16
 """FAILED_PRECONDITION: the call would leave an account without the second factor that the settings require.

@@ -55,7 +55,7 @@ class Session(_message.Message):
 
     @_builtins.property
     def amr(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """How the user was authenticated (RFC 8176): `pwd`, `otp`, `mfa`."""
+        """How the user was authenticated, a value for each factor: see FetchAuthSessionResponse."""
 
     def __init__(
         self,

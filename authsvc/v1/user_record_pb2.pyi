@@ -167,7 +167,9 @@ class TotpRecord(_message.Message):
     FRIENDLY_NAME_FIELD_NUMBER: _builtins.int
     VERIFIED_AT_FIELD_NUMBER: _builtins.int
     secret: _builtins.str
-    """The shared secret in base32, of 80 to 512 bits: SHA-1, 6 digits, 30 seconds."""
+    """The shared secret in base32, of 128 to 512 bits: SHA-1, 6 digits, 30 seconds. The setting accounts.import_short_totp_secrets
+    lets imports bring those of 80 bits and more.
+    """
     friendly_name: _builtins.str
     """Its name in the list of the user's devices, at most 64 characters; `Authenticator` if empty."""
     @_builtins.property

@@ -97,6 +97,8 @@ BAD_ROWS: list[tuple[UserRecord, str, str]] = [
     (record(totp_devices=[TotpRecord(secret="not base32!")]), "totp_devices[0].secret", "BASE32"),
     (record(totp_devices=[TotpRecord(secret="JBSWY3DPEHPK3PXPJ")]), "totp_devices[0].secret", "BASE32"),
     (record(totp_devices=[TotpRecord(secret="JBSWY3DP")]), "totp_devices[0].secret", "BASE32"),
+    (record(totp_devices=[TotpRecord(secret="JBSWY3DPEHPK3PXP")]), "totp_devices[0].secret", "SHORT"),
+    (record(totp_devices=[TotpRecord(secret="JBSWY3DPEHPK3PXPJBSWY3DP")]), "totp_devices[0].secret", "SHORT"),
     (record(totp_devices=[TotpRecord(secret=SECRET, friendly_name="x" * 65)]), "totp_devices[0].friendly_name", "NAME"),
     (record(totp_devices=[TotpRecord(secret=SECRET)] * 6), "totp_devices", "LIMIT"),
     (record(status=9), "", "UNKNOWN"),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import subprocess
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -20,7 +19,8 @@ from authsvc.dev.postgres import EmbeddedPostgres
 from tests.canary.scanner import Secrets
 from tests.mail.smtp_server import SmtpServer, make_tls
 from tests.mail.webhook import KEY, Webhook
-from tests.processes import COMMAND, ServerProcess, environment, free_port, serving
+from tests.processes import ServerProcess, environment, free_port, serving
+from tests.starts import run
 from tests.waiting import until
 
 SMTP_LOGIN = ("mailer", "smtp-password-of-the-canary")
@@ -148,9 +148,7 @@ async def set_up(folder: Path, master_key: MasterKey) -> AsyncIterator[Stage]:
                 SERVER_METRICS_PORT=str(free_port()),
                 SERVER_REFLECTION="true",
             )
-            await asyncio.to_thread(
-                subprocess.run, [*COMMAND, "migrate"], env=env, check=True, stdout=subprocess.DEVNULL
-            )
+            (await asyncio.to_thread(run, "migrate", environment=env)).check_returncode()
             server = ServerProcess({**env, "PYTHONDEVMODE": "1"}, folder / "server.log")
             async with serving(server):
                 yield Stage(postgres, smtp, webhook, server, secrets)

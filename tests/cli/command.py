@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from authsvc.crypto.sealing import MasterKey
-from tests.processes import COMMAND
+from tests.starts import run
 
 # What `serve` asks for; nothing listens at these addresses.
 COMPLETE = {
@@ -28,15 +28,6 @@ def authsvc(
     *arguments: str, settings: Mapping[str, str] | None = None, folder: Path | None = None
 ) -> subprocess.CompletedProcess[str]:
     """Run a command to its end, with these settings alone."""
-    done = subprocess.run(
-        [*COMMAND, *arguments],
-        env=bare_environment() | dict(settings or {}),
-        cwd=folder,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=50,
-    )
+    done = run(*arguments, environment=bare_environment() | dict(settings or {}), folder=folder)
     assert "Traceback" not in done.stderr, done.stderr
     return done

@@ -20,7 +20,8 @@ from authsvc.crypto.sealing import MasterKey
 from authsvc.v1.admin_service_pb2 import DESCRIPTOR
 from tests.cli.certificates import issue
 from tests.cli.command import authsvc, bare_environment
-from tests.processes import COMMAND, ServerProcess, environment, serving
+from tests.processes import ServerProcess, environment, serving
+from tests.starts import COMMAND, run
 
 PASSWORD = "Borrowed-7-lanterns-tonight"
 METHODS = [method.name for method in DESCRIPTOR.services_by_name["AdminService"].methods]
@@ -37,14 +38,10 @@ class Terminal:
     async def run(self, *arguments: str, code: int = 0, stdin: str = "") -> subprocess.CompletedProcess[str]:
         """Run a command of `authsvc admin` with the key."""
         done = await asyncio.to_thread(
-            subprocess.run,
-            [*COMMAND, "admin", *arguments, "--address", self.address, "--key-file", str(self.key_file)],
-            env=bare_environment(),
-            input=stdin,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=50,
+            run,
+            *("admin", *arguments, "--address", self.address, "--key-file", str(self.key_file)),
+            environment=bare_environment(),
+            stdin=stdin,
         )
         assert "Traceback" not in done.stderr, done.stderr
         assert done.returncode == code, done.stderr

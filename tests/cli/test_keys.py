@@ -20,8 +20,8 @@ from authsvc.crypto.sealing import DEV_KEY_PREFIX, KeyRing, MasterKey, parse_mas
 from authsvc.store.db import Database
 from tests.cli.command import authsvc, bare_environment
 from tests.clock import FakeClock
-from tests.processes import COMMAND
 from tests.signing_keys import signing_keys_of
+from tests.starts import COMMAND
 
 
 def test_generated_key_is_a_setting() -> None:

@@ -14,7 +14,7 @@ import pytest
 from authsvc.dev.postgres import EmbeddedPostgres
 from authsvc.store.migrate import read_migrations
 from tests.cli.command import authsvc, bare_environment
-from tests.processes import COMMAND
+from tests.starts import COMMAND
 
 NAMES = [migration.name for migration in read_migrations()]
 

@@ -23,7 +23,8 @@ from authsvc.core.operators.identity import AdminKeys
 from authsvc.crypto.sealing import KeyRing, MasterKey
 from authsvc.store.db import Database
 from tests.cli.command import bare_environment
-from tests.processes import COMMAND, ServerProcess, environment, serving
+from tests.processes import ServerProcess, environment, serving
+from tests.starts import run
 from tests.waiting import until
 
 ROOT = Path(__file__).parents[2]
@@ -45,17 +46,7 @@ class Shell:
 
     async def run(self, *arguments: str, code: int = 0) -> subprocess.CompletedProcess[str]:
         """Run a command of `authsvc admin` in the folder."""
-        done = await asyncio.to_thread(
-            subprocess.run,
-            [*COMMAND, "admin", *arguments],
-            env=self.environment(),
-            cwd=self.folder,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=50,
-        )
+        done = await asyncio.to_thread(run, "admin", *arguments, environment=self.environment(), folder=self.folder)
         assert "Traceback" not in done.stderr, done.stderr
         assert done.returncode == code, done.stderr
         return done

@@ -18,7 +18,7 @@ from authsvc.domain import SessionId
 from authsvc.errors import TokenInvalid
 from authsvc.store.db import Database
 from authsvc.v1 import auth_service_pb2 as pb
-from tests.clock import TICK, FakeClock
+from tests.clock import NOON, TICK, FakeClock
 from tests.service import Service
 from tests.signing_keys import signing_keys_of
 
@@ -42,8 +42,14 @@ def other_process(database: Database, ring: KeyRing, settings: Settings, clock: 
 async def token_of(keys: SigningKeys, session_id: UUID) -> str:
     """Sign a minimal access token."""
     key = await keys.current()
-    claims = {"iss": "authsvc", "aud": "authsvc", "sub": str(uuid4()), "sid": str(session_id)}
-    return key.sign({**claims, "exp": int(END.timestamp())}, typ=ACCESS_TOKEN_TYPE)
+    claims = {"iss": "authsvc", "aud": "authsvc", "sub": str(uuid4()), "sid": str(session_id), "amr": ["pwd"]}
+    times = {"auth_time": int(NOON.timestamp()), "exp": int(END.timestamp())}
+    return key.sign({**claims, **times}, typ=ACCESS_TOKEN_TYPE)
+
+
+def said(session_id: UUID) -> VerifiedToken:
+    """Return what such a token says."""
+    return VerifiedToken(session_id=SessionId(session_id), auth_time=NOON, amr=("pwd",), generation=0, expires_at=END)
 
 
 async def test_token_says_the_same_every_time(keys: SigningKeys) -> None:
@@ -52,7 +58,7 @@ async def test_token_says_the_same_every_time(keys: SigningKeys) -> None:
     tokens = [await token_of(keys, session_id) for session_id in sessions]
     for _ in range(2):
         seen = [await keys.verify_access_token(token) for token in tokens]
-        assert seen == [VerifiedToken(SessionId(session_id), END) for session_id in sessions]
+        assert seen == [said(session_id) for session_id in sessions]
 
 
 async def test_changed_copy_of_a_token_that_was_seen_is_refused(keys: SigningKeys) -> None:

@@ -171,7 +171,7 @@ def test_every_reason_is_given_once_and_used() -> None:
 
 
 def test_every_challenge_leads_to_a_step() -> None:
-    """Each challenge of Cognito is in the table, and so is each step and each field that ConfirmSignIn takes."""
+    """Each challenge of Cognito is in the table, and so is each step and each field of an answer."""
     cognito = {name for row in STEPS for name in row.names if not name.endswith("Exception") and name != NONE}
     assert cognito == set(CHALLENGES.split())
     here = [name for row in STEPS for name in re.findall(r"`([A-Z_]+)`", row.cells[2])]
@@ -179,7 +179,7 @@ def test_every_challenge_leads_to_a_step() -> None:
     assert set(here) == steps
     answers = {name for row in STEPS for name in re.findall(r"`(\w+)`", row.cells[3])}
     fields = set(auth_service_pb2.ConfirmSignInRequest.DESCRIPTOR.fields_by_name)
-    assert answers == fields - {"session"}
+    assert answers == fields - {"session", "request_id"}
 
 
 def test_errors_are_reasons() -> None:

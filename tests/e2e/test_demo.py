@@ -21,7 +21,8 @@ from authsvc.crypto.sealing import MasterKey
 from authsvc.dev.mailbox import Mailbox
 from tests.cli.certificates import issue
 from tests.cli.command import authsvc, bare_environment
-from tests.processes import COMMAND, ServerProcess, environment, free_port
+from tests.processes import ServerProcess, environment, free_port
+from tests.starts import COMMAND
 from tests.waiting import PATIENCE
 
 pytestmark = pytest.mark.e2e

@@ -28,7 +28,7 @@ from authsvc.v1 import auth_service_pb2 as pb
 from authsvc.v1.auth_service_pb2_grpc import AuthServiceStub
 from authsvc.v1.sign_in_step_pb2 import SignInStep
 from tests.cli.command import COMPLETE, authsvc, bare_environment
-from tests.processes import COMMAND
+from tests.starts import COMMAND
 from tests.waiting import PATIENCE, POLL_SECONDS
 
 pytestmark = pytest.mark.e2e

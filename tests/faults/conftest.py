@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -12,7 +11,8 @@ from authsvc.crypto.sealing import MasterKey
 from authsvc.dev.catcher import MailCatcher
 from authsvc.dev.mailbox import Mailbox
 from authsvc.dev.postgres import EmbeddedPostgres
-from tests.processes import COMMAND, environment
+from tests.processes import environment
+from tests.starts import run
 
 
 @pytest.fixture
@@ -25,12 +25,7 @@ def postgres_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def mortal(postgres_folder: Path) -> Iterator[EmbeddedPostgres]:
     """Run a Postgres of the test's own, which keeps what it committed, with the schema."""
     with EmbeddedPostgres(folder=postgres_folder) as server:
-        subprocess.run(
-            [*COMMAND, "migrate"],
-            env=environment(server.dsn(), master_key="", smtp_port=1),
-            check=True,
-            stdout=subprocess.DEVNULL,
-        )
+        run("migrate", environment=environment(server.dsn(), master_key="", smtp_port=1)).check_returncode()
         yield server
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import subprocess
 import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Iterator, Sequence
@@ -26,8 +25,9 @@ from authsvc.store.migrate import migrate, read_migrations
 from authsvc.v1 import auth_service_pb2 as pb
 from authsvc.v1.mfa_preference_pb2 import MFA_PREFERENCE_ENABLED
 from tests.client import Client, at_once
-from tests.processes import COMMAND, ServerProcess, environment, free_port, serving
+from tests.processes import ServerProcess, environment, free_port, serving
 from tests.service import PASSWORD, Failure
+from tests.starts import run
 
 HANDLE = "x" * 43
 
@@ -133,7 +133,7 @@ async def test_schema_behind(empty_database_url: str, master_key: MasterKey, tmp
             pb.SignUpRequest(username="ada", password=PASSWORD, attributes={"email": "ada@example.com"})
         )
         assert_unavailable(await at_once([sign_up]))
-        await asyncio.to_thread(subprocess.run, [*COMMAND, "migrate"], env=env, check=True, stdout=subprocess.DEVNULL)
+        (await asyncio.to_thread(run, "migrate", environment=env)).check_returncode()
         await server.wait_for_health("SERVING")
 
 

@@ -27,8 +27,9 @@ from authsvc.v1 import auth_service_pb2 as pb
 from tests.admin.operator import Operator, new_key
 from tests.admin.transfers import import_rows, record
 from tests.mail.webhook import KEY
-from tests.processes import COMMAND, ServerProcess, environment, free_port, serving
+from tests.processes import ServerProcess, environment, free_port, serving
 from tests.service import PASSWORD
+from tests.starts import COMMAND
 from tests.waiting import until
 
 ROUNDS = 2

@@ -18,8 +18,9 @@ from authsvc.crypto.sealing import MasterKey
 from authsvc.dev.mailbox import Mailbox
 from authsvc.v1 import auth_service_pb2 as pb
 from tests.client import email_of
-from tests.processes import COMMAND, ServerProcess, environment, free_port, serving
+from tests.processes import ServerProcess, environment, free_port, serving
 from tests.service import PASSWORD
+from tests.starts import COMMAND
 from tests.waiting import until
 
 ROUNDS = 3

@@ -19,6 +19,7 @@ from tests.model.reference import (
     Device,
     Refused,
     ResetCode,
+    Session,
     Token,
     all_or_nothing,
 )
@@ -34,11 +35,23 @@ class Model(SignIns):
             raise Refused("TOKEN_EXPIRED")
         if account.username not in self.accounts or account.is_disabled or token.session not in account.sessions:
             raise Refused("TOKEN_REVOKED")
-        if recent and self.now - token.session.auth_time > RECENT:
+        if recent:
+            self.current(token)
+            if self.now - token.auth_time > RECENT:
+                raise Refused("REAUTHENTICATION_REQUIRED")
+
+    def current(self, token: Token) -> None:
+        """Refuse a token of before the latest proof of its session."""
+        if token.proofs != token.session.proofs:
             raise Refused("REAUTHENTICATION_REQUIRED")
 
-    def update_password(self, account: Account, token: Token, previous: str, proposed: str) -> None:
-        """UpdatePassword."""
+    def prove(self, session: Session) -> Token:
+        """Have a session's user proved again; the token that is returned alone stands for it."""
+        session.auth_time, session.proofs = self.now, session.proofs + 1
+        return Token(session, self.now)
+
+    def update_password(self, account: Account, token: Token, previous: str, proposed: str) -> Token:
+        """UpdatePassword: the token to go on with."""
         self.bearer(account, token)
         self.spend(account, PASSWORD, token.session)
         if previous != account.password:
@@ -46,6 +59,7 @@ class Model(SignIns):
         account.password, account.password_ends, account.recovered_by = proposed, None, None
         account.end_all(but=token.session)
         self.open(account, PASSWORD)
+        return self.prove(token.session)
 
     def associate_totp(self, account: Account, token: Token) -> None:
         """AssociateTotp."""
@@ -56,6 +70,7 @@ class Model(SignIns):
     def verify_totp(self, account: Account, token: Token, device: Device, code: str) -> None:
         """VerifyTotp, right after AssociateTotp."""
         self.bearer(account, token, recent=False)
+        self.current(token)
         self.spend(account, TOTP, token.session)
         step = self.matching_step(device, code)
         if step is None:
@@ -113,7 +128,7 @@ class Model(SignIns):
                 self.open(account, TOTP)
 
     def reauthenticate(self, account: Account, token: Token, kind: str, value: str) -> Token:
-        """Reauthenticate: a further token of the session, all of whose tokens stand for the fresh authentication."""
+        """Reauthenticate: a further token of the session, the only one that stands for the fresh authentication."""
         self.bearer(account, token, recent=False)
         factor = {"password": PASSWORD, "totp_code": TOTP, "recovery_code": RECOVERY}[kind]
         if (factor == TOTP and not account.devices) or (factor == RECOVERY and not account.recovery):
@@ -131,8 +146,7 @@ class Model(SignIns):
         if factor != PASSWORD:
             account.recovered_by = None
         self.forget(account, factor, token.session)
-        token.session.auth_time = self.now
-        return Token(token.session, self.now)
+        return self.prove(token.session)
 
     def sign_out(self, account: Account, token: Token, *, everywhere: bool) -> None:
         """SignOut."""

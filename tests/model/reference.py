@@ -29,19 +29,14 @@ LONGEST_LOCK = timedelta(minutes=15)
 CLOSED_AT = 100
 # Closed until reset; codes that anybody can have sent are not, since that would close them for good.
 CLOSABLE = {PASSWORD, TOTP, SMS, EMAIL, RECOVERY}
-COOL_DOWN = timedelta(seconds=30)
-HOUR = timedelta(hours=1)
+COOL_DOWN, HOUR = timedelta(seconds=30), timedelta(hours=1)
 SENDS = {SMS: 10, EMAIL: 10, RESET_CODE: 5}
 RESET_LIFE = timedelta(minutes=10)
 # Everybody comes from one network, strange to an account that finished no sign-in there, nor recovered its password.
 STRANGERS, HOME, RECOVERED = "strangers", "home", "recovered"
-HOME_LIFE = timedelta(days=30)
-RECOVERED_LIFE = timedelta(hours=1)
-TEMPORARY_LIFE = timedelta(days=7)
-ACCESS_LIFE = timedelta(minutes=15)
-RECENT = timedelta(minutes=10)
-MOST_DEVICES = 5
-RECOVERY_CODES = 10
+HOME_LIFE, RECOVERED_LIFE = timedelta(days=30), timedelta(hours=1)
+TEMPORARY_LIFE, ACCESS_LIFE, RECENT = timedelta(days=7), timedelta(minutes=15), timedelta(minutes=10)
+MOST_DEVICES, RECOVERY_CODES = 5, 10
 
 DONE = "DONE"
 CONFIRM_SIGN_UP = "CONFIRM_SIGN_UP"
@@ -125,25 +120,32 @@ class Challenge(Named):
 
 @dataclass(eq=False)
 class Session:
-    """A finished sign-in, and when its user was last proved."""
+    """A finished sign-in, when its user was last proved, and how often after the sign-in."""
 
     auth_time: datetime
+    proofs: int = 0
 
 
 @dataclass(eq=False, repr=False)
 class Token(Named):
-    """An access token of a session."""
+    """An access token of a session, and what it stands for: the session as it was when the token was issued."""
 
     session: Session
     issued_at: datetime
     access_token: str = ""
+    auth_time: datetime = field(init=False)
+    proofs: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        # A JWT knows whole seconds alone.
+        self.auth_time, self.proofs = self.session.auth_time.replace(microsecond=0), self.session.proofs
 
     def __repr__(self) -> str:
         return f"token of {self.issued_at:%H:%M:%S}"
 
     @property
     def ends(self) -> datetime:
-        """Return when it ends: a JWT knows whole seconds alone."""
+        """Return when it ends, in whole seconds too."""
         return self.issued_at.replace(microsecond=0) + ACCESS_LIFE
 
 

@@ -157,6 +157,8 @@ class SignIns(Rules):
     def _new_password(self, account: Account, challenge: Challenge, password: str) -> tuple[bool, None]:
         if password == account.password:
             raise Refused("INVALID_PASSWORD")
+        if account.password_ends is not None and account.password_ends <= self.now:
+            raise Refused("SESSION_EXPIRED")
         # How the temporary one was come by stays as it is.
         account.password, account.password_ends = password, None
         account.status = "CONFIRMED"

@@ -197,7 +197,10 @@ class Walk(Acts, RuleBasedStateMachine):
         previous, proposed = account.password if is_right else WRONG_PASSWORD, self.new_password()
         expected = self.expect(lambda: self.model.update_password(account, token, previous, proposed))
         request = pb.UpdatePasswordRequest(previous_password=previous, proposed_password=proposed)
-        self.same(expected, self.driver.call("UpdatePassword", request, bearer=token.access_token))
+        given = self.driver.call("UpdatePassword", request, bearer=token.access_token)
+        self.same(expected, given)
+        if isinstance(expected, Token):
+            self.keep(account, expected, given.tokens)
 
     @precondition(lambda self: self.tokens)
     @rule(data=st.data(), steps=st.sampled_from([0, 0, 1, 2]))

@@ -206,8 +206,8 @@ class Walker:
             times += [account.recovered_until]
             for challenge in account.challenges:
                 times += [challenge.expires_at, *([challenge.sent_at + COOL_DOWN] if challenge.codes else [])]
-            times += [session.auth_time + RECENT for session in account.sessions]
-        times += [token.ends for account, token in self.tokens if token.session in account.sessions]
+        live = [token for account, token in self.tokens if token.session in account.sessions]
+        times += [time for token in live for time in (token.auth_time + RECENT, token.ends)]
         return sorted({time for time in times if time > self.model.now})
 
     def totp(self, device: Device, steps: int) -> str:

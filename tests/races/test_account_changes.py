@@ -111,7 +111,10 @@ async def test_recovery_code(arena: Arena, name: str) -> None:
 
 
 async def test_reauthentication_against_refreshes(arena: Arena, name: str) -> None:
-    """A session is refreshed twenty times while its user is proved again: no theft, one refresh token is left."""
+    """A session is refreshed twenty times while its user is proved again: no theft, one refresh token is left.
+
+    What comes after the proof gets nothing, and what came before is of no use any more.
+    """
     user = await arena.client.enrolled(name)
 
     async def renew(client: Client, number: int) -> str:
@@ -124,7 +127,7 @@ async def test_reauthentication_against_refreshes(arena: Arena, name: str) -> No
         racing = tasks.create_task(arena.race(21, renew))
         await closed.open_for(21)
     outcomes = racing.result()
-    assert not reasons(outcomes)
+    assert set(reasons(outcomes)) <= {"TOKEN_REVOKED"}
     assert await arena.client.is_signed_in(user.tokens)
     async with arena.database() as connection:
         left = await connection.fetchval(

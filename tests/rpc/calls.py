@@ -99,10 +99,10 @@ async def confirm_reset(
     )
 
 
-async def update(service: Service, tokens: Tokens, previous: str, proposed: str = NEW_PASSWORD) -> None:
-    """Change the password of a signed-in user."""
+async def update(service: Service, tokens: Tokens, previous: str, proposed: str = NEW_PASSWORD) -> Tokens:
+    """Change the password of a signed-in user; return the tokens to go on with."""
     request = pb.UpdatePasswordRequest(previous_password=previous, proposed_password=proposed)
-    await service.stub.UpdatePassword(request, metadata=bearer(tokens))
+    return (await service.stub.UpdatePassword(request, metadata=bearer(tokens))).tokens
 
 
 async def associate(service: Service, tokens: Tokens, friendly_name: str = "") -> pb.AssociateTotpResponse:

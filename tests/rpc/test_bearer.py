@@ -17,7 +17,7 @@ from authsvc.store.db import Database
 from authsvc.v1 import auth_service_pb2 as pb
 from tests.clock import FakeClock
 from tests.rpc.every_method import ENDING, Metadata, bearer_methods, methods
-from tests.service import Service, bearer, fails
+from tests.service import PASSWORD, Service, bearer, fails
 
 NEED_A_USER = {
     "AssociateTotp",
@@ -174,3 +174,19 @@ async def test_token_is_looked_at_before_the_request(service: Service) -> None:
     async with fails("TOKEN_INVALID") as failures:
         await service.stub.RevokeSession(pb.RevokeSessionRequest(session_id="nonsense"))
     assert failures[0].violations == []
+
+
+async def test_token_of_the_former_release(service: Service, key: SigningKey) -> None:
+    """A token that counts no proofs is one of a session without any: good for sensitive calls until the first."""
+    ada = await service.enrolled()
+    claims = claims_of(ada.tokens.access_token)
+    assert claims.pop("gen") == 0
+    former = key.sign(claims, typ=ACCESS_TOKEN_TYPE)
+    request = pb.GenerateRecoveryCodesRequest()
+    assert (await service.stub.GenerateRecoveryCodes(request, metadata=bearer(former))).recovery_codes
+    proof = pb.ReauthenticateRequest(password=PASSWORD)
+    assert (
+        claims_of((await service.stub.Reauthenticate(proof, metadata=bearer(former))).tokens.access_token)["gen"] == 1
+    )
+    async with fails("REAUTHENTICATION_REQUIRED"):
+        await service.stub.GenerateRecoveryCodes(request, metadata=bearer(former))

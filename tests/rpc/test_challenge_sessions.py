@@ -210,3 +210,15 @@ async def test_handle_is_no_token(service: Service, account: Account) -> None:
         await service.stub.GetCurrentUser(pb.GetCurrentUserRequest(), metadata=bearer(session))
     async with fails("TOKEN_INVALID"):
         await service.stub.RefreshSession(pb.RefreshSessionRequest(refresh_token=session))
+
+
+async def test_hundred_half_done_sign_ins_are_kept(service: Service, account: Account, database: Database) -> None:
+    """Whoever starts sign-ins without end fills no table: with the hundred and first the first one is over."""
+    sessions = []
+    for _ in range(101):
+        sessions.append((await service.sign_in()).session)
+        service.clock.advance(TICK)
+    assert await database.fetchval("select count(*) from challenge_sessions") == 100
+    async with fails("SESSION_EXPIRED"):
+        await answer(service, sessions[0], service.totp(account.secret))
+    assert step_of(await answer(service, sessions[1], service.totp(account.secret))) == "DONE"

@@ -90,7 +90,7 @@ async def test_new_number_is_pending_until_its_code(service: Service, ada: Accou
 
 
 async def test_number_of_a_second_factor_is_told(run: Run, database: Database) -> None:
-    """Where codes go to as a second factor changes with a new number: its user is told by mail and at the former one."""
+    """Where codes of a second factor go changes with a new number: its user is told by mail, and at the former one."""
     async with run(accounts={"mfa": "OPTIONAL", "mfa_types": ("TOTP", "SMS")}) as service:
         await service.confirmed("ada")
         tokens = (await service.sign_in("ada")).tokens

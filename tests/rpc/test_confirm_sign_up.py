@@ -23,10 +23,10 @@ async def code(service: Service) -> str:
     return await service.code("ada@example.com")
 
 
-async def test_code_is_six_digits(service: Service, code: str) -> None:
-    """The code has 6 digits and confirms the account under any spelling of its name, spaces or not."""
-    assert len(code) == 6
-    done = await confirm(service, "ADA", f" {code[:3]} {code[3:]} ")
+async def test_code_is_eight_digits(service: Service, code: str) -> None:
+    """The code has 8 digits and confirms the account under any spelling of its name, spaces or not."""
+    assert len(code) == 8
+    done = await confirm(service, "ADA", f" {code[:4]} {code[4:]} ")
     assert done.next_step.step == SignUpStep.SIGN_UP_STEP_DONE
     assert not done.next_step.HasField("code_delivery")
     assert step_of(await service.sign_in("ada")) == "CONTINUE_SIGN_IN_WITH_TOTP_SETUP"

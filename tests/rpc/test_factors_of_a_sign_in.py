@@ -66,7 +66,7 @@ async def test_what_is_set_up_is_chosen_and_then_asked_for(run: Run) -> None:
         session = await service.stub.FetchAuthSession(
             pb.FetchAuthSessionRequest(), metadata=[("authorization", f"Bearer {signed_in.tokens.access_token}")]
         )
-        assert list(session.amr) == ["pwd", "otp", "mfa"]
+        assert list(session.amr) == ["pwd", "email", "mfa"]
 
 
 async def test_mailbox_that_is_the_only_factor_recovers_no_password(run: Run) -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Awaitable
 from datetime import timedelta
 
+import grpc
 import pytest
 
 from authsvc.store.db import Database
@@ -11,9 +14,10 @@ from authsvc.v1 import admin_service_pb2 as admin
 from authsvc.v1 import auth_service_pb2 as pb
 from tests.admin.operator import Operator
 from tests.clock import TICK
+from tests.races.gate import USER, gate
 from tests.rpc.calls import NEW_PASSWORD, answer, step_of
 from tests.rpc.conftest import Run
-from tests.service import PASSWORD, Service, fails
+from tests.service import PASSWORD, Service, fails, failure_of
 
 MINUTE = timedelta(minutes=1)
 STEP = "CONFIRM_SIGN_IN_WITH_NEW_PASSWORD"
@@ -27,6 +31,15 @@ async def invited(service: Service, key: str, username: str = "ada") -> None:
     temporary = admin.SetUserPasswordRequest(username=username, password=PASSWORD, temporary=True)
     await Operator(service.channel, key).call("SetUserPassword", temporary)
     await service.mail(f"{username}@example.com", after=before)
+
+
+async def outcome(call: Awaitable[object]) -> str:
+    """Return what a call is refused for, or OK."""
+    try:
+        await call
+    except grpc.aio.AioRpcError as error:
+        return failure_of(error).reason
+    return "OK"
 
 
 async def renew(
@@ -76,6 +89,29 @@ async def test_temporary_password_ends(service: Service, key: str, early: timede
     async with fails("NOT_AUTHORIZED") as wrong:
         await service.sign_in(password="not the password")
     assert (over[0].code, over[0].text) == (wrong[0].code, wrong[0].text)
+
+
+async def test_temporary_password_ends_while_a_sign_in_waits(service: Service, key: str, database_url: str) -> None:
+    """A temporary password that ends while its sign-in waits for the account is over too."""
+    await invited(service, key)
+    service.clock.advance(service.settings.accounts.temporary_password_ttl - TICK)
+    async with gate(database_url, USER, "ada") as closed, asyncio.TaskGroup() as tasks:
+        waiting = tasks.create_task(outcome(service.sign_in()))
+        await closed.wait_for(1)
+        service.clock.advance(TICK)
+        await closed.open_for(1)
+    assert waiting.result() == "NOT_AUTHORIZED"
+
+
+@pytest.mark.parametrize("early", [TICK, timedelta(), -TICK], ids=["a tick before", "at", "after"])
+async def test_temporary_password_ends_within_the_step(service: Service, key: str, early: timedelta) -> None:
+    """What a temporary password has begun ends with it."""
+    await invited(service, key)
+    service.clock.advance(service.settings.accounts.temporary_password_ttl - MINUTE)
+    started = await service.sign_in()
+    service.clock.advance(MINUTE - early)
+    given = await outcome(renew(service, started.session))
+    assert given == ("OK" if early > timedelta() else "SESSION_EXPIRED")
 
 
 @pytest.mark.parametrize("early", [TICK, timedelta(), -TICK], ids=["a tick before", "at", "after"])

@@ -47,7 +47,7 @@ async def test_recovery_code_stands_for_an_authenticator(service: Service, accou
     done = await recover(service, started.session, code)
     assert step_of(done) == "DONE"
     session = await service.stub.FetchAuthSession(pb.FetchAuthSessionRequest(), metadata=bearer(done.tokens))
-    assert list(session.amr) == ["pwd", "otp", "mfa"]
+    assert list(session.amr) == ["pwd", "recovery", "mfa"]
     mail = str(await service.mail(account.email, after=before))
     assert code not in mail
 

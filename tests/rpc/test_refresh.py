@@ -170,10 +170,10 @@ async def test_access_tokens_of_before_go_on(service: Service, account: Account)
 async def test_password_changes(service: Service, account: Account) -> None:
     """An update ends the refresh tokens of other sessions, a reset those of all."""
     other = await service.sign_in_fully(account)
-    await update(service, other, PASSWORD)
+    renewed = await update(service, other, PASSWORD)
     async with fails("TOKEN_REVOKED"):
         await refresh(service, account.tokens.refresh_token)
-    other = await refresh(service, other.refresh_token)
+    other = await refresh(service, renewed.refresh_token)
     await confirm_reset(service, "ada", await reset_code(service, account), "Another-5-lemons-tree")
     async with fails("TOKEN_REVOKED"):
         await refresh(service, other.refresh_token)

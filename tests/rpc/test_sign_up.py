@@ -45,6 +45,19 @@ async def test_answer_of_a_sign_up(service: Service) -> None:
 
 
 @pytest.mark.parametrize(
+    ("name", "rule"), [("evil.com", "WEB_ADDRESS"), ("\u0430da", "SCRIPTS"), ("\u0430\u0440\u0435", "LOOKALIKE")]
+)
+async def test_names_that_pass_for_something_else_are_the_operators_to_give(
+    service: Service, operator: Operator, name: str, rule: str
+) -> None:
+    """Nobody chooses a name that reads as a link or as another name (UTS 39); one that an operator gave signs in."""
+    async with fails("INVALID_FIELDS") as failures:
+        await service.sign_up(name, email="ada@example.com")
+    assert failures[0].violations == [("username", rule)]
+    assert (await operator.create(name, attributes={"email": "ada@example.com"})).username == name
+
+
+@pytest.mark.parametrize(
     ("first", "second"),
     [
         ("Ada", "aDA"),
@@ -95,9 +108,9 @@ async def test_names_that_are_none(service: Service, username: str, rule: str) -
     assert failures[0].violations == others[0].violations == [("username", rule)]
 
 
-@pytest.mark.parametrize("username", ["a", "x" * 128, "ad\u0430", "\u4f60\u597d", "o'neil-smith.2_x"])
+@pytest.mark.parametrize("username", ["a", "x" * 128, "\u0438\u0432\u0430\u043d", "\u4f60\u597d", "o'neil-smith.2_x"])
 async def test_names_that_are_taken_as_they_are(service: Service, username: str) -> None:
-    """One to 128 letters, digits and marks of any script are a username."""
+    """One to 128 letters, digits and marks of any one script are a username."""
     await service.sign_up(username, email="someone@example.com")
     assert step_of(await service.sign_in(username)) == "CONFIRM_SIGN_UP"
 

@@ -79,7 +79,7 @@ async def test_claims_of_the_access_token(service: Service, account: Account) ->
     claims = await decode(service, token)
     seen = await fetch(service, account.tokens)
     now = int(service.clock.now().timestamp())
-    assert set(claims) == CLAIMS
+    assert set(claims) == CLAIMS | {"gen"}
     assert claims["token_use"] == "access"
     assert (claims["sub"], claims["username"], claims["groups"]) == (account.user_id, "Ada", [])
     assert claims["amr"] == ["pwd", "otp", "mfa"]
@@ -113,6 +113,7 @@ async def test_claims_of_the_id_token(service: Service) -> None:
     assert identity.pop("token_use") == "id"
     assert identity.pop("jti") != access.pop("jti")
     assert access.pop("token_use") == "access"
+    assert access.pop("gen") == 0
     assert identity == {**access, **attributes, "email_verified": True}
 
 

@@ -34,9 +34,9 @@ async def test_other_sessions_end(service: Service, account: Account) -> None:
     """The session that asked goes on; the user's others end; other users' go on."""
     bob = await service.enrolled("bob")
     others = [await service.sign_in_fully(account) for _ in range(2)]
-    await update(service, account.tokens, PASSWORD)
+    renewed = await update(service, account.tokens, PASSWORD)
     assert await is_live(service, account.tokens)
-    assert await is_live(service, await refresh(service, account.tokens.refresh_token))
+    assert await is_live(service, await refresh(service, renewed.refresh_token))
     for tokens in others:
         assert not await is_live(service, tokens)
     assert await is_live(service, bob.tokens)
@@ -82,10 +82,10 @@ async def test_wrong_previous_password_counts(service: Service, account: Account
 
 async def test_same_password_is_refused(service: Service, account: Account) -> None:
     """The previous password is no new one, in another composition neither; nothing is counted for it."""
-    await update(service, account.tokens, PASSWORD, "Gr\u00fcner Tee um 5")
+    renewed = await update(service, account.tokens, PASSWORD, "Gr\u00fcner Tee um 5")
     for _ in range(6):
         async with fails("INVALID_PASSWORD") as failures:
-            await update(service, account.tokens, "Gr\u00fcner Tee um 5", "Gru\u0308ner Tee um 5")
+            await update(service, renewed, "Gr\u00fcner Tee um 5", "Gru\u0308ner Tee um 5")
         assert failures[0].violations == [("proposed_password", "REUSED")]
     await service.sign_in("ada", password="Gr\u00fcner Tee um 5")
 
@@ -123,9 +123,9 @@ async def test_recent_authentication(service: Service, account: Account, late: t
 
 async def test_password_is_normalised(service: Service, account: Account) -> None:
     """The new password is compared as an OpaqueString ever after."""
-    await update(service, account.tokens, PASSWORD, "Gru\u0308ner\u3000Tee um 5")
+    renewed = await update(service, account.tokens, PASSWORD, "Gru\u0308ner\u3000Tee um 5")
     await service.sign_in("ada", password="Gr\u00fcner Tee um 5")
-    await update(service, account.tokens, "Gr\u00fcner\u00a0Tee um 5")
+    await update(service, renewed, "Gr\u00fcner\u00a0Tee um 5")
 
 
 async def test_both_fields_at_once(service: Service, account: Account) -> None:

@@ -44,6 +44,7 @@ class Challenges:
                 expires_at=self.now + ttl,
             ),
             now=self.now,
+            kept=99,
         )
 
     async def find(self, *digests: bytes, at: timedelta = timedelta()) -> Challenge | None:

@@ -8,7 +8,7 @@ import pytest
 
 from authsvc.domain import Medium, UsernameKey
 from authsvc.store import codes, ended
-from authsvc.store.codes import Try
+from authsvc.store.codes import NewCode, Try, Used
 from authsvc.store.db import Database
 from authsvc.store.ended import Ended
 from tests.clock import TICK, FakeClock
@@ -30,15 +30,10 @@ class Codes:
     async def issue(self, code: bytes, *, purpose: str = "SIGN_UP", at: timedelta = timedelta()) -> None:
         """Issue a code that lives an hour."""
         now = self.now + at
-        await codes.issue(
-            self.database,
-            username_key=UsernameKey("ada"),
-            purpose=purpose,
-            digest=code,
-            now=now,
-            expires_at=now + TTL,
-            medium=Medium.EMAIL,
+        new = NewCode(
+            username_key=UsernameKey("ada"), purpose=purpose, digest=code, expires_at=now + TTL, medium=Medium.EMAIL
         )
+        await codes.issue(self.database, code=new, now=now)
 
     async def spend(self, *digests: bytes, purpose: str = "SIGN_UP", at: timedelta = timedelta()) -> Try | None:
         """Try a code."""
@@ -53,11 +48,11 @@ class Codes:
 
     async def consume(self, *digests: bytes, purpose: str = "SIGN_UP", at: timedelta = timedelta()) -> bool:
         """Use a code up."""
-        medium = await codes.consume(
+        used = await codes.consume(
             self.database, username_key=UsernameKey("ada"), purpose=purpose, digests=list(digests), now=self.now + at
         )
-        assert medium in (None, "EMAIL")
-        return medium is not None
+        assert used in (None, Used(Medium.EMAIL, None))
+        return used is not None
 
 
 @pytest.fixture
@@ -171,15 +166,14 @@ async def test_name_without_a_code_has_none_to_try(mail_codes: Codes) -> None:
 async def test_purge_takes_expired_codes_up_to_its_limit(mail_codes: Codes) -> None:
     """A code goes once its end is not after the given time, so many at a time."""
     for number in range(4):
-        await codes.issue(
-            mail_codes.database,
+        new = NewCode(
             username_key=UsernameKey(f"u{number}"),
             purpose="SIGN_UP",
             digest=b"1",
-            now=mail_codes.now,
             expires_at=mail_codes.now + (TICK if number == 3 else timedelta()),
             medium=Medium.EMAIL,
         )
+        await codes.issue(mail_codes.database, code=new, now=mail_codes.now)
 
     async def purge() -> int:
         return await ended.purge(mail_codes.database, what=Ended.CODES, before=mail_codes.now, limit=2)

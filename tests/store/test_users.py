@@ -139,12 +139,12 @@ async def test_rehash_leaves_a_password_alone_that_was_changed_meanwhile(databas
     user_id = await insert_user(database, now=now)
     await passwords.put(database, user_id=UserId(user_id), hash_="old", now=now)
     await passwords.rehash(database, user_id=UserId(user_id), verified="old", hash_="rehashed")
-    assert await passwords.has_hash(database, user_id=UserId(user_id), hash_="rehashed")
+    assert await passwords.has_hash(database, user_id=UserId(user_id), hash_="rehashed", now=now)
     await passwords.put(database, user_id=UserId(user_id), hash_="new", now=now)
     await passwords.rehash(database, user_id=UserId(user_id), verified="rehashed", hash_="too late")
     credential = await passwords.find(database, username_key=UsernameKey("ada"))
     assert credential == passwords.Credential(UserId(user_id), "new", None)
-    assert not await passwords.has_hash(database, user_id=UserId(user_id), hash_="rehashed")
+    assert not await passwords.has_hash(database, user_id=UserId(user_id), hash_="rehashed", now=now)
 
 
 async def test_only_a_required_reset_is_finished_by_a_reset(database: Database, now: datetime) -> None:

@@ -25,7 +25,16 @@ from authsvc.crypto.jwt import (
 from tests.ids import short
 
 ALGORITHMS: tuple[Algorithm, ...] = ("EdDSA", "ES256")
-CLAIMS = {"iss": "issuer", "aud": "audience", "sub": "user", "sid": "session", "iat": 1_000, "exp": 2_000}
+CLAIMS = {
+    "iss": "issuer",
+    "aud": "audience",
+    "sub": "user",
+    "sid": "session",
+    "amr": ["pwd"],
+    "auth_time": 1_000,
+    "iat": 1_000,
+    "exp": 2_000,
+}
 
 
 @pytest.fixture(params=ALGORITHMS)

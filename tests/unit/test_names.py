@@ -134,6 +134,14 @@ def test_address_is_compared_without_case_and_kept_with_it(text: str, address: s
     assert parse_email(text) == EmailAddress(address, EmailKey(key))
 
 
+def test_domains_that_differ_are_two() -> None:
+    """Sharp s and ss make two domains (RFC 5891 §5.4): mail of one must not go to the other."""
+    sharp, double = parse_email("joe@straße-x.example"), parse_email("joe@strasse-x.example")
+    assert sharp.key != double.key
+    assert parse_email("JOE@STRASSE-X.example").key == double.key
+    assert parse_email("Joe@Straße-X.example").key == sharp.key
+
+
 @pytest.mark.parametrize(
     "text",
     [

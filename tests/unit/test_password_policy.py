@@ -1,5 +1,6 @@
 """What a new password must be, and the form in which passwords are compared."""
 
+import time
 from pathlib import Path
 
 import pytest
@@ -146,3 +147,72 @@ def test_every_text_is_a_password_or_breaks_a_rule(text: str) -> None:
 def test_password_is_not_shown() -> None:
     """Neither form of a password is in its repr."""
     assert repr(POLICY.parse(GOOD, field="password")) == "Password()"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "aaaaaaaaaaaaaaaaaaa",
+        "abcabcabcabcabcabc",
+        "passwordpassword1",
+        "P@ssw0rd P@ssw0rd",
+        "password-password",
+        "iloveyou iloveyou",
+        "drowssapdrowssap1",
+        "123456789012345678",
+        "qwertyuiopasdfghjkl",
+        "abcdefghijklmnopqrstuvwxyz",
+        "абвгдежзийклмнопр",
+        "19900101 19900101",
+        "thisismypassword",
+        "mynameisjohnsmith",
+        "dragonballsuperdragon",
+        "iloveyouforever",
+        "Password123456789",
+        "a" * 256,
+    ],
+    ids=short,
+)
+def test_long_and_common(text: str) -> None:
+    """NIST SP 800-63B-4 §3.1.1.2: where 15 characters do, what everybody makes them of is as common as ever."""
+    assert rules(policy(MfaMode.OFF), text) == ["COMMON"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "correct horse battery staple",
+        "never-the-right-password",
+        "violet-otter-42",
+        "Mississippi mud pie",
+        "Gr\u00fcner Tee um 5",
+        "qv7!xw9?zk2#mp4$",
+        "to be or not to be that",
+    ],
+)
+def test_long_and_not_common(text: str) -> None:
+    """A few words that nobody has put together, or characters without an order, are a password, at either length."""
+    assert rules(policy(MfaMode.OFF), text) == rules(POLICY, text) == []
+
+
+@pytest.mark.parametrize("text", [" " * 20, "\u3000" * 20, "\u00a0 \u2003" * 8])
+def test_white_space_is_no_password(text: str) -> None:
+    """White space alone is no password, beside a second factor neither."""
+    assert rules(POLICY, text) == rules(policy(MfaMode.OFF), text) == ["BLANK"]
+
+
+def test_code_is_no_password() -> None:
+    """A code that was sent is in no password, with spaces neither."""
+    for text in ("48151623", "4815 1623", "my 48151623 lakes", "4815 1623 4815 1623"):
+        assert "OWN_WORDS" in rules(POLICY, text, frozenset({"48151623"}))
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["4@({[<691!|7+$50%28" * 13, "ab" * 3 + "cab" * 80, "p1n3ml3h ee2m kdlnim" * 12, "01/01/2020-" * 23, "é1" * 128],
+)
+def test_look_at_a_password_is_short(text: str) -> None:
+    """ASVS 5 V15.2.2: no password that a stranger makes up keeps the others waiting, as it did for seconds."""
+    started = time.process_time()
+    rules(policy(MfaMode.OFF), text)
+    assert time.process_time() - started < 0.15

@@ -205,8 +205,8 @@ def test_every_step_has_a_row_and_its_answers() -> None:
         (Proved(), []),
         (PASSWORD, ["pwd"]),
         (PASSWORD.with_(TOTP), ["pwd", "otp", "mfa"]),
-        (PASSWORD.with_(EMAIL), ["pwd", "otp", "mfa"]),
-        (PASSWORD.with_(FactorKind.RECOVERY_CODE), ["pwd", "otp", "mfa"]),
+        (PASSWORD.with_(EMAIL), ["pwd", "email", "mfa"]),
+        (PASSWORD.with_(FactorKind.RECOVERY_CODE), ["pwd", "recovery", "mfa"]),
         (PASSWORD.with_(SMS), ["pwd", "sms", "mfa"]),
         (CHALLENGED, ["pwd", "custom"]),
         (WAIVED, ["pwd"]),
@@ -214,7 +214,7 @@ def test_every_step_has_a_row_and_its_answers() -> None:
     ],
 )
 def test_methods_name_how_factors_were_proved(proved: Proved, methods: list[str]) -> None:
-    """Tokens name the methods as RFC 8176 does, and `mfa` beside a second factor."""
+    """Tokens name each factor by a method of its own, RFC 8176's if it has one, and `mfa` beside a second factor."""
     assert proved.methods == methods
 
 
@@ -237,7 +237,7 @@ def test_what_was_proved_outlives_its_challenge_session() -> None:
 def test_every_kind_of_factor_has_an_entry_of_its_own() -> None:
     """Each kind is in the registry, and no two share what tells them apart."""
     assert set(SPECS) == set(FactorKind)
-    for names in ("proof", "answer", "guarded"):
+    for names in ("proof", "method", "answer", "guarded"):
         assert len({getattr(spec, names) for spec in SPECS.values()}) == len(SPECS)
 
 

@@ -17,6 +17,9 @@ from authsvc.store import challenges, users
 from authsvc.store.challenges import Challenge
 from authsvc.store.db import Database, Executor
 
+# Half-done sign-ins and set-ups of one account that are kept, beside a new one; the oldest end.
+KEPT = 99
+
 
 @dataclass(frozen=True, slots=True)
 class Opening:

@@ -42,15 +42,19 @@ class VerifiedPassword:
     credential: Credential | None
     is_right: bool
     at: datetime
+    clock: Clock
     rehashed: str | None = field(default=None, repr=False)
 
     async def holds(self, executor: Executor, user: User) -> bool:
         """Tell, in a transaction that holds the account's row, whether its hash is still the one that was verified.
 
-        A hash by former settings is replaced on this occasion.
+        The end of a temporary password is read again: it may have come, or been brought forward, meanwhile. A hash by
+        former settings is replaced on this occasion.
         """
         verified = self.credential.hash if self.credential else None
-        if verified is None or not await passwords.has_hash(executor, user_id=user.user_id, hash_=verified):
+        if verified is None:
+            return False
+        if not await passwords.has_hash(executor, user_id=user.user_id, hash_=verified, now=self.clock.now()):
             return False
         if self.rehashed is not None:
             await passwords.rehash(executor, user_id=user.user_id, verified=verified, hash_=self.rehashed)
@@ -89,10 +93,10 @@ class PasswordGuess:
         is_right = await self.place.verify(stored, password.normal, typed=password.typed)
         now = self.clock.now()
         if credential is None or stored is None or not is_right or _has_ended(credential, now):
-            return VerifiedPassword(credential, is_right=False, at=now)
+            return VerifiedPassword(credential, is_right=False, at=now, clock=self.clock)
         is_old = rehashes and self.hasher.needs_rehash(stored)
         rehashed = await self.place.hash(password.normal) if is_old else None
-        return VerifiedPassword(credential, is_right=True, at=now, rehashed=rehashed)
+        return VerifiedPassword(credential, is_right=True, at=now, clock=self.clock, rehashed=rehashed)
 
     async def require(self, password: Password, *, rehashes: bool = True) -> VerifiedPassword:
         """Verify a password that must be right.

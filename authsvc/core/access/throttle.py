@@ -20,13 +20,15 @@ from authsvc.store import throttle
 from authsvc.store.db import Database, Executor
 from authsvc.store.throttle import Allowance, Budget, FailureBounds, FailureKey
 
+DAY = timedelta(days=1)
 HOUR = timedelta(hours=1)
 MINUTE = timedelta(minutes=1)
 # The shortest wait that is told, for a lock that ended between two statements.
 SHORTEST_WAIT = timedelta(milliseconds=100)
 # So many times the codes of one source go to an account for the widest network around it.
 SENDS_OF_NETWORK = 2
-
+# Stored.
+_TRY_AT = "TRY_AT"
 
 # The subject of what is there for all.
 _ALL = "*"
@@ -134,6 +136,7 @@ class Throttle:
         self._ring = ring
         self._limits = limits = settings.limits
         self._sends_to_address = settings.codes.sends_to_address_per_hour
+        self._wrong_at_address = settings.codes.wrong_at_address_per_day
         self._clock = clock
         self._on_refusal = on_refusal
         self._calls = CallLimits.of(limits)
@@ -202,12 +205,29 @@ class Throttle:
 
         That is no error: the caller must not learn what others sent there, and is answered as if the mail went out.
         """
-        subject = self._ring.digest(Purpose.ADDRESS, key or "").hex()
+        subject = self.address_digest(key or "").hex()
         budget = Budget("SEND_TO", HOUR, (Allowance(f"address:{subject}", self._sends_to_address),))
         allowed = bool(await throttle.spend_call(self._database, budget=budget, now=self._clock.now()))
         if not allowed and key is not None:
             _log.warning("mail_withheld", reason="the address had its codes of this hour")
         return allowed
+
+    def address_digest(self, key: str) -> bytes:
+        """Return what an address or phone number is counted by."""
+        return self._ring.digest(Purpose.ADDRESS, key)
+
+    async def spend_try_at(self, address: bytes) -> bool:
+        """Count a try at a code for an address not verified yet; False if it had its wrong ones of this day.
+
+        That is no error: whoever tries must not learn that others did, for other accounts. No code is right from then
+        on; who gives the right one before has them forgotten.
+        """
+        budget = Budget(_TRY_AT, DAY, (Allowance(f"address:{address.hex()}", self._wrong_at_address),))
+        return bool(await throttle.spend_call(self._database, budget=budget, now=self._clock.now()))
+
+    async def forget_tries_at(self, executor: Executor, address: bytes) -> None:
+        """Forget the tries at an address whose code was given, in the transaction that says so; see `forget`."""
+        await throttle.delete_windows(executor, actions=[_TRY_AT], subject=f"address:{address.hex()}")
 
     async def spend_try(self, guarded: Guarded, username_key: UsernameKey, lane: Lane) -> int:
         """Count a failure in advance, and return which in a row it is; who succeeds has it forgotten by `forget`.

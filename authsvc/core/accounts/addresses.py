@@ -76,6 +76,7 @@ class Confirmations:
 
         Raises:
             InvalidFields: every broken rule at once.
+            ReauthenticationRequired: the user was proved again after the access token was issued.
             CodeMismatch: the code is wrong, or was sent to another value.
             CodeExpired: it is used, replaced, burned, expired, never issued, or the address is somebody else's now.
             LimitExceeded: too many tries for this user.
@@ -88,8 +89,9 @@ class Confirmations:
         ref = CodeRef(_PURPOSES[name], bearer.standing.username_key, waiting.value if waiting else "")
         kind = AuditKind.CONFIRM_USER_ATTRIBUTE
         async with self.signed_in.tries(bearer, kind, name=name):
+            self.signed_in.require_current(bearer)
             await self.codes.try_code(ref, digits.value, lane=lane_of_session(bearer.standing.session_id))
-            async with self.signed_in.change(bearer, kind, {"name": name}) as change:
+            async with self.signed_in.change(bearer, kind, {"name": name}, is_sensitive=True) as change:
                 executor, now = change.executor, change.now
                 if waiting is None or not await _put_into_use(change, waiting):
                     raise CodeExpired
@@ -180,6 +182,7 @@ class Confirmations:
             now=change.now,
             medium=medium,
             owner=told,
+            address_key=unverified.key,
         )
         mask = mask_email if unverified.name == EMAIL else mask_phone
         return CodeDelivery(mask(unverified.value), medium, unverified.name)

@@ -23,6 +23,13 @@ from authsvc.store import users
 from authsvc.store.db import Database, Executor
 
 
+@dataclass(slots=True, kw_only=True)
+class OwnChange(Change):
+    """Hold a change of one's own account: the bearer as it stands under the lock, too."""
+
+    bearer: Bearer
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SignedIn:
     """Open changes of one's own account: the twin of what `operators.Changes` is to operators."""
@@ -44,12 +51,20 @@ class SignedIn:
         return user
 
     def require_recent(self, bearer: Bearer) -> None:
-        """Let a sensitive call pass only soon after the user proved themselves.
+        """Let a sensitive call pass only soon after the user proved themselves; `change` is told that it is one.
 
         Raises:
-            ReauthenticationRequired: that was too long ago.
+            ReauthenticationRequired: see `Bearers.require_recent`.
         """
         self.bearers.require_recent(bearer)
+
+    def require_current(self, bearer: Bearer) -> None:
+        """Let what finishes a sensitive call pass, long after it too, but with no token from before the latest proof.
+
+        Raises:
+            ReauthenticationRequired: it is one.
+        """
+        self.bearers.require_current(bearer)
 
     @asynccontextmanager
     async def tries(self, bearer: Bearer, kind: AuditKind, **details: str) -> AsyncIterator[Tried]:
@@ -63,18 +78,28 @@ class SignedIn:
 
     @asynccontextmanager
     async def change(
-        self, bearer: Bearer, kind: AuditKind | None, details: Mapping[str, str] | None = None
-    ) -> AsyncIterator[Change]:
+        self,
+        bearer: Bearer,
+        kind: AuditKind | None,
+        details: Mapping[str, str] | None = None,
+        *,
+        is_sensitive: bool = False,
+    ) -> AsyncIterator[OwnChange]:
         """Hold the account's row, and record what is done inside as the last thing of the transaction.
 
-        `kind` None: there is nothing to record yet.
+        `kind` None: there is nothing to record yet. `is_sensitive`: the token is looked at again, since the user may
+        have been proved anew while the call waited for the lock.
 
         Raises:
             TokenRevoked: the session has ended since the call began, or the account is disabled or gone.
+            ReauthenticationRequired: the change is sensitive, and the token from before the latest proof.
         """
         async with self.database.transaction() as transaction:
-            user = await self.bearers.hold(transaction, bearer)
-            change = Change(executor=transaction, user=user, now=self.clock.now(), details=dict(details or {}))
+            user, held = await self.bearers.hold(transaction, bearer)
+            if is_sensitive:
+                self.bearers.require_current(held)
+            now = self.clock.now()
+            change = OwnChange(executor=transaction, user=user, now=now, details=dict(details or {}), bearer=held)
             yield change
             if kind is not None:
                 await self.audit.record(transaction, *change.events(kind, partial(event_of, bearer)))

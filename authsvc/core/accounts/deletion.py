@@ -31,7 +31,7 @@ class Deletion:
             TokenRevoked: the session has ended, or the account is gone.
         """
         self.signed_in.require_recent(bearer)
-        async with self.signed_in.change(bearer, AuditKind.DELETE_USER) as change:
+        async with self.signed_in.change(bearer, AuditKind.DELETE_USER, is_sensitive=True) as change:
             await self.erase(change.executor, change.user)
 
     async def erase(self, executor: Executor, user: User) -> None:

@@ -58,7 +58,7 @@ class NewPasswords:
         """Set the password and the attributes, in a transaction that holds the account's row; return the account.
 
         Raises:
-            SessionExpired: another call set a password.
+            SessionExpired: another call set a password, or the temporary one has ended since.
         """
         email = new.attributes.email
         if not await users.finish_forced_change(
@@ -71,7 +71,8 @@ class NewPasswords:
         ):
             raise SessionExpired
         # Whoever read the temporary one in the mailbox, or recovered it there, chose this one: see core.factors.
-        await passwords.choose(executor, user_id=user.user_id, hash_=new.hash, now=now)
+        if not await passwords.choose(executor, user_id=user.user_id, hash_=new.hash, now=now):
+            raise SessionExpired
         # Whoever else knew the temporary password.
         await challenges.delete_of_user(executor, user_id=user.user_id)
         await self.notices.tell(executor, user, PasswordChanged(), now=now)

@@ -11,12 +11,16 @@ from precis_i18n import get_profile
 from zxcvbn.frequency_lists import FREQUENCY_LISTS
 
 from authsvc.config import MfaMode, PasswordsSettings
+from authsvc.core.accounts.guessing import guesses
 from authsvc.core.fields import parse_given, refused
 from authsvc.crypto.tokens import new_temporary_password
 from authsvc.errors import InvalidFields, InvalidPassword, Violation
 
 # Shorter words would refuse too many good passwords that contain them by chance.
 OWN_WORD_CHARACTERS = 3
+# Guesses that a password must take where it stands alone, hardly anything in the list being that long: more than common
+# words in a row, as in "thisismypassword", fewer than rare ones. Beside a second factor the list decides.
+LEAST_GUESSES = 1e9
 _OPAQUE_STRING = get_profile("OpaqueString")
 _WORDS = re.compile(r"\w+")
 
@@ -43,7 +47,8 @@ class PasswordPolicy:
 
     def __init__(self, *, settings: PasswordsSettings, mfa: MfaMode) -> None:
         self._settings = settings
-        self._min_length = settings.min_length_with_mfa if mfa is MfaMode.REQUIRED else settings.min_length
+        self._stands_alone = mfa is not MfaMode.REQUIRED
+        self._min_length = settings.min_length if self._stands_alone else settings.min_length_with_mfa
         own = settings.blocklist_file.read_text(encoding="utf-8").splitlines() if settings.blocklist_file else []
         self._blocked = _common(self._min_length).union(entry.strip().casefold() for entry in own)
 
@@ -93,11 +98,15 @@ class PasswordPolicy:
             return not any(map(is_one, password))
 
         symbol = "must contain a character that is neither letter nor digit"
-        own = "must not contain the username or words of the e-mail address"
+        own = "must not contain the username, words of the e-mail address or the code"
+        common = "must not be a common password, nor consist of repetitions, sequences and common words"
+        closed_up, is_long = "".join(folded.split()), len(password) >= self._min_length
+        is_guessed = self._stands_alone and is_long and guesses(folded) < LEAST_GUESSES
         rules = (
-            (len(password) < self._min_length, "MIN_LENGTH", f"must have at least {self._min_length} characters"),
-            (folded in self._blocked, "COMMON", "must not be a common password"),
-            (any(word in folded for word in own_words), "OWN_WORDS", own),
+            (not is_long, "MIN_LENGTH", f"must have at least {self._min_length} characters"),
+            (not closed_up, "BLANK", "must not be white space alone"),
+            (bool(closed_up) and (is_guessed or folded in self._blocked), "COMMON", common),
+            (any(word in folded or word in closed_up for word in own_words), "OWN_WORDS", own),
             (settings.require_lowercase and lacks(str.islower), "LOWERCASE", "must contain a lower-case letter"),
             (settings.require_uppercase and lacks(str.isupper), "UPPERCASE", "must contain an upper-case letter"),
             (settings.require_numbers and lacks(str.isdigit), "NUMBER", "must contain a digit"),

@@ -85,8 +85,6 @@ class ResetCodes:
                 addressed(user, address_of(user, medium)) if user and medium and not user.disabled_at else None,
                 now=undertaking.now,
                 medium=carrier,
-                # Each is good with its own session, so whoever asks later must not stop it on its way.
-                supersedes=False,
             )
             session = await self.sessions.open(executor, ref, issued, medium=carrier, lane=lane)
             undertaking.user_id = user.user_id if user else None
@@ -145,8 +143,9 @@ class PasswordReset:
         typed = login.value.username.key
         naming = Naming(typed, await self.logins.resolve(login.value))
         # Name and address are told to nobody before the code is right, not even as words that the password must not
-        # have.
-        new = self.policy.new(answer.new_password, field=_FIELD, own_words=own_words(typed, None))
+        # have. The code is a field too late: it is in a mail, and nothing to be used again and again.
+        words = own_words(typed, None) | {digits.value}
+        new = self.policy.new(answer.new_password, field=_FIELD, own_words=words)
         code_try = await self.sessions.take(session.value if session else "", naming, caller, admission=admission)
         async with self.calls.tries(AuditKind.CONFIRM_RESET_PASSWORD, caller, naming.username_key):
             user_id, hash_ = await self._verify(code_try, naming, code=digits.value, new=new)

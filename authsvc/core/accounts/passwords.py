@@ -16,6 +16,7 @@ from authsvc.core.fields import Fields, parse_given
 from authsvc.core.messages.kinds import PasswordChanged
 from authsvc.core.messages.notices import Notices
 from authsvc.core.sessions.bearers import Bearer
+from authsvc.core.sessions.sessions import Sessions, Tokens
 from authsvc.core.sessions.user_sessions import end_all
 from authsvc.domain import Medium, SessionId, User
 from authsvc.errors import InvalidFields, InvalidPassword, NotAuthorized, Violation
@@ -63,9 +64,12 @@ class PasswordUpdate:
     policy: PasswordPolicy
     passwords: Passwords
     signed_in: SignedIn
+    sessions: Sessions
 
-    async def update(self, bearer: Bearer, previous: str, proposed: str) -> None:
+    async def update(self, bearer: Bearer, previous: str, proposed: str) -> Tokens:
         """Change the password; end the user's other sessions and half-done sign-ins.
+
+        The previous password is a fresh proof: return new tokens, the only ones of this session that stand for it.
 
         Raises:
             InvalidFields: one of the two is missing.
@@ -87,10 +91,13 @@ class PasswordUpdate:
             async with self.gate.guess_password(bearer.standing.username_key, lane) as guess:
                 verified = await guess.require(former, rehashes=False)
                 hash_ = await guess.hash(new)
-            async with self.signed_in.change(bearer, AuditKind.UPDATE_PASSWORD) as change:
-                await verified.require_held(change.executor, change.user)
+            async with self.signed_in.change(bearer, AuditKind.UPDATE_PASSWORD, is_sensitive=True) as change:
+                tx, user, now = change.executor, change.user, change.now
+                await verified.require_held(tx, user)
+                renewed = await self.sessions.renew(tx, change.bearer, PASSWORD.kind, now=now)
                 keep = bearer.standing.session_id
-                await self.passwords.replace(change.executor, change.user, hash_, now=change.now, keep=keep)
+                await self.passwords.replace(tx, user, hash_, now=now, keep=keep)
+        return await self.sessions.further_tokens(user, renewed.standing, renewed.refresh_token)
 
     async def _parse(self, bearer: Bearer, previous: str, proposed: str) -> tuple[Password, Password]:
         field, user = "proposed_password", await self.signed_in.find(bearer)

@@ -67,12 +67,13 @@ class Profile:
             Conflict: the address or the number was changed at the same time.
         """
         parsed = self._parse(values)
-        self._require_recent(bearer, values)
+        is_sensitive = self._require_recent(bearer, values)
         new = self._confirmations.new_values(await self._signed_in.find(bearer), parsed)
         may_send = await self._confirmations.spend(new, bearer)
         others = {name: value for name, value in parsed.others.items() if name not in CONFIRMED_BY_CODE}
         details = {"names": " ".join(sorted(values))}
-        async with self._signed_in.change(bearer, AuditKind.UPDATE_USER_ATTRIBUTES, details) as change:
+        kind = AuditKind.UPDATE_USER_ATTRIBUTES
+        async with self._signed_in.change(bearer, kind, details, is_sensitive=is_sensitive) as change:
             user = change.user
             if self._confirmations.new_values(user, parsed) != new:
                 raise Conflict(retry_after=RETRY_CONFLICT)
@@ -91,9 +92,10 @@ class Profile:
             ReauthenticationRequired: the authentication is too old to remove the address or the number.
         """
         self._check_names(names)
-        self._require_recent(bearer, names)
+        is_sensitive = self._require_recent(bearer, names)
         details = {"names": " ".join(sorted(set(names)))}
-        async with self._signed_in.change(bearer, AuditKind.DELETE_USER_ATTRIBUTES, details) as change:
+        kind = AuditKind.DELETE_USER_ATTRIBUTES
+        async with self._signed_in.change(bearer, kind, details, is_sensitive=is_sensitive) as change:
             await self._require_spare(change, names)
             others = [name for name in names if name not in CONFIRMED_BY_CODE]
             await users.remove_attributes(change.executor, user_id=change.user.user_id, names=others, now=change.now)
@@ -101,9 +103,11 @@ class Profile:
                 if name in names:
                     await self._confirmations.remove(change, name)
 
-    def _require_recent(self, bearer: Bearer, names: Collection[str]) -> None:
-        if any(name in names for name in CONFIRMED_BY_CODE):
+    def _require_recent(self, bearer: Bearer, names: Collection[str]) -> bool:
+        is_sensitive = any(name in names for name in CONFIRMED_BY_CODE)
+        if is_sensitive:
             self._signed_in.require_recent(bearer)
+        return is_sensitive
 
     def _parse(self, values: Mapping[str, str]) -> Attributes:
         _require_number(values, "attributes")

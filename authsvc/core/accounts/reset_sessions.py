@@ -25,7 +25,7 @@ _BY_KEY = {purpose.key: purpose for purpose in RESETS}
 
 def reset_ref(lane: Lane, name: UsernameKey) -> CodeRef:
     """Name the reset code of a name: that of strangers, or that of all who are known to the account."""
-    return CodeRef(RESET_PASSWORD if lane == STRANGERS else RESET_PASSWORD_KNOWN, name)
+    return CodeRef(RESET_PASSWORD if lane == STRANGERS else RESET_PASSWORD_KNOWN, name, is_one_of_many=True)
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from authsvc.core.accounts.calls import Unauthenticated, Undertaking
 from authsvc.core.accounts.login import Logins
 from authsvc.core.accounts.password_policy import Password, PasswordPolicy, own_words
 from authsvc.core.accounts.sign_up_codes import SignUpCodes
+from authsvc.core.accounts.username_policy import UsernamePolicy
 from authsvc.core.audit.trail import AuditKind
 from authsvc.core.fields import Fields, refused
 from authsvc.core.messages.codes import SIGN_UP, CodeDelivery, CodeRef
@@ -73,6 +74,7 @@ class SignUpRules:
         self._logins = logins
         self._policy = policy
         self._attributes = AttributeRules.of(settings)
+        self._names = UsernamePolicy(scripts=settings.accounts.username_scripts)
         self._confirms = settings.accounts.confirm_sign_up
 
     def parse(self, username: str, password: str, attributes: Mapping[str, str], *, request_id: str) -> NewAccount:
@@ -83,6 +85,8 @@ class SignUpRules:
         """
         fields, user_id = Fields(), UserId(new_id())
         login = fields.take(self._logins.parse, username).valid
+        if login is not None and login.email is None:
+            fields.take(self._names.require_allowed, login.username)
         address = login.email if login else None
         name = login.username if login and address is None else Username.of_id(user_id)
         given = {"email": username, **attributes} if address else attributes

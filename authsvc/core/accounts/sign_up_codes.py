@@ -112,7 +112,7 @@ class SignUpCodes:
         told = recipient(owner)
         # A disabled owner is not told, and keeps the address all the same: its mailbox gets no code.
         to = to if owner is None or told else None
-        await self.codes.issue(executor, ref, to, now=now, owner=told)
+        await self.codes.issue(executor, ref, to, now=now, owner=told, address_key=email_key)
 
     def expiry(self, now: datetime) -> datetime:
         """Return when a code sent now ends, and with it the reservation of the name."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from authsvc.core.access.challenges import ChallengeSessions
+from authsvc.core.access.challenges import KEPT, ChallengeSessions
 from authsvc.core.access.gate import Gate
 from authsvc.core.access.lanes import lane_of_session
 from authsvc.core.access.throttle import Throttle
@@ -50,7 +50,7 @@ class Authenticators:
         """
         name = _parse_name(friendly_name)
         self.signed_in.require_recent(bearer)
-        async with self.signed_in.change(bearer, None) as change:
+        async with self.signed_in.change(bearer, None, is_sensitive=True) as change:
             await self.factor.require_room(change.executor, change.user)
             session, opening = self.sessions.open(VERIFY_TOTP, change.now, is_set_up=True)
             setup = await self.factor.begin_setup(change.executor, change.user, opening, friendly_name=name)
@@ -67,6 +67,7 @@ class Authenticators:
                     expires_at=opening.expires_at,
                 ),
                 now=change.now,
+                kept=KEPT,
             )
         return setup, session
 
@@ -76,6 +77,7 @@ class Authenticators:
         Raises:
             InvalidFields: the session or the code can't be one.
             SessionExpired: the session is not one of this user's, or can't be answered any more.
+            ReauthenticationRequired: the user was proved again after the access token was issued.
             CodeMismatch: the code is wrong; the session can be answered again.
             TotpDeviceLimit: the account got as many as it may have meanwhile.
             LimitExceeded: too many wrong codes.
@@ -88,8 +90,9 @@ class Authenticators:
             challenge = await self.sessions.find(handle.value)
             if challenge.step != VERIFY_TOTP or challenge.user_id != bearer.standing.user_id:
                 raise SessionExpired
+            self.signed_in.require_current(bearer)
             accept = await self.gate.verify_answer(challenge, self.factor, digits.value, caller=bearer.caller)
-            async with self.signed_in.change(bearer, AuditKind.ADD_TOTP_DEVICE) as change:
+            async with self.signed_in.change(bearer, AuditKind.ADD_TOTP_DEVICE, is_sensitive=True) as change:
                 await accept(change.executor, change.user, change.now)
 
     async def list_active(self, bearer: Bearer) -> list[TotpDevice]:
@@ -107,7 +110,7 @@ class Authenticators:
         removed = DeviceId(parse_uuid(device_id, field="device_id"))
         self.signed_in.require_recent(bearer)
         details = {"device_id": str(removed)}
-        async with self.signed_in.change(bearer, AuditKind.REMOVE_TOTP_DEVICE, details) as change:
+        async with self.signed_in.change(bearer, AuditKind.REMOVE_TOTP_DEVICE, details, is_sensitive=True) as change:
             tx, user = change.executor, change.user
             before = await self.rules.find(tx, user)
             if not await totp.delete_active(tx, device_id=removed, user_id=user.user_id):

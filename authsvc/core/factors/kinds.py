@@ -17,10 +17,11 @@ from authsvc.domain import FactorKind, FactorState, Medium, Step, User
 class Spec:
     """Describe a kind of factor.
 
-    `proof` is what a half-done sign-in keeps of it, stored; `method` is its authentication method in tokens (RFC 8176
-    §2 where that has one). `answer` is the field of ConfirmSignIn and Reauthenticate that has its answer. `asked` is
-    the step that asks for it, `set_up` the one in which a sign-in sets it up: None if users can't enrol it. `medium`
-    carries its codes to the address that is the attribute `attribute`.
+    `proof` is what a half-done sign-in keeps of it, stored; `method` is its authentication method in tokens, and no
+    other kind's: `pwd`, `otp` and `sms` as in RFC 8176 §2, which leaves further names to who issues (§1). `answer` is
+    the field of ConfirmSignIn and Reauthenticate that has its answer. `asked` is the step that asks for it, `set_up`
+    the one in which a sign-in sets it up: None if users can't enrol it. `medium` carries its codes to the address that
+    is the attribute `attribute`.
     """
 
     kind: FactorKind
@@ -89,10 +90,10 @@ SMS = _sent(
     FactorKind.SMS, medium=Medium.SMS, attribute="phone_number", method="sms", asked=Step.CONFIRM_SIGN_IN_WITH_SMS_CODE
 )
 EMAIL = _sent(
-    FactorKind.EMAIL, medium=Medium.EMAIL, attribute="email", method="otp", asked=Step.CONFIRM_SIGN_IN_WITH_EMAIL_CODE
+    FactorKind.EMAIL, medium=Medium.EMAIL, attribute="email", method="email", asked=Step.CONFIRM_SIGN_IN_WITH_EMAIL_CODE
 )
 RECOVERY_CODE = Spec(
-    kind=FactorKind.RECOVERY_CODE, proof="recovery", method="otp", answer="recovery_code", is_second=True
+    kind=FactorKind.RECOVERY_CODE, proof="recovery", method="recovery", answer="recovery_code", is_second=True
 )
 CUSTOM_CHALLENGE = Spec(
     kind=FactorKind.CUSTOM_CHALLENGE,

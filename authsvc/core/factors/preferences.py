@@ -80,7 +80,7 @@ class Preferences:
         self.signed_in.require_recent(bearer)
         self._check(known)
         details = {kind.lower(): str(change) for kind, change in known.items()}
-        async with self.signed_in.change(bearer, AuditKind.UPDATE_MFA_PREFERENCE, details) as change:
+        async with self.signed_in.change(bearer, AuditKind.UPDATE_MFA_PREFERENCE, details, is_sensitive=True) as change:
             user = change.user
             state = await preferences.find(change.executor, user_id=user.user_id)
             changed = _changed(state, known)

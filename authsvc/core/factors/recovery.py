@@ -110,7 +110,7 @@ class RecoveryCodes:
         codes = [new_recovery_code() for _ in range(CODES)]
         user_id = str(bearer.standing.user_id)
         digests = [self.ring.digest(Purpose.RECOVERY_CODE, user_id, code) for code in codes]
-        async with self.signed_in.change(bearer, AuditKind.GENERATE_RECOVERY_CODES) as change:
+        async with self.signed_in.change(bearer, AuditKind.GENERATE_RECOVERY_CODES, is_sensitive=True) as change:
             tx, user = change.executor, change.user
             await recovery.replace(tx, user_id=user.user_id, digests=digests, now=change.now)
             # Nothing has been guessed at the new ones.

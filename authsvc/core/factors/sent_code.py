@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from authsvc.clock import Clock
@@ -14,7 +14,7 @@ from authsvc.core.audit.trail import AuditKind
 from authsvc.core.factors.factor import Accept, Accepted, Factor, Opened
 from authsvc.core.factors.kinds import Spec
 from authsvc.core.factors.rules import FactorRules
-from authsvc.core.messages.codes import CodeDelivery, address_of, delivery_of
+from authsvc.core.messages.codes import NO_CODE, CodeDelivery, address_of, delivery_of
 from authsvc.core.messages.kinds import MfaChange, MfaChanged, SignInCode
 from authsvc.core.messages.notices import Notices, addressed
 from authsvc.core.names import parse_code
@@ -36,6 +36,15 @@ def medium_of(spec: Spec) -> Medium:
     if spec.medium is None:
         raise ValueError(spec.kind)
     return spec.medium
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """Hold a new code, what is stored of it, and whether it may be sent."""
+
+    code: str = field(repr=False)
+    digest: bytes
+    may_send: bool
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -60,9 +69,9 @@ class SignInCodes:
 
     async def send(self, executor: Executor, spec: Spec, *, user: User, opening: Opening) -> bytes:
         """Enqueue a new code for a step, in the transaction that stores the step; return its digest."""
-        code, digest = self._new(spec, user, opening.digest)
-        await self._enqueue(executor, spec, user=user, code=code, opening=opening)
-        return digest
+        made = await self._new(spec, user, opening.digest)
+        await self._enqueue(executor, spec, user=user, made=made, opening=opening)
+        return made.digest
 
     async def resend(self, executor: Executor, spec: Spec, *, user: User, challenge: Challenge) -> None:
         """Replace the code of a step by a new one, unless that is too soon.
@@ -72,16 +81,16 @@ class SignInCodes:
             LimitExceeded: another call sent a code just now.
         """
         now, cooldown = self.clock.now(), self.settings.codes.sign_in_cooldown
-        code, digest = self._new(spec, user, challenge.digest)
+        made = await self._new(spec, user, challenge.digest)
         if not await challenges.replace_code(
-            executor, digest=challenge.digest, code_digest=digest, now=now, sent_before=now - cooldown
+            executor, digest=challenge.digest, code_digest=made.digest, now=now, sent_before=now - cooldown
         ):
             is_live = await challenges.find_live(
                 executor, digests=[challenge.digest], now=now, max_wrong=self.settings.challenges.max_wrong
             )
             raise LimitExceeded(retry_after=cooldown) if is_live else SessionExpired
         opening = Opening(step=challenge.step, digest=challenge.digest, now=now, expires_at=challenge.expires_at)
-        await self._enqueue(executor, spec, user=user, code=code, opening=opening)
+        await self._enqueue(executor, spec, user=user, made=made, opening=opening)
 
     def require_cooled_down(self, challenge: Challenge) -> None:
         """Refuse a further code too soon after the former one.
@@ -96,39 +105,59 @@ class SignInCodes:
         if wait > timedelta():
             raise LimitExceeded(retry_after=max(wait, SHORTEST_WAIT))
 
-    def match(self, spec: Spec, *, user: User, challenge: Challenge, code: str) -> list[bytes]:
+    async def match(self, spec: Spec, *, user: User, challenge: Challenge, code: str) -> list[bytes]:
         """Compare a code that was sent to an account's address; return the digests by which it is used up.
+
+        Where it says whose the address is, wrong ones are counted for that too: see `Throttle.spend_try_at`.
 
         Raises:
             CodeMismatch: it is wrong.
             CodeExpired: another one was sent since, or the address was changed.
         """
         digests = self.ring.digests(Purpose.CODE, *_bound(spec, user, challenge.digest), code)
-        if challenge.code_digest in digests:
+        may_be_right = self.is_verified(spec, user) or await self.throttle.spend_try_at(self._address(spec, user))
+        if challenge.code_digest in digests and may_be_right:
             return digests
         raise CodeMismatch if set(challenge.superseded).isdisjoint(digests) else CodeExpired
 
-    def _new(self, spec: Spec, user: User, challenge_digest: bytes) -> tuple[str, bytes]:
-        code = new_code(self.settings.codes.sign_in_digits)
-        return code, self.ring.digest(Purpose.CODE, *_bound(spec, user, challenge_digest), code)
+    def is_verified(self, spec: Spec, user: User) -> bool:
+        """Tell whether the address that the codes of a kind go to is the account's for sure."""
+        return user.is_verified(medium_of(spec))
 
-    async def _enqueue(self, executor: Executor, spec: Spec, *, user: User, code: str, opening: Opening) -> None:
-        """Enqueue the message; it replaces one that still waits.
+    async def forget_tries(self, executor: Executor, spec: Spec, *, user: User) -> None:
+        """Forget wrong codes of an address that was not verified before a right one."""
+        if not self.is_verified(spec, user):
+            await self.throttle.forget_tries_at(executor, self._address(spec, user))
+
+    async def _new(self, spec: Spec, user: User, challenge_digest: bytes) -> Made:
+        """Make a code.
 
         An address or number that is yet to be verified may be anybody's: after its codes of this hour, whichever
-        accounts they were for, nothing is sent. That is no error, as `spend_address` says.
+        accounts they were for, nothing is sent, and what is not sent is right for nobody. That is no error, as
+        `spend_address` says. A code for it is as long as one that does nothing but verify an address.
         """
+        medium, codes = medium_of(spec), self.settings.codes
+        is_verified = user.is_verified(medium)
+        may_send = is_verified or await self.throttle.spend_address(user.address_key(medium))
+        code = new_code(codes.sign_in_digits if is_verified else codes.attribute_digits)
+        bound = _bound(spec, user, challenge_digest)
+        return Made(code, self.ring.digest(Purpose.CODE, *bound, code if may_send else NO_CODE), may_send)
+
+    async def _enqueue(self, executor: Executor, spec: Spec, *, user: User, made: Made, opening: Opening) -> None:
+        """Enqueue the message; it replaces one that still waits."""
         medium = medium_of(spec)
-        may_send = user.is_verified(medium) or await self.throttle.spend_address(user.address_key(medium))
         await self.notices.enqueue(
             executor,
-            SignInCode(code),
-            addressed(user, address_of(user, medium)) if may_send else None,
+            SignInCode(made.code),
+            addressed(user, address_of(user, medium)) if made.may_send else None,
             medium=medium,
             now=opening.now,
             expires_at=opening.expires_at,
             supersede_key=f"{_PURPOSE} {opening.digest.hex()}",
         )
+
+    def _address(self, spec: Spec, user: User) -> bytes:
+        return self.throttle.address_digest(user.address_key(medium_of(spec)) or "")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -169,7 +198,7 @@ class SentCode(Factor):
         before = await users.find_by_id(self.database, user_id=challenge.user_id)
         if before is None:
             raise SessionExpired
-        digests = self.codes.match(self.spec, user=before, challenge=challenge, code=answer)
+        digests = await self.codes.match(self.spec, user=before, challenge=challenge, code=answer)
 
         async def accept(executor: Executor, user: User, now: datetime) -> Accepted:
             # The code was compared for the address that the account had a moment ago.
@@ -186,6 +215,7 @@ class SentCode(Factor):
                 user = await self._set_up(executor, user, now)
                 did = (AuditKind.UPDATE_MFA_PREFERENCE,)
             await self.throttle.forget(executor, self.spec.guarded, user.username_key, lane=challenge.lane)
+            await self.codes.forget_tries(executor, self.spec, user=before)
             return Accepted(user, self.spec.kind, did=did)
 
         return accept

@@ -18,10 +18,13 @@ from authsvc.crypto.tokens import new_code
 from authsvc.domain import STRANGERS, Lane, Medium, User, UsernameKey
 from authsvc.errors import CodeExpired, CodeMismatch
 from authsvc.store import codes
+from authsvc.store.codes import NewCode
 from authsvc.store.db import Database, Executor
 
 # Of 256 names without an account so many seem to be sent an SMS, where that can be.
 MADE_UP_PHONES = 32
+# Stands for the code of a message that is sent to nobody: none that can be given, so guesses at it are all wrong.
+NO_CODE = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +32,7 @@ class CodePurpose:
     """Say what a code is for, with all that belongs to it. `key` is stored.
 
     Wrong codes are counted by `guarded`, the codes of an hour by `sends`; `terms` are a code's digits and its life.
+    `verifies_address`: it is sent to whatever address somebody names, and says that it is theirs.
     """
 
     key: str
@@ -36,6 +40,7 @@ class CodePurpose:
     sends: str
     message: type[CodeMessage]
     terms: Callable[[CodesSettings], tuple[int, timedelta]]
+    verifies_address: bool = True
 
 
 _SIGN_UP_CODE = Guarded("SIGN_UP_CODE", is_closable=False)
@@ -54,6 +59,7 @@ RESET_PASSWORD = CodePurpose(
     sends="RESET_CODE",
     message=ResetPasswordCode,
     terms=lambda codes: (codes.reset_digits, codes.reset_ttl),
+    verifies_address=False,
 )
 # Asked for by who is known to the account.
 RESET_PASSWORD_KNOWN = replace(RESET_PASSWORD, key="RESET_PASSWORD_KNOWN")
@@ -73,13 +79,15 @@ PURPOSES = (SIGN_UP, *RESETS, VERIFY_EMAIL, VERIFY_PHONE)
 class CodeRef:
     """Name a code: what it is for, whose it is, and the one thing that it verifies, if it is bound to that.
 
-    Tries at it are counted by `typed`, where it is asked for and given by another name than whose it is.
+    Tries at it are counted by `typed`, where it is asked for and given by another name than whose it is. One of many is
+    good with a session of its own, so that a later one must not stop its message.
     """
 
     purpose: CodePurpose
     username_key: UsernameKey
     bound_to: str = ""
     typed: UsernameKey | None = None
+    is_one_of_many: bool = False
 
     @property
     def names(self) -> list[UsernameKey]:
@@ -152,27 +160,28 @@ class Codes:
         now: datetime,
         medium: Medium = Medium.EMAIL,
         owner: Recipient | None = None,
-        supersedes: bool = True,
+        address_key: str | None = None,
     ) -> Issued:
         """Replace a code and enqueue its message, in the caller's transaction.
 
         `to` None: nobody to send it to, but the same statements run. `owner`: the address belongs to another account,
-        whose owner is told of it, and the code is sent to nobody. Unless it `supersedes` them, messages with former
-        codes are sent all the same.
+        whose owner is told of it, and the code is sent to nobody. What is sent to nobody can be redeemed by nobody.
+        `address_key` is the form in which the address that it verifies is told apart.
         """
-        purpose = ref.purpose
+        purpose, is_sent = ref.purpose, to is not None and owner is None
         digits, life = purpose.terms(self.settings)
         code = new_code(digits)
-        issued = Issued(self.ring.digest(Purpose.CODE, *_parts(ref, code)), now + life)
-        await codes.issue(
-            executor,
+        issued = Issued(self.ring.digest(Purpose.CODE, *_parts(ref, code if is_sent else NO_CODE)), now + life)
+        sent_to = self.throttle.address_digest(address_key or "")
+        new = NewCode(
             username_key=ref.username_key,
             purpose=purpose.key,
             digest=issued.digest,
-            now=now,
             expires_at=issued.expires_at,
             medium=medium,
+            sent_to=sent_to if is_sent and address_key else None,
         )
+        await codes.issue(executor, code=new, now=now)
         # Nothing has been guessed at a new code. Else a stranger's guesses at the former ones could lock its owner out.
         # After the code's row, as in `consume`: the other way round the two deadlock.
         await self.throttle.open(executor, ref.names, purpose.guarded)
@@ -183,7 +192,7 @@ class Codes:
             medium=medium,
             now=now,
             expires_at=issued.expires_at,
-            supersede_key=ref.supersede_key if supersedes else None,
+            supersede_key=None if ref.is_one_of_many else ref.supersede_key,
         )
         return issued
 
@@ -205,6 +214,7 @@ class Codes:
             CodeMismatch: it is wrong.
             CodeExpired: it was replaced, or there is no live code.
         """
+        may_be_right = await self._spend_try_at_address(ref)
         outcome = await codes.spend_try(
             self.database,
             username_key=ref.username_key,
@@ -215,8 +225,26 @@ class Codes:
         )
         if outcome is None or (outcome.is_superseded and not outcome.is_right):
             raise CodeExpired
-        if not outcome.is_right:
+        if not outcome.is_right or not may_be_right:
             raise CodeMismatch
+
+    async def _spend_try_at_address(self, ref: CodeRef) -> bool:
+        """Count a try at the code of an address, whichever account it is for; False if no code of it may be right.
+
+        What was sent to nobody is counted by its name, which takes the same statements: a stranger must not use the
+        tries of an address up by names that have no code of it.
+        """
+        if not ref.purpose.verifies_address:
+            return True
+        address = await codes.find_address(
+            self.database,
+            username_key=ref.username_key,
+            purpose=ref.purpose.key,
+            now=self.clock.now(),
+            max_wrong=self.settings.max_wrong,
+        )
+        # No address has a space.
+        return await self.throttle.spend_try_at(address or self.throttle.address_digest(f"name {ref.username_key}"))
 
     async def forgive(self, ref: CodeRef, code: str) -> None:
         """Forget the tries at a code that was right, when something else stopped its use."""
@@ -230,13 +258,15 @@ class Codes:
         Raises:
             CodeExpired: another call used or replaced it.
         """
-        medium = await codes.consume(
+        used = await codes.consume(
             executor, username_key=ref.username_key, purpose=ref.purpose.key, digests=self.digests(ref, code), now=now
         )
-        if medium is None:
+        if used is None:
             raise CodeExpired
         await self.throttle.open(executor, ref.names, ref.purpose.guarded)
-        return medium
+        if used.sent_to is not None:
+            await self.throttle.forget_tries_at(executor, used.sent_to)
+        return used.medium
 
     def delivery(self, username_key: UsernameKey, email: str | None, *, may_be_phone: bool = False) -> CodeDelivery:
         """Return the masked address; for a name without one a made-up one that is always the same.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import enum
 import json
-import unicodedata
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -14,7 +13,7 @@ from authsvc.core.accounts.lookup import NamedUser, parse_user
 from authsvc.core.factors.kinds import in_order
 from authsvc.core.factors.rules import enrolled
 from authsvc.core.fields import Fields, has_control_characters, parse_choice, refused
-from authsvc.core.names import EMAIL_CHARACTERS, USERNAME_CHARACTERS, parse_email, username_prefix_key
+from authsvc.core.names import EMAIL_CHARACTERS, USERNAME_CHARACTERS, email_prefix_key, parse_email, username_prefix_key
 from authsvc.core.operators.groups import parse_group
 from authsvc.core.pages import Page, Pager, PageRequest, check_page
 from authsvc.crypto.sealing import KeyRing
@@ -167,7 +166,7 @@ def _parse(query: UserQuery, request: PageRequest) -> tuple[UserFilter, UserOrde
     where = UserFilter(
         username_prefix=username_prefix_key(username_prefix.value) if query.username_prefix else None,
         email_key=email.value.key if email else None,
-        email_prefix=unicodedata.normalize("NFKC", email_prefix.value).casefold() if query.email_prefix else None,
+        email_prefix=email_prefix_key(email_prefix.value) if query.email_prefix else None,
         status=status.valid,
         enabled=query.enabled,
         group=group.value if group else None,

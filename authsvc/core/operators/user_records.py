@@ -31,6 +31,8 @@ GROUPS = 100
 CLOCKS_APART = timedelta(minutes=5)
 
 _Choice = TypeVar("_Choice", bound=enum.StrEnum)
+# RFC 4226 §4, R6: a shared secret has 128 bits at least.
+FEWEST_BITS = 128
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,11 +157,20 @@ class RecordRules:
         secrets = []
         for index, device in enumerate(devices[:limit]):
             at = f"totp_devices[{index}]"
-            secrets.append(fields.take(_parse_secret, device.secret, field=f"{at}.secret"))
+            secrets.append(fields.take(self._parse_secret, device.secret, field=f"{at}.secret"))
             name, field_ = device.friendly_name, f"{at}.friendly_name"
             fields.take(check_line, name, FRIENDLY_NAME_CHARACTERS, field=field_, rule="NAME")
             fields.take(_check_past, device.verified_at, now, field=f"{at}.verified_at")
         return secrets
+
+    def _parse_secret(self, text: str, *, field: str) -> TotpSecret:
+        secret = TotpSecret.parse(text)
+        if secret is None:
+            raise refused(field, "BASE32", "must be 80 to 512 bits in base32")
+        if secret.bits < FEWEST_BITS and not self.settings.import_short_totp_secrets:
+            description = f"must have {FEWEST_BITS} bits, unless accounts.import_short_totp_secrets allows fewer"
+            raise refused(field, "SHORT", description)
+        return secret
 
     def _device(self, device: TotpRecord, secret: TotpSecret, user_id: UserId, *, now: datetime) -> Device:
         device_id = DeviceId(new_id())
@@ -182,13 +193,6 @@ def _parse_one_of(text: str, among: Iterable[_Choice], *, field: str) -> _Choice
     if text and text not in named:
         raise refused(field, "UNKNOWN", f"must be one of {', '.join(named)}")
     return named.get(text)
-
-
-def _parse_secret(text: str, *, field: str) -> TotpSecret:
-    secret = TotpSecret.parse(text)
-    if secret is None:
-        raise refused(field, "BASE32", "must be 80 to 512 bits in base32")
-    return secret
 
 
 def _check_past(moment: datetime | None, now: datetime, *, field: str) -> None:

@@ -12,6 +12,7 @@ from authsvc.core.audit.trail import Audit, AuditEvent, AuditKind, AuditResult
 from authsvc.core.fields import parse_handle
 from authsvc.core.messages import kinds
 from authsvc.core.messages.notices import Notices
+from authsvc.core.sessions.bearers import end_of
 from authsvc.core.sessions.sessions import Sessions, Tokens
 from authsvc.crypto.sealing import KeyRing, Purpose
 from authsvc.domain import User
@@ -40,7 +41,7 @@ class Refreshes:
             InvalidFields: what is given can be none.
             TokenInvalid: it was never issued, or its session is long gone.
             TokenExpired: its session is past its end.
-            TokenRevoked: its session has ended.
+            TokenRevoked: its session has ended, or its user was just proved again, which used the former tokens up.
             UserDisabled: its account is disabled.
             RefreshTokenReused: it was used before, and not just now; its session has been ended.
         """
@@ -55,7 +56,7 @@ class Refreshes:
                 raise TokenRevoked
             if standing.disabled_at is not None:
                 raise UserDisabled
-            if standing.expires_at <= now:
+            if end_of(standing, self.settings) <= now:
                 raise TokenExpired
             successor = await self.sessions.rotate(transaction, found.digest, now)
             if successor is not None:
@@ -71,11 +72,17 @@ class Refreshes:
         return await self.sessions.further_tokens(user, standing, successor)
 
     async def _same_successor(self, used: RefreshToken, user: User, *, caller: Caller, now: datetime) -> str:
-        """Return the successor that a token has had for a moment; end the session of one used again later."""
+        """Return the successor that a token has had for a moment; end the session of one used again later.
+
+        One without a successor was used up by a fresh proof (`Sessions.renew`). Its holder may be a client whose
+        refresh was on its way, so that ends nothing for as long; but whoever holds it was not proved by it.
+        """
         found = await refresh_tokens.find(self.database, digests=[used.digest])
         if found is None or found.used_at is None:
             raise TokenRevoked
-        if found.sealed_successor is not None and now - found.used_at < self.settings.refresh_grace:
+        if now - found.used_at < self.settings.refresh_grace:
+            if found.sealed_successor is None:
+                raise TokenRevoked
             return self.ring.open(
                 Purpose.REFRESH_SUCCESSOR, found.sealed_successor, bound_to=found.digest.hex()
             ).decode()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from uuid import UUID
 
@@ -10,12 +10,13 @@ from authsvc.clock import Clock
 from authsvc.config import TokensSettings
 from authsvc.core.access.caller import Caller
 from authsvc.core.access.lanes import Lanes
-from authsvc.core.sessions.signing_keys import SigningKeys
+from authsvc.core.factors.proved import methods_with
+from authsvc.core.sessions.bearers import Bearer
+from authsvc.core.sessions.signing_keys import GENERATION, SigningKeys
 from authsvc.crypto.jwt import ACCESS_TOKEN_TYPE, ID_TOKEN_TYPE
 from authsvc.crypto.sealing import KeyRing, Purpose
 from authsvc.crypto.tokens import new_handle, new_id
-from authsvc.domain import STRANGERS, Lane, Session, SessionId, User
-from authsvc.errors import TokenRevoked
+from authsvc.domain import STRANGERS, FactorKind, Lane, Session, SessionId, User
 from authsvc.store import groups, refresh_tokens, sessions
 from authsvc.store.db import Database, Executor
 from authsvc.store.sessions import Standing
@@ -44,10 +45,20 @@ class Grant:
 
     session: Session | Standing
     access_jti: UUID
+    identity_jti: UUID
+    issued_at: datetime
     groups: list[str]
     refresh_token: str = field(repr=False)
     device_token: str = field(default="", repr=False)
     is_elsewhere: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Renewed:
+    """Hold a session whose user was just proved again, and the refresh token that goes on from there."""
+
+    standing: Standing
+    refresh_token: str = field(repr=False)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -84,10 +95,13 @@ class Sessions:
         )
         digest = self.ring.digest(Purpose.REFRESH_TOKEN, refresh_token)
         visit, device_token = self.lanes.visit(user, caller, lane, now=now)
-        started = await sessions.insert(executor, session=session, refresh_digest=digest, visit=visit)
+        at_most = self.settings.sessions_per_user
+        started = await sessions.insert(executor, session=session, refresh_digest=digest, visit=visit, at_most=at_most)
         return Grant(
             session=session,
             access_jti=origin_jti,
+            identity_jti=new_id(),
+            issued_at=now,
             groups=started.groups,
             refresh_token=refresh_token,
             device_token=device_token,
@@ -98,14 +112,20 @@ class Sessions:
         """Sign tokens of a session that has had some, as it stands."""
         # As they are now: who was taken out of a group is without it from here on.
         names = await groups.list_names(self.database, user_id=user.user_id)
-        return await self.tokens_of(
-            user, Grant(session=standing, access_jti=new_id(), groups=names, refresh_token=refresh_token)
+        grant = Grant(
+            session=standing,
+            access_jti=new_id(),
+            identity_jti=new_id(),
+            issued_at=self.clock.now(),
+            groups=names,
+            refresh_token=refresh_token,
         )
+        return await self.tokens_of(user, grant)
 
     async def tokens_of(self, user: User, grant: Grant) -> Tokens:
         """Sign an access and an ID token that end with the session at the latest."""
         key = await self.signing_keys.current()
-        session, issued_at = grant.session, int(self.clock.now().timestamp())
+        session, issued_at = grant.session, int(grant.issued_at.timestamp())
         # Who verifies tokens without asking must not take them for longer than the session lives.
         expires_at = min(issued_at + int(self.settings.access_ttl.total_seconds()), int(session.expires_at.timestamp()))
         shared = {
@@ -121,10 +141,10 @@ class Sessions:
             "username": user.username,
             "groups": grant.groups,
         }
-        access = key.sign({**shared, "jti": str(grant.access_jti), "token_use": "access"}, typ=ACCESS_TOKEN_TYPE)
-        identity = key.sign(
-            {**user.claims, **user.verified, **shared, "jti": str(new_id()), "token_use": "id"}, typ=ID_TOKEN_TYPE
-        )
+        of_access = {"jti": str(grant.access_jti), "token_use": "access", GENERATION: session.generation}
+        access = key.sign({**shared, **of_access}, typ=ACCESS_TOKEN_TYPE)
+        of_identity = {"jti": str(grant.identity_jti), "token_use": "id"}
+        identity = key.sign({**user.claims, **user.verified, **shared, **of_identity}, typ=ID_TOKEN_TYPE)
         return Tokens(
             access_token=access,
             id_token=identity,
@@ -132,28 +152,26 @@ class Sessions:
             access_token_expires_at=datetime.fromtimestamp(expires_at, UTC),
         )
 
-    async def renew(self, executor: Executor, renewed: Standing, caller: Caller) -> str:
-        """Store a fresh authentication of a session in a transaction that holds the user; return its refresh token.
+    async def renew(self, executor: Executor, bearer: Bearer, kind: FactorKind, *, now: datetime) -> Renewed:
+        """Store a fresh authentication of a bearer's session, in a transaction that holds the user and has read both.
 
-        The former refresh token is used up as by a refresh: one that is on its way gets the new token, and is no theft.
-
-        Raises:
-            TokenRevoked: the session has no refresh token to use up.
+        Tokens of before get nothing by it: access tokens are of a former generation from here on, and refresh tokens
+        are used up without a successor, those included whose successor could still be asked for again.
         """
-        now = renewed.auth_time
+        standing, caller, refresh_token = bearer.standing, bearer.caller, new_handle()
+        generation, amr = standing.generation + 1, methods_with(standing.amr, kind)
         await sessions.renew(
             executor,
-            session_id=renewed.session_id,
-            amr=renewed.amr,
+            session_id=standing.session_id,
+            generation=generation,
+            amr=amr,
             now=now,
             client_ip=caller.ip,
             client_user_agent=caller.user_agent,
         )
-        unused = await refresh_tokens.find_unused(executor, session_id=renewed.session_id)
-        successor = await self.rotate(executor, unused, now) if unused is not None else None
-        if successor is None:
-            raise TokenRevoked
-        return successor
+        digest = self.ring.digest(Purpose.REFRESH_TOKEN, refresh_token)
+        await refresh_tokens.replace_all(executor, session_id=standing.session_id, digest=digest, now=now)
+        return Renewed(replace(standing, auth_time=now, amr=amr, generation=generation), refresh_token)
 
     async def rotate(self, executor: Executor, digest: bytes, now: datetime) -> str | None:
         """Use a refresh token up and return its one successor; None if another call did."""

@@ -29,13 +29,21 @@ UNKNOWN_KEY_INTERVAL = timedelta(seconds=1)
 PUBLICATION_MARGIN = timedelta(minutes=5)
 # A signature costs more to check than everything else in a call; a token of 1 kB is used for many calls.
 REMEMBERED_TOKENS = 4096
+# The claim of access tokens that says how often their session's user had been proved again.
+GENERATION = "gen"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class VerifiedToken:
-    """Hold what a well-signed access token says; whether it has ended or was revoked is another matter."""
+    """Hold what a well-signed access token says; whether it has ended or was revoked is another matter.
+
+    `auth_time`, `amr` and `generation` are those of its session when it was signed: see `Sessions.renew`.
+    """
 
     session_id: SessionId
+    auth_time: datetime
+    amr: tuple[str, ...]
+    generation: int
     expires_at: datetime
 
 
@@ -146,7 +154,14 @@ class SigningKeys:
         if key is None:
             raise _UnknownKey
         claims = key.verify(token, typ=ACCESS_TOKEN_TYPE, issuer=self.settings.issuer, audience=self.settings.audience)
-        return VerifiedToken(SessionId(UUID(claims["sid"])), datetime.fromtimestamp(claims["exp"], UTC))
+        return VerifiedToken(
+            session_id=SessionId(UUID(claims["sid"])),
+            auth_time=datetime.fromtimestamp(claims["auth_time"], UTC),
+            amr=tuple(claims["amr"]),
+            # A token that a server of the former release signed has none.
+            generation=claims.get(GENERATION, 0),
+            expires_at=datetime.fromtimestamp(claims["exp"], UTC),
+        )
 
     async def _refresh(self, *, if_older_than: timedelta = timedelta.min) -> None:
         def is_older() -> bool:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from uuid import UUID
 
 from authsvc.clock import Clock
+from authsvc.config import TokensSettings
 from authsvc.core.audit.trail import Audit, AuditKind
 from authsvc.core.fields import parse_uuid
 from authsvc.core.pages import Page, Pager, PageRequest
-from authsvc.core.sessions.bearers import Bearer, event_of
+from authsvc.core.sessions.bearers import Bearer, end_of, event_of
 from authsvc.crypto.sealing import KeyRing
 from authsvc.domain import Session, SessionId, UserId
 from authsvc.store import challenges, sessions, users
@@ -32,6 +33,7 @@ class UserSessions:
     database: Database
     ring: KeyRing
     audit: Audit
+    settings: TokensSettings
     clock: Clock
 
     async def list_live(self, user_id: UserId, request: PageRequest) -> Page[Session]:
@@ -41,14 +43,16 @@ class UserSessions:
             InvalidFields: the request is out of bounds, or its token is not one of this user's sessions.
         """
         pager = Pager(ring=self.ring, request=request, of=str(user_id))
-        position = pager.position(2)
+        position, now, idle = pager.position(2), self.clock.now(), self.settings.session_idle
         found = await sessions.list_live(
             self.database,
             user_id=user_id,
-            now=self.clock.now(),
+            now=now,
+            used_after=now - idle if idle else None,
             before=(datetime.fromisoformat(position[0]), UUID(position[1])) if position else _LAST,
             limit=pager.limit,
         )
+        found = [replace(each, expires_at=end_of(each, self.settings)) for each in found]
         return pager.page(found, lambda last: (last.created_at.isoformat(), last.session_id))
 
     async def sign_out(self, bearer: Bearer, *, everywhere: bool) -> None:

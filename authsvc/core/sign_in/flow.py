@@ -21,8 +21,10 @@ from authsvc.core.factors.proved import Proved
 from authsvc.core.fields import Fields, parse_handle
 from authsvc.core.messages.codes import CodeDelivery
 from authsvc.core.sign_in.answers import Answer, Answers, check_answer, require_fitting
-from authsvc.core.sign_in.next_steps import Advance, At, SignInOutcome
+from authsvc.core.sign_in.next_steps import At
+from authsvc.core.sign_in.outcomes import Advance, SignInOutcome
 from authsvc.core.sign_in.progression import Progression
+from authsvc.core.sign_in.replies import Replies, Retry, check_request_id
 from authsvc.core.sign_in.steps import step_of
 from authsvc.domain import Lane, Step, User, UsernameKey, UserStatus
 from authsvc.errors import (
@@ -172,9 +174,12 @@ class SignInSteps:
     factors: Factors
     audit: Audit
     progression: Progression
+    replies: Replies
 
-    async def confirm(self, session: str, answer: Answer | None, caller: Caller) -> SignInOutcome:
-        """Take the answer to a step and tell the next one.
+    async def confirm(
+        self, session: str, answer: Answer | None, caller: Caller, *, request_id: str = ""
+    ) -> SignInOutcome:
+        """Take the answer to a step and tell the next one; the same call again, by `request_id`, is told the same.
 
         Raises:
             InvalidFields: the session or the answer can't be one, or the step waits for another kind of answer; nothing
@@ -192,14 +197,31 @@ class SignInSteps:
         fields = Fields()
         handle = fields.take(parse_handle, session, field="session")
         given = fields.take(check_answer, answer)
+        fields.take(check_request_id, request_id)
         fields.check()
-        challenge = await self._find(handle.value)
+        if not request_id:
+            return await self._confirm(handle.value, given.value, caller)
+        retry = self.replies.retry_of(handle.value, given.value, caller, request_id=request_id)
+        async with self.replies.one_at_a_time(retry):
+            try:
+                return await self._confirm(handle.value, given.value, caller, retry=retry)
+            except DomainError:
+                # Told already, here or by another server, whatever it is that the answer fails at now.
+                reply = await self.replies.find(retry)
+                if reply is None:
+                    raise
+                return reply
+
+    async def _confirm(
+        self, session: str, answer: Answer, caller: Caller, *, retry: Retry | None = None
+    ) -> SignInOutcome:
+        challenge = await self._find(session)
         await self.throttle.spend_all(Action.SIGN_IN_CONFIRM, challenge.lane)
-        require_fitting(challenge, given.value)
+        require_fitting(challenge, answer)
         async with self.audit.failures(AuditKind.CONTINUE_SIGN_IN, caller, user_id=challenge.user_id) as tried:
-            tried.details = {"step": challenge.step, "answer": given.value.name}
-            accept = await self.answers.verify(challenge, given.value, caller)
-            return await self.progression.take(challenge, accept, caller)
+            tried.details = {"step": challenge.step, "answer": answer.name}
+            accept = await self.answers.verify(challenge, answer, caller)
+            return await self.progression.take(challenge, accept, caller, retry=retry)
 
     async def resend(self, session: str, caller: Caller) -> CodeDelivery:
         """Send a new code for a step that waits for one; the former code ends.

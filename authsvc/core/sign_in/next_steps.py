@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from datetime import datetime
 
 from authsvc.core.access.caller import Caller
-from authsvc.core.access.challenges import ChallengeSessions
+from authsvc.core.access.challenges import KEPT, ChallengeSessions
 from authsvc.core.accounts.new_passwords import NewPasswords
 from authsvc.core.audit.trail import Audit, AuditEvent, AuditKind
-from authsvc.core.factors.factor import Accepted, Factors, Opened, TotpSetup
+from authsvc.core.factors.factor import Accepted, Factors, Opened
 from authsvc.core.factors.kinds import in_order, kind_of_step
 from authsvc.core.factors.proved import Proved
 from authsvc.core.factors.rules import NONE, FactorRules, UserFactors
-from authsvc.core.messages.codes import CodeDelivery
 from authsvc.core.messages.kinds import NewSignIn
 from authsvc.core.messages.notices import Notices
-from authsvc.core.sessions.sessions import Grant, Sessions, Tokens
+from authsvc.core.sessions.sessions import Sessions
+from authsvc.core.sign_in.outcomes import Advance, SignInOutcome
+from authsvc.core.sign_in.replies import Replies, Retry
 from authsvc.core.sign_in.steps import ANSWERED_ELSEWHERE, SETUP_STEPS, Progress, next_step
-from authsvc.domain import FactorKind, Lane, Step, User
+from authsvc.domain import Lane, Step, User
 from authsvc.errors import LimitExceeded, MfaNotEnrolled
 from authsvc.store import challenges, passwords
 from authsvc.store.challenges import Challenge
@@ -30,47 +31,17 @@ Settle = Callable[[Executor], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)
-class SignInOutcome:
-    """Hold where a sign-in stands: with each step what it needs, `tokens` with DONE.
-
-    `device_token` is new, for a device that has none yet.
-    """
-
-    step: Step
-    session: str = ""
-    code_delivery: CodeDelivery | None = None
-    totp_setup: TotpSetup | None = None
-    allowed_mfa_types: tuple[FactorKind, ...] = ()
-    missing_attributes: tuple[str, ...] = ()
-    public_parameters: Mapping[str, str] = field(default_factory=dict)
-    tokens: Tokens | None = None
-    device_token: str = ""
-
-    def __repr__(self) -> str:
-        return f"SignInOutcome({self.step})"
-
-
-@dataclass(frozen=True, slots=True)
-class Advance:
-    """Hold what a transaction stored; what calls out, or takes long, comes after its commit.
-
-    `digest` is that of the challenge session that waits for the hook's question, if one does.
-    """
-
-    user: User
-    outcome: SignInOutcome
-    new: Grant | None = None
-    unasked: bytes | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class At:
-    """Hold in what and for whom a sign-in goes on: a transaction that holds the account's row, its lane, its time."""
+    """Hold in what and for whom a sign-in goes on: a transaction that holds the account's row, its lane, its time.
+
+    `retry` names the call, if it may be sent again.
+    """
 
     executor: Executor
     caller: Caller
     lane: Lane
     now: datetime
+    retry: Retry | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -84,6 +55,7 @@ class NextSteps:
     rules: FactorRules
     notices: Notices
     new_passwords: NewPasswords
+    replies: Replies
 
     async def advance(self, at: At, accepted: Accepted, proved: Proved, *, settle: Settle | None = None) -> Advance:
         """Store the next step, chosen by how the account stands now, at the end of a transaction that holds its row.
@@ -115,6 +87,8 @@ class NextSteps:
             advance = await self._store(at, accepted, step, progress=progress)
         if settle is not None:
             await settle(tx)
+        if at.retry is not None:
+            await self.replies.keep(tx, at.retry, advance, now=at.now)
         did = (AuditEvent(kind, at.caller, user.user_id) for kind in accepted.did)
         await self.audit.record(tx, *did, _event_of(advance, proved, at.caller))
         return advance
@@ -175,6 +149,7 @@ class NextSteps:
                 expires_at=opening.expires_at,
             ),
             now=at.now,
+            kept=KEPT,
         )
         choices = {
             Step.CONTINUE_SIGN_IN_WITH_MFA_SELECTION: progress.askable,

@@ -10,7 +10,9 @@ from authsvc.core.factors.custom import Custom
 from authsvc.core.factors.factor import Accept
 from authsvc.core.factors.proved import Proved
 from authsvc.core.sessions.sessions import Sessions
-from authsvc.core.sign_in.next_steps import Advance, At, NextSteps, SignInOutcome
+from authsvc.core.sign_in.next_steps import At, NextSteps
+from authsvc.core.sign_in.outcomes import Advance, SignInOutcome
+from authsvc.core.sign_in.replies import Retry
 from authsvc.store.challenges import Challenge
 
 
@@ -23,8 +25,10 @@ class Progression:
     sessions: Sessions
     custom: Custom | None
 
-    async def take(self, challenge: Challenge, accept: Accept, caller: Caller) -> SignInOutcome:
-        """Use a right answer up and tell the next step.
+    async def take(
+        self, challenge: Challenge, accept: Accept, caller: Caller, *, retry: Retry | None = None
+    ) -> SignInOutcome:
+        """Use a right answer up and tell the next step, to be told again to the call that `retry` names.
 
         Raises:
             SessionExpired, CodeAlreadyUsed, CodeMismatch: another call was first.
@@ -34,7 +38,7 @@ class Progression:
         """
         async with self.challenge_sessions.hold(challenge) as held:
             accepted = await accept(held.executor, held.user, held.now)
-            at = At(executor=held.executor, caller=caller, lane=challenge.lane, now=held.now)
+            at = At(executor=held.executor, caller=caller, lane=challenge.lane, now=held.now, retry=retry)
             before = Proved.of_stored(challenge.proved)
             proved = before.with_(accepted.proved, is_waived=accepted.is_waived)
             advance = await self.steps.advance(at, accepted, proved)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 
 from authsvc.core.access.gate import Gate
@@ -14,13 +14,12 @@ from authsvc.core.accounts.password_policy import Password, PasswordPolicy
 from authsvc.core.audit.trail import AuditKind
 from authsvc.core.factors.factor import Accept, Accepted, Factors
 from authsvc.core.factors.kinds import PASSWORD, SPECS
-from authsvc.core.factors.proved import methods_with
 from authsvc.core.fields import refused
 from authsvc.core.sessions.bearers import Bearer
 from authsvc.core.sessions.sessions import Sessions, Tokens
 from authsvc.core.sign_in.answers import FactorAnswer
 from authsvc.domain import User
-from authsvc.store import passwords, sessions
+from authsvc.store import passwords
 from authsvc.store.db import Executor
 from authsvc.store.sessions import Standing
 
@@ -37,7 +36,7 @@ class Reauthentication:
     sessions: Sessions
 
     async def prove(self, bearer: Bearer, proof: FactorAnswer | None) -> Tokens:
-        """Verify a proof; return new tokens of the session, whose former refresh token is used up.
+        """Verify a proof; return new tokens of the session, the only ones that stand for the proof.
 
         Raises:
             InvalidFields: there is no proof, or it can't be one.
@@ -62,12 +61,8 @@ class Reauthentication:
                 change.also += (await accept(tx, user, now)).did
                 if SPECS[proof.kind].is_second:
                     await passwords.settle(tx, user_id=user.user_id)
-                # As it is under the lock: another proof may have come in since the call began.
-                standing = await sessions.find_standing(tx, session_id=bearer.standing.session_id)
-                renewed = replace(standing or bearer.standing, auth_time=now)
-                renewed = replace(renewed, amr=methods_with(renewed.amr, proof.kind))
-                refresh_token = await self.sessions.renew(tx, renewed, bearer.caller)
-        return await self.sessions.further_tokens(user, renewed, refresh_token)
+                renewed = await self.sessions.renew(tx, change.bearer, proof.kind, now=now)
+        return await self.sessions.further_tokens(user, renewed.standing, renewed.refresh_token)
 
     def _prepare(self, standing: Standing, proof: FactorAnswer) -> Callable[[], Awaitable[Accept]]:
         """Parse a proof; return what counts and verifies it.
