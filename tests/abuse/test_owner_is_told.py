@@ -72,14 +72,14 @@ async def test_changes_are_told_at_every_verified_channel(run: Run, database: Da
     """
     async with run(server=TRUSTING) as service:
         account, _ = await enrolled_at(service, HOME)
-        former, texts = PASSWORD, list[str | None]()
+        former, texts, tokens = PASSWORD, list[str | None](), account.tokens
         for is_verified, new in ((False, "First-4-marmalade-skies"), (True, "Then-5-marmalade-skies")):
             request = admin.AdminServiceUpdateUserAttributesRequest(
                 username="ada", attributes={"phone_number": NUMBER}, phone_number_verified=is_verified
             )
             await Operator(service.channel, key).call("UpdateUserAttributes", request)
             before = len(await settle(service, database))
-            await update(service, account.tokens, former, new)
+            tokens = await update(service, tokens, former, new)
             arrived = {
                 str(mail["Delivered-To"]): mail.as_string() for mail in (await settle(service, database))[before:]
             }
