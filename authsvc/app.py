@@ -100,12 +100,13 @@ class App:
         """
         async with asyncio.TaskGroup() as tasks:
             readiness = tasks.create_task(self._watch_readiness())
+            connections = tasks.create_task(self._server.keep_connections_in_bounds())
             janitor = tasks.create_task(self._janitor.run())
             mail = tasks.create_task(self._dispatcher.run())
             await stop.wait()
             _log.info("draining")
-            readiness.cancel()
-            janitor.cancel()
+            for task in (readiness, connections, janitor):
+                task.cancel()
             await self._server.stop(last_words)
             # After the server: the last calls' mail is sent too.
             self._dispatcher.stop()

@@ -56,6 +56,24 @@ class ServerSettings(Section):
         "alternative names or common names of client certificates; comma-separated.",
     )
     max_message_bytes: int = field(65_536, "Largest request; a larger one is INVALID_FIELDS.", ge=4_096, le=4_194_304)
+    max_connections: int = field(1000, "Most connections of one worker process; more are closed.", ge=10, le=100_000)
+    max_connections_per_peer: int = field(
+        100, "Most connections from one address (IPv6: /64); the newest above it are closed.", ge=1, le=100_000
+    )
+    max_streams: int = field(100, "Most calls at once on one connection; clients wait with more.", ge=1, le=10_000)
+    max_calls: int = field(
+        1000,
+        "Most calls at once in one worker process, and four times as many as one address may have of those whose "
+        "message is still on its way; more are OVERLOADED.",
+        ge=10,
+        le=100_000,
+    )
+    receive_timeout: Duration = field(
+        10 * SECOND,
+        "Longest time for a connection to be set up, and for a call's first message to arrive whole.",
+        ge=SECOND,
+        le=MINUTE,
+    )
     request_timeout: Duration = field(
         30 * SECOND, "Longest time for a call, whatever its deadline.", ge=SECOND, le=5 * MINUTE
     )

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import lru_cache
-from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
+from ipaddress import IPv6Address, IPv6Network, ip_address
 from typing import TypeAlias
 from urllib.parse import unquote
 
@@ -17,6 +17,7 @@ from authsvc.config import TrustedCallers
 from authsvc.core.access.caller import Caller
 from authsvc.core.fields import refused
 from authsvc.crypto.tokens import new_id
+from authsvc.rpc.sockets import Address, unmapped
 from authsvc.rpc.status import REQUEST_ID
 
 AUTHORIZATION = "authorization"
@@ -28,7 +29,6 @@ USER_AGENT_CHARACTERS = 256
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _BEARER = re.compile(r"bearer +(\S+) *", re.IGNORECASE)
 
-Address = IPv4Address | IPv6Address
 # Generic in the stubs alone.
 Context: TypeAlias = "grpc.aio.ServicerContext[object, object]"
 
@@ -67,7 +67,7 @@ class Callers:
     def __init__(self, *, trusted: TrustedCallers) -> None:
         self._networks = tuple(entry for entry in trusted if not isinstance(entry, str))
         self._identities = frozenset(entry for entry in trusted if isinstance(entry, str))
-        self._address_of = lru_cache(maxsize=4096)(_address_of)
+        self._address_of = lru_cache(maxsize=4096)(address_of)
 
     def caller_of(self, context: Context, metadata: dict[str, str], request_id: str) -> Caller:
         """Return on whose behalf a call is made.
@@ -83,7 +83,7 @@ class Callers:
         if not told:
             return Caller(user_agent=user_agent, request_id=request_id)
         try:
-            address = _unmapped(ip_address(told))
+            address = unmapped(ip_address(told))
         except ValueError:
             address = None
         # A zone (RFC 4007) means nothing outside the machine that it is of, and may be any text.
@@ -112,17 +112,13 @@ def access_token_of(metadata: dict[str, str]) -> str | None:
     return match[1] if match else None
 
 
-def _address_of(peer: str) -> Address | None:
+def address_of(peer: str) -> Address | None:
+    """Return the address of a peer as gRPC names it; None if it has none, as over a Unix socket."""
     # `ipv4:127.0.0.1:5000`, `ipv6:[::1]:5000` with the brackets percent-encoded, `unix:…`
     family, _, rest = unquote(peer).partition(":")
     if family not in ("ipv4", "ipv6"):
         return None
-    return _unmapped(ip_address(rest.rpartition(":")[0].strip("[]").partition("%")[0]))
-
-
-def _unmapped(address: Address) -> Address:
-    # A socket that listens on IPv6 sees IPv4 as `::ffff:192.0.2.1`.
-    return (address.ipv4_mapped or address) if isinstance(address, IPv6Address) else address
+    return unmapped(ip_address(rest.rpartition(":")[0].strip("[]").partition("%")[0]))
 
 
 def _source_of(address: Address) -> str:

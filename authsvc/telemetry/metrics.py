@@ -42,10 +42,18 @@ class Metrics:
             multiprocess_mode="livemax",
         )
 
+        self._cut_connections = Counter(
+            "authsvc_cut_connections", "Connections closed because their peer had too many.", registry=registry
+        )
+
     def observe_rpc(self, method: str, reason: str, seconds: float) -> None:
         """Count one finished call."""
         self._rpcs(method, reason).inc()
         self._seconds(method).observe(seconds)
+
+    def count_cut_connections(self, count: int) -> None:
+        """Count connections that were closed because their peer had too many."""
+        self._cut_connections.inc(count)
 
     def count_mail(self, medium: Medium, kind: str, outcome: str) -> None:
         """Count one try to send a message."""

@@ -96,7 +96,10 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     within a second.
     """
     ERROR_REASON_OVERLOADED: _ErrorReason.ValueType  # 20
-    """UNAVAILABLE with RetryInfo: the queue for password hashing is full. Example: a burst of sign-ins."""
+    """UNAVAILABLE with RetryInfo: the queue for password hashing is full, or the server has as many calls at once as it
+    takes, or it is stopping, with metadata `stopping`: "true": another one takes the call now. Example: a burst of
+    sign-ins.
+    """
     ERROR_REASON_DATABASE_UNAVAILABLE: _ErrorReason.ValueType  # 21
     """UNAVAILABLE with RetryInfo: Postgres cannot be reached, or has no connection free in time. Example: a failover."""
     ERROR_REASON_PERMISSION_DENIED: _ErrorReason.ValueType  # 22
@@ -215,7 +218,10 @@ was neither evaluated nor counted against the limit that refused it. Without Ret
 within a second.
 """
 ERROR_REASON_OVERLOADED: ErrorReason.ValueType  # 20
-"""UNAVAILABLE with RetryInfo: the queue for password hashing is full. Example: a burst of sign-ins."""
+"""UNAVAILABLE with RetryInfo: the queue for password hashing is full, or the server has as many calls at once as it
+takes, or it is stopping, with metadata `stopping`: "true": another one takes the call now. Example: a burst of
+sign-ins.
+"""
 ERROR_REASON_DATABASE_UNAVAILABLE: ErrorReason.ValueType  # 21
 """UNAVAILABLE with RetryInfo: Postgres cannot be reached, or has no connection free in time. Example: a failover."""
 ERROR_REASON_PERMISSION_DENIED: ErrorReason.ValueType  # 22

@@ -30,7 +30,7 @@ YEAR = timedelta(days=365)
 def hostile_bodies(method: Method) -> list[bytes]:
     """Return messages that are refused, or do something, for a caller who may call."""
     filled_in = [message.SerializeToString() for message in filled(method.request(), "ada", 9_999)]
-    return [b"", NOISE, b"\0" * 100_000, *filled_in]
+    return [b"", NOISE, b"\0" * 80_000, *filled_in]
 
 
 async def outcomes(service: Service, metadata: Metadata, bodies: Sequence[bytes] | None = None) -> set[str]:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from authsvc.rpc.call import _address_of, _source_of
+from authsvc.rpc.call import _source_of, address_of
 from authsvc.store.db import Database
 from authsvc.v1 import auth_service_pb2 as pb
 from tests.rpc.conftest import Run
@@ -25,7 +25,7 @@ CLIENT_IP = "authsvc-client-ip"
 )
 def test_peer_has_the_address_that_grpc_writes(peer: str, address: str) -> None:
     """An address is read from each form of peer; IPv4 over an IPv6 socket is IPv4, and a Unix socket has none."""
-    assert str(_address_of(peer)) == address
+    assert str(address_of(peer)) == address
 
 
 @pytest.mark.parametrize(
@@ -41,7 +41,7 @@ def test_peer_has_the_address_that_grpc_writes(peer: str, address: str) -> None:
 def test_ipv6_addresses_of_one_64_are_one_source(one: str, other: str, is_one_source: bool) -> None:
     """Whoever has a /64 can't be another source with each of its addresses."""
     sources = {
-        _source_of(address) for text in (one, other) if (address := _address_of(f"ipv6:%5B{text}%5D:1")) is not None
+        _source_of(address) for text in (one, other) if (address := address_of(f"ipv6:%5B{text}%5D:1")) is not None
     }
     assert (len(sources) == 1) is is_one_source
 

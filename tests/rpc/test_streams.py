@@ -14,6 +14,7 @@ from structlog.testing import capture_logs
 
 from authsvc.config import ServerSettings
 from authsvc.errors import CodeMismatch, PermissionDenied
+from authsvc.rpc.admission import Admission
 from authsvc.rpc.call import Context, current_call
 from authsvc.rpc.interceptor import CallInterceptor
 from authsvc.telemetry.metrics import Metrics
@@ -105,7 +106,15 @@ async def serving(settings: ServerSettings) -> AsyncIterator[Streams]:
     """Run a server with both methods behind the interceptor."""
     metrics = Metrics()
     server = grpc.aio.server(
-        interceptors=[CallInterceptor(settings=settings, metrics=metrics, hash_wait=timedelta, guards={SERVICE: guard})]
+        interceptors=[
+            CallInterceptor(
+                settings=settings,
+                metrics=metrics,
+                hash_wait=timedelta,
+                guards={SERVICE: guard},
+                admission=Admission(settings=settings),
+            )
+        ]
     )
     handlers = {
         "Join": grpc.stream_unary_rpc_method_handler(
