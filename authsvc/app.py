@@ -123,6 +123,7 @@ class App:
                     _log.warning("not serving", obstacle=obstacle)
                 else:
                     _log.info("serving")
+                self._dispatcher.set_serving(not obstacle)
                 await self._server.set_serving(not obstacle)
                 known = obstacle
             self._metrics.set_hashes(self._hasher.waiting)

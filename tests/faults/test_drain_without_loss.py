@@ -84,8 +84,8 @@ async def test_a_call_that_outlives_the_drain_is_told_to_come_again(settings: Se
         stub = stub_of(channel)
         await stub.FetchAuthSession(pb.FetchAuthSessionRequest(), wait_for_ready=True)
         # A message that does not come keeps its call in work.
-        sign_out = channel.stream_unary("/authsvc.v1.AuthService/SignOut", request_serializer=bytes)
-        held: Any = sign_out(_never())
+        sign_out: Any = channel.stream_unary("/authsvc.v1.AuthService/SignOut", request_serializer=bytes)
+        held = sign_out(_never())
         await asyncio.sleep(0.2)
         server.stop.set()
         await asyncio.sleep(0.4)
