@@ -13,10 +13,10 @@ from authsvc.config.types import (
     HOUR,
     MINUTE,
     SECOND,
+    CertificateNames,
     Duration,
     LanguageTag,
     MailAddress,
-    Names,
     OptionalPath,
     Section,
     TrustedCallers,
@@ -52,8 +52,8 @@ class ServerSettings(Section):
     tls_client_ca_file: OptionalPath = field(None, "PEM bundle; clients must then show a certificate of it (mTLS).")
     trusted_callers: TrustedCallers = field(
         (),
-        "Callers whose `authsvc-client-ip` and `authsvc-client-user-agent` are believed: CIDRs, or subject "
-        "alternative names or common names of client certificates; comma-separated.",
+        "Callers whose `authsvc-client-ip` and `authsvc-client-user-agent` are believed: CIDRs, or "
+        "names in client certificates with their kind, `dns:`, `uri:` or `cn:`; comma-separated.",
     )
     max_message_bytes: int = field(65_536, "Largest request; a larger one is INVALID_FIELDS.", ge=4_096, le=4_194_304)
     max_connections: int = field(1000, "Most connections of one worker process; more are closed.", ge=10, le=100_000)
@@ -214,8 +214,8 @@ class HooksSettings(Section):
 class AdminSettings(Section):
     """Who may call AdminService, beside holders of admin keys (`authsvc admin-keys`); how `authsvc admin` calls it."""
 
-    identities: Names = field(
-        (), "Subject alternative names or common names of client certificates (mTLS); comma-separated."
+    identities: CertificateNames = field(
+        (), "Names in client certificates (mTLS) with their kind, `dns:`, `uri:` or `cn:`; comma-separated."
     )
     address: str = field(
         "", "`host:port` of the server that `authsvc admin` calls; the one of these settings here if empty."

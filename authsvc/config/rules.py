@@ -219,6 +219,13 @@ class LimitsSettings(Section):
     reset_per_source: int = field(
         30, "Password resets and their confirmations an hour from one address.", ge=1, le=1_000_000
     )
+    unnamed_client_factor: int = field(
+        10,
+        "How many times the limit of one address a trusted caller has that tells no client address, and so is a "
+        "source itself.",
+        ge=1,
+        le=10_000,
+    )
     sign_up_global: int = field(20_000, "Sign-ups and their confirmations an hour in all.", ge=1, le=100_000_000)
     sign_in_global: int = field(60_000, "Sign-ins and their answers a minute in all.", ge=1, le=100_000_000)
     resend_global: int = field(10_000, "Resent codes an hour in all.", ge=1, le=100_000_000)

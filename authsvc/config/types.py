@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 import json
+import re
 from collections.abc import Collection, Iterator
 from datetime import timedelta
 from email.errors import HeaderParseError
@@ -16,6 +17,9 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
 from authsvc.domain import SECOND_FACTORS, FactorKind
+
+# `dns:` and `uri:` are alternative names of the subject (RFC 5280 §4.2.1.6), `cn:` is its common name.
+_CERTIFICATE_NAME = re.compile(r"(dns|uri|cn):\S(.*\S)?")
 
 
 def sends_sms(kinds: Collection[FactorKind]) -> bool:
@@ -41,11 +45,20 @@ def _json(value: object) -> object:
         raise ValueError("must be JSON") from error
 
 
+def _certificate_name(value: object) -> object:
+    """Refuse a name without its kind: by a common name somebody could pass for the host of that name."""
+    if not isinstance(value, str) or _CERTIFICATE_NAME.fullmatch(value):
+        return value
+    raise ValueError(
+        f"{value!r} must say what kind of name in a certificate it is: dns:{value}, uri:{value} or cn:{value}"
+    )
+
+
 def _caller(value: object) -> object:
     try:
         return ip_network(value, strict=False) if isinstance(value, str) else value
     except ValueError:
-        return value
+        return _certificate_name(value)
 
 
 def _mail_address(value: str) -> str:
@@ -86,6 +99,8 @@ LanguageTag = Annotated[str, StringConstraints(pattern=r"^[A-Za-z]{2,8}(-[A-Za-z
 WebAddress = Annotated[str, AfterValidator(_web_address)]
 # Given but empty, as in a compose file with an unset variable, is not given.
 OptionalPath = Annotated[Path | None, BeforeValidator(lambda value: None if value == "" else value)]
+# Of certificates, each with its kind in front.
+CertificateName = Annotated[str, BeforeValidator(_certificate_name)]
 # Out there a number of seconds, in here a timedelta.
 Duration = Annotated[timedelta, BeforeValidator(_seconds)]
 TrustedCaller = Annotated[IPv4Network | IPv6Network | str, BeforeValidator(_caller)]
@@ -154,5 +169,6 @@ SecondFactor = Annotated[FactorKind, BeforeValidator(_second_factor)]
 # Out there separated by commas.
 MfaTypes = Annotated[tuple[SecondFactor, ...], BeforeValidator(_commas)]
 Names = Annotated[tuple[str, ...], BeforeValidator(_commas)]
+CertificateNames = Annotated[tuple[CertificateName, ...], BeforeValidator(_commas)]
 # By name; in the environment as JSON, in the settings file as a table for each.
 CustomAttributes = Annotated[dict[str, CustomAttribute], BeforeValidator(_json)]

@@ -135,7 +135,8 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
 
         async def around(_: Any, context: Context) -> Any:
             started = monotonic()
-            metadata = metadata_of(context)
+            sent = metadata_of(context)
+            metadata = sent.values
             request_id = request_id_of(metadata)
             reason = "CANCELLED"
             failure: DomainError | None = None
@@ -146,7 +147,10 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
                 call = self._admission.enter(context, time)
                 async with time.timeout:
                     operator = await guard(context, metadata) if guard else ""
+                    sent.require_single()
                     caller = self._callers.caller_of(context, metadata, request_id)
+                    if caller.is_unnamed and not operator:
+                        self._metrics.count_unnamed_client()
                     current_call.set(
                         Call(
                             request_id=request_id,

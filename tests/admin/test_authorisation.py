@@ -65,8 +65,9 @@ async def test_what_is_no_admin_key_opens_nothing(service: Service, key: str, ad
         ada.bearer,
         [(KEY, ada.tokens.access_token)],
         [(KEY, ada.tokens.refresh_token)],
-        # Of a key given twice the last one counts.
+        # A key given twice is as good as none.
         [(KEY, key), (KEY, "x")],
+        [(KEY, key), (KEY, key)],
     ]
     for metadata in tries:
         assert await outcomes(service, metadata, [NOISE]) == {"PERMISSION_DENIED"}, metadata
@@ -186,7 +187,7 @@ async def test_a_certificate_of_the_settings_opens_and_names_its_operator(
             "tls_key_file": server_files.key_file,
             "tls_client_ca_file": ca.certificate_file,
         },
-        admin={"identities": "console.example.com"},
+        admin={"identities": "dns:console.example.com, cn:web.example.com"},
     )
     console = issue(tmp_path / "console", "console.example.com", issuer=ca)
     web = issue(tmp_path / "web", "web.example.com", issuer=ca)
@@ -204,7 +205,7 @@ async def test_a_certificate_of_the_settings_opens_and_names_its_operator(
                     async with fails("PERMISSION_DENIED"):
                         await operator.call("CreateGroup", request)
     actors = await database.fetchval("select array_agg(actor) from audit_events")
-    assert actors == ["operator:certificate:console.example.com"]
+    assert actors == ["operator:certificate:dns:console.example.com"]
 
 
 @pytest.mark.parametrize("text", ["\0", "\U0010ffff", "9" * 60_000, "a\r\nb: c", "'; drop table users; --", "", " "])

@@ -89,9 +89,33 @@ async def test_calls_are_counted_for_the_address_that_a_trusted_caller_tells(
     assert {row["subject"] for row in subjects} == {"*", source}
 
 
-async def test_trusted_caller_that_tells_no_address_is_no_source(run: Run, database: Database) -> None:
-    """A caller that speaks for many is not limited as if it were one of them; the limit in all still counts."""
-    async with run(server={"trusted_callers": "127.0.0.0/8"}) as service:
-        await service.stub.ResetPassword(pb.ResetPasswordRequest(username="ada"))
+async def test_trusted_caller_that_tells_no_address_is_a_source_by_itself(run: Run, database: Database) -> None:
+    """Whoever speaks for many and does not say for whom has a limit of its own, and is seen in a metric."""
+    limits = {"reset_per_source": 2, "unnamed_client_factor": 3}
+    async with run(server={"trusted_callers": "127.0.0.0/8"}, limits=limits) as service:
+        for number in range(6):
+            await service.stub.ResetPassword(pb.ResetPasswordRequest(username=f"user-{number}"))
+        async with fails("LIMIT_EXCEEDED"):
+            await service.stub.ResetPassword(pb.ResetPasswordRequest(username="ada"))
+        # Who says for whom is not held up by that.
+        await service.stub.ResetPassword(pb.ResetPasswordRequest(username="ada"), metadata=[(CLIENT_IP, "192.0.2.1")])
+        assert (service.metrics.registry.get_sample_value("authsvc_unnamed_clients_total") or 0) >= 7
     subjects = await database.fetch("select subject from rate_windows where action = 'RESET'")
-    assert {row["subject"] for row in subjects} == {"*"}
+    assert {row["subject"] for row in subjects} == {"*", "source:caller:127.0.0.1", "source:192.0.2.1"}
+
+
+@pytest.mark.parametrize("key", [CLIENT_IP, "authsvc-client-user-agent", "authsvc-request-id", "authorization"])
+async def test_metadata_that_is_given_twice_is_refused(run: Run, database: Database, key: str) -> None:
+    """No value of a key that is given twice is taken, be they alike or not, and nothing is counted."""
+    for values in (("192.0.2.1", "192.0.2.2"), ("192.0.2.1", "192.0.2.1")):
+        async with run(server={"trusted_callers": "127.0.0.0/8"}) as service, fails("INVALID_FIELDS") as failures:
+            metadata = [(key, value) for value in values]
+            await service.stub.ResetPassword(pb.ResetPasswordRequest(username="ada"), metadata=metadata)
+        assert failures[0].violations == [(key, "REPEATED")]
+    assert not await database.fetch("select subject from rate_windows where action = 'RESET'")
+
+
+async def test_metadata_of_others_may_be_given_twice(service: Service) -> None:
+    """What authsvc does not read is no business of its."""
+    metadata = [("baggage", "a=1"), ("baggage", "b=2")]
+    await service.stub.ResetPassword(pb.ResetPasswordRequest(username="ada"), metadata=metadata)

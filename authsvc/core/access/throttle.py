@@ -84,6 +84,9 @@ class Throttle:
             LimitExceeded: either is used up; `retry_after` is the end of its window.
         """
         per_source, in_all, window = self._calls[action]
+        if caller.is_unnamed:
+            # It speaks for many, and which of them it does not say.
+            per_source *= self._limits.unnamed_client_factor
         # The source first: what is refused to one source must not use up what is there for all.
         if caller.source:
             await self._spend(
