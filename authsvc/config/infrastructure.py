@@ -13,7 +13,7 @@ from authsvc.config.types import (
     HOUR,
     MINUTE,
     SECOND,
-    CertificateNames,
+    AdminIdentities,
     Duration,
     LanguageTag,
     MailAddress,
@@ -23,6 +23,7 @@ from authsvc.config.types import (
     WebAddress,
     field,
 )
+from authsvc.domain import AdminScope
 
 WEBHOOK_SECRET_CHARACTERS = 32
 
@@ -214,13 +215,20 @@ class HooksSettings(Section):
 class AdminSettings(Section):
     """Who may call AdminService, beside holders of admin keys (`authsvc admin-keys`); how `authsvc admin` calls it."""
 
-    identities: CertificateNames = field(
-        (), "Names in client certificates (mTLS) with their kind, `dns:`, `uri:` or `cn:`; comma-separated."
+    identities: AdminIdentities = field(
+        (),
+        "Names in client certificates (mTLS) with their kind, `dns:`, `uri:` or `cn:`, and their scopes, "
+        "`dns:console.example.com=users+support`; `read` without; comma-separated.",
     )
     address: str = field(
         "", "`host:port` of the server that `authsvc admin` calls; the one of these settings here if empty."
     )
     key: SecretStr = field(SecretStr(""), "Admin key that `authsvc admin` shows; the server needs none.")
+
+    def scopes(self) -> dict[str, frozenset[AdminScope]]:
+        """Return what the holder of each certificate may do, by its name with its kind."""
+        told = (identity.rpartition("=") if "=" in identity else (identity, "", "read") for identity in self.identities)
+        return {name: frozenset(map(AdminScope, scopes.split("+"))) for name, _, scopes in told}
 
 
 class AuditSettings(Section):

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
-from authsvc.domain import SECOND_FACTORS, FactorKind
+from authsvc.domain import SECOND_FACTORS, AdminScope, FactorKind
 
 # `dns:` and `uri:` are alternative names of the subject (RFC 5280 §4.2.1.6), `cn:` is its common name.
 _CERTIFICATE_NAME = re.compile(r"(dns|uri|cn):\S(.*\S)?")
@@ -52,6 +52,19 @@ def _certificate_name(value: object) -> object:
     raise ValueError(
         f"{value!r} must say what kind of name in a certificate it is: dns:{value}, uri:{value} or cn:{value}"
     )
+
+
+def _admin_identity(value: object) -> object:
+    """Check `KIND:NAME=SCOPE+SCOPE`; a name that has an equals sign itself has scopes behind it."""
+    if not isinstance(value, str) or "=" not in value:
+        return _certificate_name(value)
+    name, _, scopes = value.rpartition("=")
+    if not set(scopes.split("+")) <= set(AdminScope):
+        raise ValueError(
+            f"{value!r} must end in scopes, one of {', '.join(AdminScope)}, or several with + between them"
+        )
+    _certificate_name(name)
+    return value
 
 
 def _caller(value: object) -> object:
@@ -99,8 +112,6 @@ LanguageTag = Annotated[str, StringConstraints(pattern=r"^[A-Za-z]{2,8}(-[A-Za-z
 WebAddress = Annotated[str, AfterValidator(_web_address)]
 # Given but empty, as in a compose file with an unset variable, is not given.
 OptionalPath = Annotated[Path | None, BeforeValidator(lambda value: None if value == "" else value)]
-# Of certificates, each with its kind in front.
-CertificateName = Annotated[str, BeforeValidator(_certificate_name)]
 # Out there a number of seconds, in here a timedelta.
 Duration = Annotated[timedelta, BeforeValidator(_seconds)]
 TrustedCaller = Annotated[IPv4Network | IPv6Network | str, BeforeValidator(_caller)]
@@ -169,6 +180,6 @@ SecondFactor = Annotated[FactorKind, BeforeValidator(_second_factor)]
 # Out there separated by commas.
 MfaTypes = Annotated[tuple[SecondFactor, ...], BeforeValidator(_commas)]
 Names = Annotated[tuple[str, ...], BeforeValidator(_commas)]
-CertificateNames = Annotated[tuple[CertificateName, ...], BeforeValidator(_commas)]
+AdminIdentities = Annotated[tuple[Annotated[str, BeforeValidator(_admin_identity)], ...], BeforeValidator(_commas)]
 # By name; in the environment as JSON, in the settings file as a table for each.
 CustomAttributes = Annotated[dict[str, CustomAttribute], BeforeValidator(_json)]

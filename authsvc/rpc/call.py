@@ -16,6 +16,7 @@ import grpc
 from authsvc.config import TrustedCallers
 from authsvc.core.access.caller import Caller
 from authsvc.core.fields import refused
+from authsvc.core.operators.identity import Identity
 from authsvc.crypto.tokens import new_id
 from authsvc.errors import InvalidFields, Violation
 from authsvc.rpc.sockets import Address, unmapped
@@ -44,8 +45,8 @@ class Call:
     request_id: str
     access_token: str | None
     caller: Caller
-    # Who calls a service that is for operators; else empty.
-    operator: str = ""
+    # Who calls a service that is for operators.
+    operator: Identity | None = None
 
     def __repr__(self) -> str:
         return f"Call({self.request_id})"

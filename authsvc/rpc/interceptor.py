@@ -18,6 +18,7 @@ from google.protobuf.message import DecodeError
 from authsvc.clock import monotonic
 from authsvc.config import ServerSettings
 from authsvc.core.fields import refused
+from authsvc.core.operators.identity import Identity
 from authsvc.errors import DeadlineExceeded, DomainError, Internal
 from authsvc.rpc.admission import Admission, Admitted, stopping
 from authsvc.rpc.call import Call, Callers, Context, access_token_of, current_call, metadata_of, request_id_of
@@ -33,8 +34,8 @@ UNNAMED_SERVICE = "AuthService"
 
 Behavior = Callable[[Any, Context], Any]
 Parse = Callable[[bytes], Any]
-# Returns the name of the operator who calls, or raises PermissionDenied.
-Authorise = Callable[[Context, Mapping[str, str]], Awaitable[str]]
+# Returns the operator who calls a method, or raises PermissionDenied.
+Authorise = Callable[[Context, Mapping[str, str], str], Awaitable[Identity]]
 # Generic in the stubs alone.
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 
@@ -146,10 +147,10 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
                 time = _Time(first=self._receive_seconds, each=self._longest_seconds, seconds_left=left)
                 call = self._admission.enter(context, time)
                 async with time.timeout:
-                    operator = await guard(context, metadata) if guard else ""
+                    operator = await guard(context, metadata, name) if guard else None
                     sent.require_single()
                     caller = self._callers.caller_of(context, metadata, request_id)
-                    if caller.is_unnamed and not operator:
+                    if caller.is_unnamed and operator is None:
                         self._metrics.count_unnamed_client()
                     current_call.set(
                         Call(

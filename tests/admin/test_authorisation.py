@@ -13,6 +13,7 @@ from structlog.testing import capture_logs
 
 from authsvc.config import Settings
 from authsvc.core.operators.identity import AdminKeys
+from authsvc.domain import AdminScope
 from authsvc.store.db import Database
 from authsvc.v1 import admin_service_pb2 as pb
 from tests.admin.operator import KEY, Operator
@@ -96,7 +97,7 @@ async def test_a_key_ends_when_it_was_to(
     service: Service, admin_keys: AdminKeys, clock: FakeClock, database: Database
 ) -> None:
     """A key opens until the tick before its end, and at its end no more; its use after that is in the audit trail."""
-    made = await admin_keys.create("short", timedelta(days=1))
+    made = await admin_keys.create("short", timedelta(days=1), scopes=[AdminScope.ALL])
     assert made is not None
     key, expires_at = made
     operator = Operator(service.channel, key)
@@ -137,7 +138,7 @@ async def test_a_revoked_key_opens_nothing_from_there_on(
     service: Service, operator: Operator, admin_keys: AdminKeys
 ) -> None:
     """Revoking a key is seen by the next call; the others stay, and the name is used up."""
-    other = await admin_keys.create("other", YEAR)
+    other = await admin_keys.create("other", YEAR, scopes=[AdminScope.ALL])
     assert other is not None
     await operator.list()
     assert await admin_keys.revoke("ops")
@@ -145,7 +146,7 @@ async def test_a_revoked_key_opens_nothing_from_there_on(
         await operator.list()
     assert failures[0].code is grpc.StatusCode.PERMISSION_DENIED
     await Operator(service.channel, other[0]).list()
-    assert await admin_keys.create("ops", YEAR) is None
+    assert await admin_keys.create("ops", YEAR, scopes=[AdminScope.ALL]) is None
     assert not await admin_keys.revoke("nobody")
 
 
@@ -187,7 +188,7 @@ async def test_a_certificate_of_the_settings_opens_and_names_its_operator(
             "tls_key_file": server_files.key_file,
             "tls_client_ca_file": ca.certificate_file,
         },
-        admin={"identities": "dns:console.example.com, cn:web.example.com"},
+        admin={"identities": "dns:console.example.com=users+support, cn:web.example.com"},
     )
     console = issue(tmp_path / "console", "console.example.com", issuer=ca)
     web = issue(tmp_path / "web", "web.example.com", issuer=ca)

@@ -133,6 +133,23 @@ def test_name_of_a_certificate_says_its_kind(setting: str, name: str) -> None:
     assert f"dns:{name}, uri:{name} or cn:{name}" in fault
 
 
+@pytest.mark.parametrize("identity", ["dns:a=", "dns:a=everything", "dns:a=read,dns:b=none", "uri:b://c?d=e", "cn:a=b"])
+def test_scopes_of_a_certificate_are_such(identity: str) -> None:
+    """What stands behind the name of an operator's certificate is scopes, and a name with an equals sign has some."""
+    (fault, *_) = faults({"AUTHSVC_ADMIN_IDENTITIES": identity})
+    assert "must end in scopes, one of read, support, users, secrets, all" in fault
+
+
+def test_certificates_of_operators_have_scopes() -> None:
+    """Each name has its scopes, and without any the least."""
+    identities = "dns:a.example.com=users+support, cn:Ada=Lovelace=all, uri:spiffe://b"
+    assert load({"AUTHSVC_ADMIN_IDENTITIES": identities}).admin.scopes() == {
+        "dns:a.example.com": {"users", "support"},
+        "cn:Ada=Lovelace": {"all"},
+        "uri:spiffe://b": {"read"},
+    }
+
+
 @pytest.mark.parametrize("text", ["", "soon", "nan", "inf", "-inf", "1e400", "1e18", "-1", "5 minutes"])
 def test_duration_that_is_none_is_a_fault(text: str) -> None:
     """Whatever stands where seconds should is told by its name, and never ends the program otherwise."""
