@@ -71,7 +71,7 @@ def anybody(number: int, chance: random.Random) -> UserRecord:
         groups=sorted(chance.sample(["admins", "staff", "gäste", "Z"], chance.randrange(4))),
         totp_devices=[
             TotpRecord(
-                secret="".join(chance.choices("ABCDEFGHIJKLMNOPQRSTUVWXYZ234567", k=chance.choice((16, 26, 32, 52)))),
+                secret="".join(chance.choices("ABCDEFGHIJKLMNOPQRSTUVWXYZ234567", k=chance.choice((26, 32, 52)))),
                 friendly_name=f"App {device}",
                 verified_at=stamp(made + timedelta(minutes=device)),
             )
