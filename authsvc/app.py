@@ -101,12 +101,13 @@ class App:
         """
         async with asyncio.TaskGroup() as tasks:
             readiness = tasks.create_task(self._watch_readiness())
+            connections = tasks.create_task(self._server.keep_connections_in_bounds())
             janitor = tasks.create_task(self._janitor.run())
             mail = tasks.create_task(self._dispatcher.run())
             await stop.wait()
             _log.info("draining")
-            readiness.cancel()
-            janitor.cancel()
+            for task in (readiness, connections, janitor):
+                task.cancel()
             await self._server.stop(last_words)
             # After the server: the last calls' mail is sent too.
             self._dispatcher.stop()
@@ -123,6 +124,7 @@ class App:
                     _log.warning("not serving", obstacle=obstacle)
                 else:
                     _log.info("serving")
+                self._dispatcher.set_serving(not obstacle)
                 await self._server.set_serving(not obstacle)
                 known = obstacle
             self._metrics.set_hashes(self._hasher.waiting)

@@ -188,7 +188,7 @@ class Composition:
         attribute_rules = AttributeRules.of(settings)
         return AdminFlows(
             operators=Operators(
-                database=database, ring=ring, audit=self.audit, identities=settings.admin.identities, clock=clock
+                database=database, ring=ring, audit=self.audit, identities=settings.admin.scopes(), clock=clock
             ),
             accounts=AccountAdmin(
                 database=database,

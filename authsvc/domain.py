@@ -34,6 +34,16 @@ class UserStatus(enum.StrEnum):
     RESET_REQUIRED = "RESET_REQUIRED"
 
 
+class AdminScope(enum.StrEnum):
+    """Name what an operator may do by AdminService; whoever may do anything of it may read. Stored."""
+
+    READ = "read"
+    SUPPORT = "support"
+    USERS = "users"
+    SECRETS = "secrets"
+    ALL = "all"
+
+
 class Step(enum.StrEnum):
     """Name what a sign-in waits for: the values of the proto enum `SignInStep` without their prefix. Stored."""
 

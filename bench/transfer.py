@@ -27,6 +27,7 @@ from authsvc.clock import SystemClock
 from authsvc.core.audit.trail import Audit
 from authsvc.core.operators.identity import AdminKeys
 from authsvc.crypto.sealing import KeyRing, parse_master_keys
+from authsvc.domain import AdminScope
 from authsvc.store.db import Database
 from authsvc.v1.admin_service_pb2 import ListUsersRequest
 from authsvc.v1.admin_service_pb2_grpc import AdminServiceStub
@@ -91,7 +92,7 @@ async def make_key(stack: Stack) -> str:
     clock = SystemClock()
     made = await AdminKeys(
         database=database, ring=ring, audit=Audit(database=database, ring=ring, clock=clock), clock=clock
-    ).create("bench", timedelta(days=1))
+    ).create("bench", timedelta(days=1), scopes=[AdminScope.ALL])
     await database.close()
     assert made is not None
     return made[0]

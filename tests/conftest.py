@@ -29,6 +29,7 @@ from authsvc.core.audit.trail import Audit
 from authsvc.core.operators.identity import AdminKeys
 from authsvc.crypto.sealing import KeyRing, MasterKey, parse_master_keys
 from authsvc.dev.postgres import EmbeddedPostgres
+from authsvc.domain import AdminScope
 from authsvc.store.db import Database
 from authsvc.store.migrate import migrate, read_migrations
 from tests.admin.operator import Operator
@@ -151,7 +152,7 @@ def admin_keys(database: Database, ring: KeyRing, clock: FakeClock) -> AdminKeys
 @pytest.fixture
 async def key(admin_keys: AdminKeys) -> str:
     """Make an admin key for a year."""
-    made = await admin_keys.create("ops", timedelta(days=365))
+    made = await admin_keys.create("ops", timedelta(days=365), scopes=[AdminScope.ALL])
     assert made is not None
     return made[0]
 

@@ -20,6 +20,11 @@ def test_manifests_give_right_settings(tmp_path: Path) -> None:
             assert settings.keys.master.get_secret_value()
             assert settings.mail.smtp_host
             assert settings.server.metrics_port
+            # Callers show certificates, and none is trusted for the network that it is in.
+            assert settings.server.tls_client_ca_file
+            assert all(isinstance(caller, str) for caller in settings.server.trusted_callers)
+            mounted = [mount["mountPath"] for mount in container["volumeMounts"]]
+            assert str(settings.server.tls_client_ca_file.parent) in mounted
 
 
 def test_manifests_run_what_the_image_allows() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TypeVar
@@ -20,6 +20,7 @@ from authsvc.clock import SystemClock
 from authsvc.config import Settings
 from authsvc.core.audit.trail import Audit
 from authsvc.core.operators.identity import NAME, AdminKeys
+from authsvc.domain import AdminScope
 from authsvc.store.admin_keys import AdminKey
 
 LONGEST_DAYS = 3650
@@ -50,8 +51,17 @@ def _name(_context: click.Context, _parameter: click.Parameter, value: str) -> s
     required=True,
     help=f"Days until the key ends, at most {LONGEST_DAYS}.",
 )
+@click.option(
+    "--scope",
+    "scopes",
+    type=click.Choice([scope.value for scope in AdminScope]),
+    multiple=True,
+    default=[AdminScope.READ.value],
+    show_default=True,
+    help="What the key opens; may be given several times. Each scope can read.",
+)
 @click.option("--file", "path", type=FILE, help="Write the key to this new file, mode 0600.")
-def create(name: str, expires_in: int, path: Path | None) -> None:
+def create(name: str, expires_in: int, *, scopes: Sequence[str], path: Path | None) -> None:
     """Make a key for an operator or a program, and print it: this once, and never again.
 
     NAME stands in the audit trail for whoever uses the key; a name is good for one key only.
@@ -62,7 +72,8 @@ def create(name: str, expires_in: int, path: Path | None) -> None:
         raise Failed(f"{path}: is there already and stays as it is")
     if path is not None and not path.parent.is_dir():
         raise Failed(f"{path}: No such file or directory")
-    made = _run(settings, lambda keys: keys.create(name, timedelta(days=expires_in)))
+    opens = {AdminScope(scope) for scope in scopes}
+    made = _run(settings, lambda keys: keys.create(name, timedelta(days=expires_in), scopes=opens))
     if made is None:
         raise Failed(f"there is or was a key of the name {name}: choose another")
     key, expires_at = made
@@ -87,6 +98,7 @@ def list_(as_json: bool) -> None:
         {
             "name": key.name,
             "state": _state(key, now),
+            "scopes": " ".join(key.scopes),
             "created": whole_seconds(key.created_at),
             "expires": whole_seconds(key.expires_at),
             "last_used": whole_seconds(key.last_used_at),

@@ -10,6 +10,7 @@ import sys
 import click
 import uvloop
 
+from authsvc.cli import metrics
 from authsvc.cli.process import serving
 from authsvc.cli.settings import read_settings
 from authsvc.config import Settings
@@ -21,7 +22,9 @@ def command() -> None:
     """Serve until standard input ends, and say on standard output when it listens."""
     settings = read_settings("database", "keys", "mail", "files")
     set_up_logs(settings.log)
-    uvloop.run(_run(settings))
+    # It may outlive its supervisor, if that is killed.
+    with metrics.inherited_folder():
+        uvloop.run(_run(settings))
 
 
 async def _run(settings: Settings) -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-import tempfile
 from asyncio.subprocess import Process
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -118,9 +117,9 @@ class Supervisor:
         if not self._settings.metrics_port:
             yield
             return
-        with tempfile.TemporaryDirectory(prefix="authsvc-metrics-") as folder:
-            self._metrics_folder = self._environment[metrics.FOLDER_VARIABLE] = folder
-            metrics.publish(self._settings, metrics.sum_of_processes(folder))
+        with metrics.new_folder() as folder:
+            self._metrics_folder = self._environment[metrics.FOLDER_VARIABLE] = str(folder)
+            metrics.publish(self._settings, metrics.sum_of_processes(str(folder)))
             yield
 
 

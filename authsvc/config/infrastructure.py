@@ -13,16 +13,17 @@ from authsvc.config.types import (
     HOUR,
     MINUTE,
     SECOND,
+    AdminIdentities,
     Duration,
     LanguageTag,
     MailAddress,
-    Names,
     OptionalPath,
     Section,
     TrustedCallers,
     WebAddress,
     field,
 )
+from authsvc.domain import AdminScope
 
 WEBHOOK_SECRET_CHARACTERS = 32
 
@@ -52,10 +53,28 @@ class ServerSettings(Section):
     tls_client_ca_file: OptionalPath = field(None, "PEM bundle; clients must then show a certificate of it (mTLS).")
     trusted_callers: TrustedCallers = field(
         (),
-        "Callers whose `authsvc-client-ip` and `authsvc-client-user-agent` are believed: CIDRs, or subject "
-        "alternative names or common names of client certificates; comma-separated.",
+        "Callers whose `authsvc-client-ip` and `authsvc-client-user-agent` are believed: CIDRs, or "
+        "names in client certificates with their kind, `dns:`, `uri:` or `cn:`; comma-separated.",
     )
     max_message_bytes: int = field(65_536, "Largest request; a larger one is INVALID_FIELDS.", ge=4_096, le=4_194_304)
+    max_connections: int = field(1000, "Most connections of one worker process; more are closed.", ge=10, le=100_000)
+    max_connections_per_peer: int = field(
+        100, "Most connections from one address (IPv6: /64); the newest above it are closed.", ge=1, le=100_000
+    )
+    max_streams: int = field(100, "Most calls at once on one connection; clients wait with more.", ge=1, le=10_000)
+    max_calls: int = field(
+        1000,
+        "Most calls at once in one worker process, and four times as many as one address may have of those whose "
+        "message is still on its way; more are OVERLOADED.",
+        ge=10,
+        le=100_000,
+    )
+    receive_timeout: Duration = field(
+        10 * SECOND,
+        "Longest time for a connection to be set up, and for a call's first message to arrive whole.",
+        ge=SECOND,
+        le=MINUTE,
+    )
     request_timeout: Duration = field(
         30 * SECOND, "Longest time for a call, whatever its deadline.", ge=SECOND, le=5 * MINUTE
     )
@@ -196,13 +215,20 @@ class HooksSettings(Section):
 class AdminSettings(Section):
     """Who may call AdminService, beside holders of admin keys (`authsvc admin-keys`); how `authsvc admin` calls it."""
 
-    identities: Names = field(
-        (), "Subject alternative names or common names of client certificates (mTLS); comma-separated."
+    identities: AdminIdentities = field(
+        (),
+        "Names in client certificates (mTLS) with their kind, `dns:`, `uri:` or `cn:`, and their scopes, "
+        "`dns:console.example.com=users+support`; `read` without; comma-separated.",
     )
     address: str = field(
         "", "`host:port` of the server that `authsvc admin` calls; the one of these settings here if empty."
     )
     key: SecretStr = field(SecretStr(""), "Admin key that `authsvc admin` shows; the server needs none.")
+
+    def scopes(self) -> dict[str, frozenset[AdminScope]]:
+        """Return what the holder of each certificate may do, by its name with its kind."""
+        told = (identity.rpartition("=") if "=" in identity else (identity, "", "read") for identity in self.identities)
+        return {name: frozenset(map(AdminScope, scopes.split("+"))) for name, _, scopes in told}
 
 
 class AuditSettings(Section):

@@ -245,6 +245,13 @@ class LimitsSettings(Section):
     reset_confirm_per_source: int = field(
         60, "Confirmations of password resets an hour from one address.", ge=1, le=1_000_000
     )
+    unnamed_client_factor: int = field(
+        10,
+        "How many times the limit of one address a trusted caller has that tells no client address, and so is a "
+        "source itself.",
+        ge=1,
+        le=10_000,
+    )
     sign_up_global: int = field(20_000, "Sign-ups an hour in all.", ge=1, le=100_000_000)
     sign_up_confirm_global: int = field(40_000, "Confirmations of sign-ups an hour in all.", ge=1, le=100_000_000)
     sign_in_global: int = field(

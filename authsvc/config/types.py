@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 import json
+import re
 from collections.abc import Collection, Iterator
 from datetime import timedelta
 from email.errors import HeaderParseError
@@ -15,7 +16,10 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
-from authsvc.domain import SECOND_FACTORS, FactorKind
+from authsvc.domain import SECOND_FACTORS, AdminScope, FactorKind
+
+# `dns:` and `uri:` are alternative names of the subject (RFC 5280 §4.2.1.6), `cn:` is its common name.
+_CERTIFICATE_NAME = re.compile(r"(dns|uri|cn):\S(.*\S)?")
 
 
 def sends_sms(kinds: Collection[FactorKind]) -> bool:
@@ -41,11 +45,33 @@ def _json(value: object) -> object:
         raise ValueError("must be JSON") from error
 
 
+def _certificate_name(value: object) -> object:
+    """Refuse a name without its kind: by a common name somebody could pass for the host of that name."""
+    if not isinstance(value, str) or _CERTIFICATE_NAME.fullmatch(value):
+        return value
+    raise ValueError(
+        f"{value!r} must say what kind of name in a certificate it is: dns:{value}, uri:{value} or cn:{value}"
+    )
+
+
+def _admin_identity(value: object) -> object:
+    """Check `KIND:NAME=SCOPE+SCOPE`; a name that has an equals sign itself has scopes behind it."""
+    if not isinstance(value, str) or "=" not in value:
+        return _certificate_name(value)
+    name, _, scopes = value.rpartition("=")
+    if not set(scopes.split("+")) <= set(AdminScope):
+        raise ValueError(
+            f"{value!r} must end in scopes, one of {', '.join(AdminScope)}, or several with + between them"
+        )
+    _certificate_name(name)
+    return value
+
+
 def _caller(value: object) -> object:
     try:
         return ip_network(value, strict=False) if isinstance(value, str) else value
     except ValueError:
-        return value
+        return _certificate_name(value)
 
 
 def _mail_address(value: str) -> str:
@@ -154,5 +180,6 @@ SecondFactor = Annotated[FactorKind, BeforeValidator(_second_factor)]
 # Out there separated by commas.
 MfaTypes = Annotated[tuple[SecondFactor, ...], BeforeValidator(_commas)]
 Names = Annotated[tuple[str, ...], BeforeValidator(_commas)]
+AdminIdentities = Annotated[tuple[Annotated[str, BeforeValidator(_admin_identity)], ...], BeforeValidator(_commas)]
 # By name; in the environment as JSON, in the settings file as a table for each.
 CustomAttributes = Annotated[dict[str, CustomAttribute], BeforeValidator(_json)]

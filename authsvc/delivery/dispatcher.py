@@ -44,6 +44,7 @@ class Dispatcher:
         self._on_queue_age = on_queue_age
         self._wake = asyncio.Event()
         self._in_flight: Counter[Medium] = Counter()
+        self._is_serving = False
         self._is_stopping = False
 
     async def run_once(self) -> int:
@@ -57,7 +58,10 @@ class Dispatcher:
             return await self._start_sends(sends)
 
     async def run(self) -> None:
-        """Send what comes, whatever fails, until `stop`. Cancelling is safe too: the leases see to the rest."""
+        """Send what comes while the process serves, whatever fails, until `stop`.
+
+        Cancelling is safe too: the leases see to the rest.
+        """
         async with asyncio.TaskGroup() as helpers:
             duties = (
                 self._keep_doing(self._listen, pause=LISTEN_AGAIN, failed="outbox hints lost"),
@@ -72,6 +76,15 @@ class Dispatcher:
                 for helper in running:
                     helper.cancel()
 
+    def set_serving(self, serving: bool) -> None:
+        """Say whether this process serves; until then, and while it does not, it claims nothing.
+
+        What keeps it from serving, a wrong master key for one, keeps it from sending too, and a message that it claims
+        is lost to the others for so long.
+        """
+        self._is_serving = serving
+        self._wake.set()
+
     def stop(self) -> None:
         """Claim nothing more; `run` returns when what is in flight has come to its end."""
         self._is_stopping = True
@@ -83,7 +96,8 @@ class Dispatcher:
             # Before the claim: a hint that comes meanwhile must not be lost.
             self._wake.clear()
             try:
-                await self._start_sends(sends)
+                if self._is_serving:
+                    await self._start_sends(sends)
             except Exception as error:  # nobody would start it again
                 failures += 1
                 log_failure("outbox unavailable", error)

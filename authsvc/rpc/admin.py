@@ -12,12 +12,14 @@ from authsvc.core.operators.accounts import AccountAdmin
 from authsvc.core.operators.attributes import AttributeAdmin
 from authsvc.core.operators.exports import Exports
 from authsvc.core.operators.groups import Groups
-from authsvc.core.operators.identity import Operator, Operators
+from authsvc.core.operators.identity import Identity, Operator, Operators
 from authsvc.core.operators.imports import Imports
 from authsvc.core.operators.mail_queue import MailQueue
 from authsvc.core.operators.passwords import PasswordAdmin
 from authsvc.core.operators.user_list import UserList
+from authsvc.domain import AdminScope
 from authsvc.rpc import admin_convert, convert, transfer
+from authsvc.rpc.admin_scopes import SCOPES
 from authsvc.rpc.call import ADMIN_KEY, Context, certificate_names_of, current_call, request_id_of
 from authsvc.rpc.hashing import waits_for_hash
 from authsvc.v1 import admin_service_pb2 as pb
@@ -66,18 +68,31 @@ class AdminServicer(AdminServiceServicer):
     def __init__(self, *, flows: AdminFlows) -> None:
         self.flows = flows
 
-    async def authorise(self, context: Context, metadata: Mapping[str, str]) -> str:
-        """Return the name of the operator who calls.
+    async def authorise(self, context: Context, metadata: Mapping[str, str], method: str) -> Identity:
+        """Return the operator who calls, and may call the method.
 
         Raises:
-            PermissionDenied: whoever calls is none.
+            PermissionDenied: whoever calls is none, or may not.
         """
         names, key = certificate_names_of(context), metadata.get(ADMIN_KEY, "")
-        return await self.flows.operators.authorise(names, key, request_id_of(metadata))
+        request_id = request_id_of(metadata)
+        identity = await self.flows.operators.identify(names, key, request_id)
+        return await self.flows.operators.require(identity, SCOPES[method], request_id)
+
+    async def _trusted_with_secrets(self) -> Operator:
+        """Return the operator who calls, and may set or see what users sign in with.
+
+        Raises:
+            PermissionDenied: the operator may not.
+        """
+        call = current_call.get()
+        identity = await self.flows.operators.require(_identity(), AdminScope.SECRETS, call.request_id)
+        return Operator(identity.name, call.caller, identity.scope)
 
     @waits_for_hash
     async def CreateUser(self, request: pb.CreateUserRequest, _: Context) -> pb.CreateUserResponse:
-        user_id = await self.flows.passwords.create_user(admin_convert.invitation(request), _operator())
+        operator = await self._trusted_with_secrets() if request.temporary_password else _operator()
+        user_id = await self.flows.passwords.create_user(admin_convert.invitation(request), operator)
         return pb.CreateUserResponse(user=await self._user(NamedUser(user_id=str(user_id))))
 
     @waits_for_hash
@@ -185,7 +200,8 @@ class AdminServicer(AdminServiceServicer):
         return await transfer.import_users(self.flows.imports, request_iterator, _operator())
 
     async def ExportUsers(self, request: ExportUsersRequest, _: Context) -> AsyncIterator[ExportUsersResponse]:
-        async for response in transfer.export_users(self.flows.exports, request, _operator()):
+        operator = await self._trusted_with_secrets() if request.include_secrets else _operator()
+        async for response in transfer.export_users(self.flows.exports, request, operator):
             yield response
 
     async def _user(self, named: NamedUser) -> User:
@@ -193,5 +209,11 @@ class AdminServicer(AdminServiceServicer):
 
 
 def _operator() -> Operator:
-    call = current_call.get()
-    return Operator(call.operator, call.caller)
+    identity = _identity()
+    return Operator(identity.name, current_call.get().caller, identity.scope)
+
+
+def _identity() -> Identity:
+    identity = current_call.get().operator
+    assert identity is not None  # noqa: S101 - for mypy: the guard lets nobody else in
+    return identity

@@ -12,12 +12,15 @@ import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
 
-from authsvc.clock import SystemClock
+from authsvc.clock import SystemClock, monotonic
 from authsvc.config import ServerSettings
 from authsvc.rpc.admin import AdminServicer
+from authsvc.rpc.admission import Admission
 from authsvc.rpc.auth import AuthServicer
+from authsvc.rpc.call import Context
 from authsvc.rpc.handlers import Handlers
 from authsvc.rpc.interceptor import CallInterceptor
+from authsvc.rpc.sockets import Sockets
 from authsvc.telemetry.metrics import Metrics
 from authsvc.v1 import admin_service_pb2, auth_service_pb2
 from authsvc.v1.admin_service_pb2_grpc import add_AdminServiceServicer_to_server
@@ -25,32 +28,60 @@ from authsvc.v1.auth_service_pb2_grpc import add_AuthServiceServicer_to_server
 
 AUTH_SERVICE = auth_service_pb2.DESCRIPTOR.services_by_name["AuthService"].full_name
 ADMIN_SERVICE = admin_service_pb2.DESCRIPTOR.services_by_name["AdminService"].full_name
-# What the transport takes; the interceptor refuses what is over the setting, with a typed error.
-TRANSPORT_BYTES = 4 * 1024 * 1024
+# What the transport takes beyond the setting, so that the interceptor can refuse it with a typed error. What announces
+# itself longer than that gRPC refuses before it takes any of it.
+SPARE_BYTES = 16 * 1024
+# What a stream may send before its call is let in. Most messages are smaller; a longer one waits for a round trip.
+STREAM_WINDOW_BYTES = 8 * 1024
 # Time for those who watch the health to hear of the end, and for calls that have arrived to be taken.
 LAST_WORDS = timedelta(milliseconds=100)
-# Calls of one connection at once.
-CONCURRENT_STREAMS = 1000
+# Between two looks at the connections while the server runs, and while it stops.
+LOOK_EVERY = timedelta(milliseconds=250)
+DRAIN_EVERY = timedelta(milliseconds=10)
+# For the last answers to be sent.
+LAST_ANSWERS = timedelta(seconds=1)
 
 
 class TransportError(Exception):
     """Say what keeps the server from listening."""
 
 
+class _Watch:
+    """End a watch of the health in time."""
+
+    def __init__(self) -> None:
+        self.timeout = asyncio.timeout(None)
+
+    def cut(self) -> None:
+        """End it now."""
+        self.end_in(timedelta())
+
+    def end_in(self, wait: timedelta) -> None:
+        """End it, but not at once."""
+        if not self.timeout.expired():
+            self.timeout.reschedule(asyncio.get_running_loop().time() + wait.total_seconds())
+
+
 class _Health(health.aio.HealthServicer):
     """Let watchers go at the end of the server: a stream that stays open takes the whole drain timeout."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, admission: Admission) -> None:
         super().__init__()
-        self._watches: set[asyncio.Timeout] = set()
+        self._admission = admission
+        self._watches: set[_Watch] = set()
+        self._is_stopping = False
 
     async def Watch(
         self,
         request: health_pb2.HealthCheckRequest,
         context: grpc.aio.ServicerContext[health_pb2.HealthCheckRequest, health_pb2.HealthCheckResponse],
     ) -> None:
+        watch = _Watch()
+        # Who comes back after the end was told is not waited for again.
+        if not self._is_stopping:
+            self._admission.watch(cast(Context, context), watch)
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(None) as watch:
+            async with watch.timeout:
                 self._watches.add(watch)
                 try:
                     await super().Watch(request, context)
@@ -59,10 +90,10 @@ class _Health(health.aio.HealthServicer):
 
     async def enter_graceful_shutdown(self) -> None:
         """Tell watchers that nothing is served any more, and end their streams once they had time to hear it."""
+        self._is_stopping = True
         await super().enter_graceful_shutdown()
-        end = asyncio.get_running_loop().time() + LAST_WORDS.total_seconds()
         for watch in self._watches:
-            watch.reschedule(end)
+            watch.end_in(LAST_WORDS)
 
 
 class Server:
@@ -78,7 +109,9 @@ class Server:
         hash_wait: Callable[[], timedelta],
     ) -> None:
         self._settings = settings
-        self._health = _Health()
+        self._metrics = metrics
+        self._admission = Admission(settings=settings)
+        self._health = _Health(admission=self._admission)
         handlers = Handlers()
         # All that generated code asks of a server.
         as_server = cast(grpc.aio.Server, handlers)
@@ -90,11 +123,16 @@ class Server:
             servicer = reflection.aio.ReflectionServicer(names)
             # The stubs give it no types.
             reflection_pb2_grpc.add_ServerReflectionServicer_to_server(servicer, handlers)  # type: ignore[no-untyped-call]
+        self._sockets = Sockets(port=settings.port)
         self._server = grpc.aio.server(
             handlers=handlers.generic,
             interceptors=[
                 CallInterceptor(
-                    settings=settings, metrics=metrics, hash_wait=hash_wait, guards={ADMIN_SERVICE: admin.authorise}
+                    settings=settings,
+                    metrics=metrics,
+                    hash_wait=hash_wait,
+                    guards={ADMIN_SERVICE: admin.authorise},
+                    admission=self._admission,
                 )
             ],
             options=_options(settings),
@@ -118,7 +156,14 @@ class Server:
         except (OSError, RuntimeError) as error:
             raise TransportError(f"cannot listen on {address}: {error}") from error
         await self._server.start()
+        self._sockets = Sockets(port=port)
         return port
+
+    async def keep_connections_in_bounds(self) -> None:
+        """Close, for as long as the server runs, connections of peers that have too many."""
+        while True:
+            await SystemClock().sleep(LOOK_EVERY)
+            self._metrics.count_cut_connections(self._sockets.cut_above(self._settings.max_connections_per_peer))
 
     async def set_serving(self, serving: bool) -> None:
         """Tell health clients, for each service and as a whole, whether calls can be served."""
@@ -127,11 +172,28 @@ class Server:
             await self._health.set(service, status)
 
     async def stop(self, last_words: timedelta = LAST_WORDS) -> None:
-        """Refuse new calls, finish those in flight within the drain timeout, then close."""
+        """Refuse new calls, finish those in flight within the drain timeout, then close.
+
+        When gRPC's own server stops it answers CANCELLED, without a word, to whatever has arrived meanwhile: clients
+        hear of the end too late not to send it. So it stops last, when nobody is connected any more. Until then calls
+        are answered as ever, then refused with what makes clients try another server; and each connection is closed
+        as soon as nothing on it waits for an answer.
+        """
+        self._sockets.stop_listening()
         await self._health.enter_graceful_shutdown()
-        # gRPC answers CANCELLED to calls that have arrived and that a busy event loop has not taken yet.
         await SystemClock().sleep(last_words)
-        await self._server.stop(self._settings.drain_timeout.total_seconds())
+        self._admission.stop()
+        await self._answer_all(within=self._settings.drain_timeout)
+        self._admission.cut()
+        await self._answer_all(within=LAST_ANSWERS)
+        self._sockets.cut_all_but(())
+        await self._server.stop(LAST_ANSWERS.total_seconds())
+
+    async def _answer_all(self, *, within: timedelta) -> None:
+        end = monotonic() + within.total_seconds()
+        while not self._admission.is_idle and monotonic() < end:
+            self._sockets.cut_all_but(self._admission.peers())
+            await SystemClock().sleep(DRAIN_EVERY)
 
 
 def _address(settings: ServerSettings) -> str:
@@ -141,20 +203,31 @@ def _address(settings: ServerSettings) -> str:
 
 
 def _options(settings: ServerSettings) -> list[tuple[str, int]]:
-    keepalive = int(settings.keepalive.total_seconds() * 1000)
-    age = int(settings.max_connection_age.total_seconds() * 1000)
+    keepalive = _milliseconds(settings.keepalive)
+    receive = _milliseconds(settings.receive_timeout)
     return [
         ("grpc.so_reuseport", 1 if settings.workers > 1 else 0),
-        ("grpc.max_receive_message_length", TRANSPORT_BYTES),
-        ("grpc.max_concurrent_streams", CONCURRENT_STREAMS),
+        ("grpc.max_receive_message_length", settings.max_message_bytes + SPARE_BYTES),
+        ("grpc.http2.lookahead_bytes", STREAM_WINDOW_BYTES),
+        # It would widen the windows of whoever sends much.
+        ("grpc.http2.bdp_probe", 0),
+        ("grpc.max_concurrent_streams", settings.max_streams),
+        ("grpc.max_allowed_incoming_connections", settings.max_connections),
+        # Until the peer's first settings, and until it has acknowledged ours.
+        ("grpc.server_handshake_timeout_ms", receive),
+        ("grpc.http2.settings_timeout", receive),
         ("grpc.keepalive_time_ms", keepalive),
         ("grpc.keepalive_timeout_ms", 20_000),
         # Clients may ping as often as we do, with no call open, and are not told off for it.
         ("grpc.keepalive_permit_without_calls", 1),
         ("grpc.http2.min_ping_interval_without_data_ms", keepalive // 2),
-        ("grpc.max_connection_age_ms", age),
-        ("grpc.max_connection_age_grace_ms", int(settings.request_timeout.total_seconds() * 1000)),
+        ("grpc.max_connection_age_ms", _milliseconds(settings.max_connection_age)),
+        ("grpc.max_connection_age_grace_ms", _milliseconds(settings.request_timeout)),
     ]
+
+
+def _milliseconds(duration: timedelta) -> int:
+    return duration // timedelta(milliseconds=1)
 
 
 def _credentials(settings: ServerSettings) -> grpc.ServerCredentials | None:

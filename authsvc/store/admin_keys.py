@@ -13,6 +13,7 @@ class AdminKey:
     """Hold what is known of one admin key, which is not the key itself."""
 
     name: str
+    scopes: list[str]
     created_at: datetime
     expires_at: datetime
     last_used_at: datetime | None
@@ -20,18 +21,24 @@ class AdminKey:
 
 
 INSERT = """
-insert into admin_keys (name, digest, created_at, expires_at)
-values ($1, $2, $3, $4)
+insert into admin_keys (name, digest, scopes, created_at, expires_at)
+values ($1, $2, $3, $4, $5)
 on conflict (name) do nothing
 """
 
 
-async def insert(executor: Executor, *, name: str, digest: bytes, now: datetime, expires_at: datetime) -> bool:
+async def insert(
+    executor: Executor, *, name: str, digest: bytes, scopes: list[str], now: datetime, expires_at: datetime
+) -> bool:
     """Store a new key; False if there is, or was, one of this name."""
-    return await wrote_one(executor, INSERT, name, digest, now, expires_at)
+    return await wrote_one(executor, INSERT, name, digest, scopes, now, expires_at)
 
 
-FIND = "select name, created_at, expires_at, last_used_at, revoked_at from admin_keys where digest = any($1::bytea[])"
+FIND = """
+select name, scopes, created_at, expires_at, last_used_at, revoked_at
+  from admin_keys
+ where digest = any($1::bytea[])
+"""
 
 
 async def find(executor: Executor, *, digests: list[bytes]) -> AdminKey | None:
@@ -52,7 +59,11 @@ async def touch(executor: Executor, *, name: str, now: datetime, unless_after: d
     return await wrote_one(executor, TOUCH, name, now, unless_after)
 
 
-LIST_ALL = "select name, created_at, expires_at, last_used_at, revoked_at from admin_keys order by created_at, name"
+LIST_ALL = """
+select name, scopes, created_at, expires_at, last_used_at, revoked_at
+  from admin_keys
+ order by created_at, name
+"""
 
 
 async def list_all(executor: Executor) -> list[AdminKey]:

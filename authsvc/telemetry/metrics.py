@@ -48,11 +48,25 @@ class Metrics:
             ["action", "scope"],
             registry=registry,
         )
+        self._unnamed_clients = Counter(
+            "authsvc_unnamed_clients", "Calls of trusted callers that told no client address.", registry=registry
+        )
+        self._cut_connections = Counter(
+            "authsvc_cut_connections", "Connections closed because their peer had too many.", registry=registry
+        )
 
     def observe_rpc(self, method: str, reason: str, seconds: float) -> None:
         """Count one finished call."""
         self._rpcs(method, reason).inc()
         self._seconds(method).observe(seconds)
+
+    def count_unnamed_client(self) -> None:
+        """Count a call for users, by a trusted caller that did not tell for whom."""
+        self._unnamed_clients.inc()
+
+    def count_cut_connections(self, count: int) -> None:
+        """Count connections that were closed because their peer had too many."""
+        self._cut_connections.inc(count)
 
     def count_mail(self, medium: Medium, kind: str, outcome: str) -> None:
         """Count one try to send a message."""

@@ -34,6 +34,9 @@ class AdminServiceStub:
     certificate bears a name of the setting `admin.identities`. Anybody else gets PERMISSION_DENIED, whatever they send; a user's
     access token opens nothing here. The other metadata is that of AuthService.
 
+    A key or certificate has scopes: read, which is part of each, support, users, secrets, all. A call that needs another one is
+    PERMISSION_DENIED with metadata `scope`, which names it. docs/admin.md has the table.
+
     A request names its user by username, in any letter case, or by user_id. Every change is written to the audit trail together
     with the operator's name. Changes that a user would be told of by mail, they are told of here too.
 
@@ -198,6 +201,9 @@ class AdminServiceServicer:
     Who may call: the holder of an admin key (`authsvc admin-keys create`), in the metadata `authsvc-admin-key`; or a client whose
     certificate bears a name of the setting `admin.identities`. Anybody else gets PERMISSION_DENIED, whatever they send; a user's
     access token opens nothing here. The other metadata is that of AuthService.
+
+    A key or certificate has scopes: read, which is part of each, support, users, secrets, all. A call that needs another one is
+    PERMISSION_DENIED with metadata `scope`, which names it. docs/admin.md has the table.
 
     A request names its user by username, in any letter case, or by user_id. Every change is written to the audit trail together
     with the operator's name. Changes that a user would be told of by mail, they are told of here too.
@@ -620,6 +626,9 @@ class AdminService:
     Who may call: the holder of an admin key (`authsvc admin-keys create`), in the metadata `authsvc-admin-key`; or a client whose
     certificate bears a name of the setting `admin.identities`. Anybody else gets PERMISSION_DENIED, whatever they send; a user's
     access token opens nothing here. The other metadata is that of AuthService.
+
+    A key or certificate has scopes: read, which is part of each, support, users, secrets, all. A call that needs another one is
+    PERMISSION_DENIED with metadata `scope`, which names it. docs/admin.md has the table.
 
     A request names its user by username, in any letter case, or by user_id. Every change is written to the audit trail together
     with the operator's name. Changes that a user would be told of by mail, they are told of here too.

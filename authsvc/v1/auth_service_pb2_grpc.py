@@ -28,10 +28,10 @@ if _version_not_supported:
 class AuthServiceStub:
     """Sign-up, sign-in, second factor, sessions and passwords of end users, called by internal services on their behalf.
 
-    Metadata of a call:
+    Metadata of a call, each at most once; one that is given twice is INVALID_FIELDS:
     - `authorization: Bearer <access token>` where an RPC says "Bearer".
     - `authsvc-client-ip`, `authsvc-client-user-agent`: the end user's; believed only from the callers in the setting
-    `trusted_callers`. Others are limited by their own address.
+    `trusted_callers`. Others are limited by their own address, and so are trusted ones that tell no end user's.
     - `authsvc-request-id`: optional, up to 64 characters of `A-Z a-z 0-9 . _ -`; made up if absent, and sent back in the
     trailers.
 
@@ -211,10 +211,10 @@ class AuthServiceStub:
 class AuthServiceServicer:
     """Sign-up, sign-in, second factor, sessions and passwords of end users, called by internal services on their behalf.
 
-    Metadata of a call:
+    Metadata of a call, each at most once; one that is given twice is INVALID_FIELDS:
     - `authorization: Bearer <access token>` where an RPC says "Bearer".
     - `authsvc-client-ip`, `authsvc-client-user-agent`: the end user's; believed only from the callers in the setting
-    `trusted_callers`. Others are limited by their own address.
+    `trusted_callers`. Others are limited by their own address, and so are trusted ones that tell no end user's.
     - `authsvc-request-id`: optional, up to 64 characters of `A-Z a-z 0-9 . _ -`; made up if absent, and sent back in the
     trailers.
 
@@ -726,10 +726,10 @@ def add_AuthServiceServicer_to_server(servicer, server):
 class AuthService:
     """Sign-up, sign-in, second factor, sessions and passwords of end users, called by internal services on their behalf.
 
-    Metadata of a call:
+    Metadata of a call, each at most once; one that is given twice is INVALID_FIELDS:
     - `authorization: Bearer <access token>` where an RPC says "Bearer".
     - `authsvc-client-ip`, `authsvc-client-user-agent`: the end user's; believed only from the callers in the setting
-    `trusted_callers`. Others are limited by their own address.
+    `trusted_callers`. Others are limited by their own address, and so are trusted ones that tell no end user's.
     - `authsvc-request-id`: optional, up to 64 characters of `A-Z a-z 0-9 . _ -`; made up if absent, and sent back in the
     trailers.
 

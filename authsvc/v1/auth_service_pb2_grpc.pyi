@@ -29,10 +29,10 @@ GRPC_VERSION: str
 class AuthServiceStub:
     """Sign-up, sign-in, second factor, sessions and passwords of end users, called by internal services on their behalf.
 
-    Metadata of a call:
+    Metadata of a call, each at most once; one that is given twice is INVALID_FIELDS:
     - `authorization: Bearer <access token>` where an RPC says "Bearer".
     - `authsvc-client-ip`, `authsvc-client-user-agent`: the end user's; believed only from the callers in the setting
-      `trusted_callers`. Others are limited by their own address.
+      `trusted_callers`. Others are limited by their own address, and so are trusted ones that tell no end user's.
     - `authsvc-request-id`: optional, up to 64 characters of `A-Z a-z 0-9 . _ -`; made up if absent, and sent back in the
       trailers.
 
@@ -253,10 +253,10 @@ class AuthServiceStub:
 class AuthServiceAsyncStub(AuthServiceStub):
     """Sign-up, sign-in, second factor, sessions and passwords of end users, called by internal services on their behalf.
 
-    Metadata of a call:
+    Metadata of a call, each at most once; one that is given twice is INVALID_FIELDS:
     - `authorization: Bearer <access token>` where an RPC says "Bearer".
     - `authsvc-client-ip`, `authsvc-client-user-agent`: the end user's; believed only from the callers in the setting
-      `trusted_callers`. Others are limited by their own address.
+      `trusted_callers`. Others are limited by their own address, and so are trusted ones that tell no end user's.
     - `authsvc-request-id`: optional, up to 64 characters of `A-Z a-z 0-9 . _ -`; made up if absent, and sent back in the
       trailers.
 
@@ -473,10 +473,10 @@ class AuthServiceAsyncStub(AuthServiceStub):
 class AuthServiceServicer(metaclass=_abc_1.ABCMeta):
     """Sign-up, sign-in, second factor, sessions and passwords of end users, called by internal services on their behalf.
 
-    Metadata of a call:
+    Metadata of a call, each at most once; one that is given twice is INVALID_FIELDS:
     - `authorization: Bearer <access token>` where an RPC says "Bearer".
     - `authsvc-client-ip`, `authsvc-client-user-agent`: the end user's; believed only from the callers in the setting
-      `trusted_callers`. Others are limited by their own address.
+      `trusted_callers`. Others are limited by their own address, and so are trusted ones that tell no end user's.
     - `authsvc-request-id`: optional, up to 64 characters of `A-Z a-z 0-9 . _ -`; made up if absent, and sent back in the
       trailers.
 

@@ -96,11 +96,16 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     within a second.
     """
     ERROR_REASON_OVERLOADED: _ErrorReason.ValueType  # 20
-    """UNAVAILABLE with RetryInfo: the queue for password hashing is full. Example: a burst of sign-ins."""
+    """UNAVAILABLE with RetryInfo: the queue for password hashing is full, or the server has as many calls at once as it
+    takes, or it is stopping, with metadata `stopping`: "true": another one takes the call now. Example: a burst of
+    sign-ins.
+    """
     ERROR_REASON_DATABASE_UNAVAILABLE: _ErrorReason.ValueType  # 21
     """UNAVAILABLE with RetryInfo: Postgres cannot be reached, or has no connection free in time. Example: a failover."""
     ERROR_REASON_PERMISSION_DENIED: _ErrorReason.ValueType  # 22
-    """PERMISSION_DENIED: this caller may not use this RPC. Example: an AdminService call without an admin key."""
+    """PERMISSION_DENIED: this caller may not use this RPC. To an operator metadata `scope` names the scope that it needs.
+    Example: an AdminService call without an admin key.
+    """
     ERROR_REASON_CONFLICT: _ErrorReason.ValueType  # 23
     """ABORTED with RetryInfo: another call changed the same state at the same time. Retry the call as a whole.
     Example: two changes of one password at once.
@@ -215,11 +220,16 @@ was neither evaluated nor counted against the limit that refused it. Without Ret
 within a second.
 """
 ERROR_REASON_OVERLOADED: ErrorReason.ValueType  # 20
-"""UNAVAILABLE with RetryInfo: the queue for password hashing is full. Example: a burst of sign-ins."""
+"""UNAVAILABLE with RetryInfo: the queue for password hashing is full, or the server has as many calls at once as it
+takes, or it is stopping, with metadata `stopping`: "true": another one takes the call now. Example: a burst of
+sign-ins.
+"""
 ERROR_REASON_DATABASE_UNAVAILABLE: ErrorReason.ValueType  # 21
 """UNAVAILABLE with RetryInfo: Postgres cannot be reached, or has no connection free in time. Example: a failover."""
 ERROR_REASON_PERMISSION_DENIED: ErrorReason.ValueType  # 22
-"""PERMISSION_DENIED: this caller may not use this RPC. Example: an AdminService call without an admin key."""
+"""PERMISSION_DENIED: this caller may not use this RPC. To an operator metadata `scope` names the scope that it needs.
+Example: an AdminService call without an admin key.
+"""
 ERROR_REASON_CONFLICT: ErrorReason.ValueType  # 23
 """ABORTED with RetryInfo: another call changed the same state at the same time. Retry the call as a whole.
 Example: two changes of one password at once.

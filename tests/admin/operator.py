@@ -14,6 +14,7 @@ from authsvc.config import Settings
 from authsvc.core.audit.trail import Audit
 from authsvc.core.operators.identity import AdminKeys
 from authsvc.crypto.sealing import KeyRing, parse_master_keys
+from authsvc.domain import AdminScope
 from authsvc.store.db import Database
 from authsvc.v1 import admin_service_pb2 as pb
 from authsvc.v1.admin_service_pb2_grpc import AdminServiceStub
@@ -79,7 +80,7 @@ async def new_key(settings: Settings, clock: Clock, name: str, life: timedelta) 
     try:
         made = await AdminKeys(
             database=database, ring=ring, audit=Audit(database=database, ring=ring, clock=clock), clock=clock
-        ).create(name, life)
+        ).create(name, life, scopes=[AdminScope.ALL])
     finally:
         await database.close()
     assert made is not None

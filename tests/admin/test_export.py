@@ -17,6 +17,7 @@ from authsvc.core.audit.trail import Audit
 from authsvc.core.operators.identity import AdminKeys
 from authsvc.crypto.sealing import KeyRing, MasterKey, Purpose
 from authsvc.dev.postgres import EmbeddedPostgres
+from authsvc.domain import AdminScope
 from authsvc.store.db import Database
 from authsvc.v1.auth_service_pb2 import UserStatus
 from authsvc.v1.code_delivery_pb2 import DeliveryMedium
@@ -70,7 +71,7 @@ def anybody(number: int, chance: random.Random) -> UserRecord:
         groups=sorted(chance.sample(["admins", "staff", "gäste", "Z"], chance.randrange(4))),
         totp_devices=[
             TotpRecord(
-                secret="".join(chance.choices("ABCDEFGHIJKLMNOPQRSTUVWXYZ234567", k=chance.choice((16, 26, 32, 52)))),
+                secret="".join(chance.choices("ABCDEFGHIJKLMNOPQRSTUVWXYZ234567", k=chance.choice((26, 32, 52)))),
                 friendly_name=f"App {device}",
                 verified_at=stamp(made + timedelta(minutes=device)),
             )
@@ -108,7 +109,7 @@ async def elsewhere(
     ring = KeyRing(keys=(key,))
     made = await AdminKeys(
         database=database, ring=ring, audit=Audit(database=database, ring=ring, clock=clock), clock=clock
-    ).create("ops", timedelta(days=1))
+    ).create("ops", timedelta(days=1), scopes=[AdminScope.ALL])
     await database.close()
     assert made is not None
     async with Service.run(others, clock, folder) as service:
@@ -175,7 +176,7 @@ async def test_export_is_recorded_before_anything_is_told(operator: Operator, da
         event = await database.fetchrow("select actor, details from audit_events where kind = 'ADMIN_EXPORT_USERS'")
         assert event is not None
         assert event["actor"] == "operator:ops"
-        assert event["details"] == {"include_secrets": "true", "after_user_id": ""}
+        assert event["details"] == {"include_secrets": "true", "after_user_id": "", "scope": "secrets"}
 
 
 async def test_accounts_of_any_size_fit_into_messages(operator: Operator) -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from authsvc.config import AttributeType, CustomAttribute
 from authsvc.core.operators.identity import AdminKeys
+from authsvc.domain import AdminScope
 from authsvc.rpc.transfer import from_proto
 from authsvc.store.db import Database
 from authsvc.v1 import auth_service_pb2 as pb
@@ -179,7 +180,7 @@ async def test_states_are_kept(operator: Operator, fields: dict[str, Any], told_
 async def test_custom_attributes_are_the_operators_to_write(run: Run, admin_keys: AdminKeys) -> None:
     """Declared attributes are imported, also those that users may not write; their types are checked."""
     declared = {"custom:seats": CustomAttribute(type=AttributeType.NUMBER, max=9)}
-    made = await admin_keys.create("importer", timedelta(days=1))
+    made = await admin_keys.create("importer", timedelta(days=1), scopes=[AdminScope.ALL])
     assert made is not None
     async with run(attributes={"custom": declared}) as service:
         operator = Operator(service.channel, made[0])
@@ -195,7 +196,7 @@ async def test_custom_attributes_are_the_operators_to_write(run: Run, admin_keys
 
 async def test_address_for_a_username_is_taken_where_the_settings_allow_it(run: Run, admin_keys: AdminKeys) -> None:
     """Where users sign in by address, a row may have one for its username; the id becomes the name, as at a sign-up."""
-    made = await admin_keys.create("importer", timedelta(days=1))
+    made = await admin_keys.create("importer", timedelta(days=1), scopes=[AdminScope.ALL])
     assert made is not None
     rows = [
         UserRecord(username="Ada@example.com", email_verified=True, password_hash=HASH),

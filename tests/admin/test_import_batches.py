@@ -128,6 +128,7 @@ async def test_every_batch_is_recorded(operator: Operator, database: Database) -
             "imported": "1",
             "duplicates": "0",
             "refused": refused,
+            "scope": "secrets",
         }
         for first, following, refused in (("1", "3", "1"), ("3", "4", "0"))
     ]

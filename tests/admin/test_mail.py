@@ -66,7 +66,9 @@ async def test_waiting_mail_is_tried_at_once(run: Run, key: str, database: Datab
 
         await until(was_tried)
     events = await database.fetch("select actor, details from audit_events where kind = 'ADMIN_RETRY_MAIL'")
-    assert [(event["actor"], event["details"]) for event in events] == [("operator:ops", {"mail_id": str(mail_id)})]
+    assert [(event["actor"], event["details"]) for event in events] == [
+        ("operator:ops", {"mail_id": str(mail_id), "scope": "support"})
+    ]
 
 
 async def test_mail_with_an_end_is_not_tried_again(service: Service, operator: Operator, database: Database) -> None:

@@ -27,7 +27,7 @@ class Issued:
 def issue(
     path: Path, *names: str, issuer: Issued | None = None, curve: type[ec.EllipticCurve] = ec.SECP256R1
 ) -> Issued:
-    """Make a certificate for DNS names and IP addresses in `path`.pem and `path`.key; self-signed without an issuer."""
+    """Make a certificate for hosts, URIs and addresses in `path`.pem and `path`.key; self-signed without an issuer."""
     key = ec.generate_private_key(curve())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, path.name)])
     now = dt.datetime.now(dt.UTC)
@@ -54,4 +54,4 @@ def _name(name: str) -> x509.GeneralName:
     try:
         return x509.IPAddress(ip_address(name))
     except ValueError:
-        return x509.DNSName(name)
+        return x509.UniformResourceIdentifier(name) if "://" in name else x509.DNSName(name)

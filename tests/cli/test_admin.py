@@ -93,7 +93,7 @@ async def terminal(database_url: str, master_key: MasterKey, tmp_path: Path) -> 
     settings = {"AUTHSVC_DATABASE_URL": database_url, "AUTHSVC_KEYS_MASTER": master_key.line()}
     async with serving(server):
         shell = Terminal(settings, f"127.0.0.1:{server.port}", tmp_path / "admin.key")
-        await shell.keys("create", "ops", "--expires-in", "30", "--file", str(shell.key_file))
+        await shell.keys("create", "ops", "--expires-in", "30", "--scope", "all", "--file", str(shell.key_file))
         yield shell
 
 
@@ -215,8 +215,13 @@ async def test_keys_are_made_listed_and_revoked(terminal: Terminal) -> None:
     settings = {"AUTHSVC_ADMIN_KEY": key, "AUTHSVC_ADMIN_ADDRESS": terminal.address}
     done = await asyncio.to_thread(authsvc, "admin", "list-users", settings=settings)
     assert (done.returncode, done.stderr) == (0, "none\n")
+    refused = await asyncio.to_thread(authsvc, "admin", "create-group", "editors", settings=settings)
+    assert refused.stderr == "Error: PERMISSION_DENIED (needs scope users): the caller may not use this method\n"
     listed = await terminal.keys("list")
-    assert [row.split()[:2] for row in listed.stdout.splitlines()[1:]] == [["ops", "live"], ["deploy", "live"]]
+    assert [row.split()[:3] for row in listed.stdout.splitlines()[1:]] == [
+        ["ops", "live", "all"],
+        ["deploy", "live", "read"],
+    ]
     assert key not in listed.stdout
     assert (await terminal.keys("revoke", "deploy")).stdout == "deploy: revoked\n"
     states = {row["name"]: row["state"] for row in json.loads((await terminal.keys("list", "--json")).stdout)}

@@ -21,6 +21,7 @@ from authsvc.clock import SystemClock
 from authsvc.core.audit.trail import Audit
 from authsvc.core.operators.identity import AdminKeys
 from authsvc.crypto.sealing import KeyRing, MasterKey
+from authsvc.domain import AdminScope
 from authsvc.store.db import Database
 from tests.cli.command import bare_environment
 from tests.processes import ServerProcess, environment, serving
@@ -67,7 +68,7 @@ async def shell(database_url: str, database: Database, master_key: MasterKey, tm
     ring, clock = KeyRing(keys=(master_key,)), SystemClock()
     made = await AdminKeys(
         database=database, ring=ring, audit=Audit(database=database, ring=ring, clock=clock), clock=clock
-    ).create("ops", timedelta(days=1))
+    ).create("ops", timedelta(days=1), scopes=[AdminScope.ALL])
     assert made is not None
     server = ServerProcess(
         environment(database_url, master_key=master_key.line(), smtp_port=1), tmp_path / "server.log"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import socket
+import tempfile
 import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
@@ -14,6 +15,7 @@ import grpc
 import psutil
 import pytest
 
+from authsvc.cli.metrics import FOLDER_PREFIX, LOCK, new_folder
 from authsvc.crypto.sealing import MasterKey
 from authsvc.dev.catcher import MailCatcher
 from authsvc.dev.mailbox import Mailbox
@@ -224,3 +226,31 @@ def test_metrics_leave_nothing_behind(settings: dict[str, str], tmp_path: Path) 
     assert "for metrics: Address already in use" in done.stderr
     assert not list(temporary.iterdir())
     assert time.monotonic() - begin < PATIENCE
+
+
+async def test_a_killed_supervisor_leaves_no_metrics(settings: dict[str, str], tmp_path: Path) -> None:
+    """After SIGKILL of the supervisor the last worker to end removes the files of the metrics."""
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    server = ServerProcess(settings | {"TMPDIR": str(temporary)}, tmp_path / "log")
+    async with serving(server):
+        workers = workers_of(server)
+        assert [entry.name for entry in temporary.iterdir() if entry.name.startswith(FOLDER_PREFIX)]
+        server.send(signal.SIGKILL)
+        _, alive = await asyncio.to_thread(psutil.wait_procs, workers, timeout=PATIENCE)
+        assert not alive
+    assert not list(temporary.glob(f"{FOLDER_PREFIX}*"))
+
+
+def test_the_next_start_removes_what_killed_processes_left(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Folders that no process has locked are removed; those of others that run, and what has no lock, stay."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    left, unlocked = (tmp_path / f"{FOLDER_PREFIX}{name}" for name in ("left", "unlocked"))
+    left.mkdir()
+    unlocked.mkdir()
+    (left / LOCK).touch()
+    with new_folder() as running:
+        assert set(tmp_path.iterdir()) == {running, unlocked}
+        with new_folder() as other:
+            assert set(tmp_path.iterdir()) == {running, other, unlocked}
+    assert list(tmp_path.iterdir()) == [unlocked]

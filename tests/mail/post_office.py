@@ -100,7 +100,10 @@ class PostOffice:
 
     def worker(self, sender: Sender | None = None, *, clock: Clock | None = None) -> Dispatcher:
         """Make a worker."""
-        return Dispatcher(attempts=self.attempts(sender, clock=clock), on_queue_age=lambda *age: self.ages.append(age))
+        attempts = self.attempts(sender, clock=clock)
+        worker = Dispatcher(attempts=attempts, on_queue_age=lambda *age: self.ages.append(age))
+        worker.set_serving(True)
+        return worker
 
     async def rows(self) -> list[Row]:
         """Return what the outbox holds, oldest first."""

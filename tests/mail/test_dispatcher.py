@@ -181,6 +181,19 @@ async def test_stop_finishes_what_is_in_flight(patient: PostOffice, server: Smtp
     assert sorted(row.state for row in await patient.rows()) == ["QUEUED", "SENT"]
 
 
+async def test_a_process_that_does_not_serve_claims_nothing(patient: PostOffice, server: SmtpServer) -> None:
+    """A worker leaves mail to others while its process does not serve, and takes it at once when it does."""
+    worker = patient.worker()
+    worker.set_serving(False)
+    await patient.owe("ada@example.com")
+    async with running(worker):
+        await asyncio.sleep(0.2)
+        row = await patient.row()
+        assert (row.attempts, row.is_leased) == (0, False)
+        worker.set_serving(True)
+        await server.wait_for(1)
+
+
 async def test_cancelled_worker_ends_at_once(patient: PostOffice, server: SmtpServer) -> None:
     """A worker that is cancelled in the middle of everything leaves nothing running and nothing lost."""
     server.hangs.add("DATA")

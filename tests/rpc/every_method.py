@@ -13,6 +13,8 @@ from google.protobuf.descriptor import FieldDescriptor, MethodDescriptor
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
+from authsvc.config import ServerSettings
+from authsvc.rpc.server import SPARE_BYTES
 from authsvc.rpc.status import CODES
 from authsvc.v1 import admin_service_pb2
 from authsvc.v1.auth_service_pb2 import DESCRIPTOR
@@ -24,6 +26,8 @@ ADMIN_SERVICE = admin_service_pb2.DESCRIPTOR.services_by_name["AdminService"]
 # Reasons that no request can be the cause of.
 OUR_FAULTS = {"INTERNAL", "DATABASE_UNAVAILABLE", "CONFLICT", "OVERLOADED", "DEADLINE_EXCEEDED"}
 
+# The longest message that gRPC hands on.
+TRANSPORT_BYTES = ServerSettings().max_message_bytes + SPARE_BYTES
 # Methods that end the bearer's own session.
 ENDING = ("SignOut", "DeleteUser")
 
@@ -62,6 +66,9 @@ class Method:
                 method = channel.unary_unary(path, request_serializer=bytes, response_deserializer=read)
                 await method(message, metadata=tuple(metadata))
         except grpc.aio.AioRpcError as error:
+            # gRPC itself refuses what is far above the setting, by its length.
+            if len(message) > TRANSPORT_BYTES and error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED:
+                return "TOO_LONG"
             failure = failure_of(error)
             assert failure.code is {reason.value: code for reason, code in CODES.items()}[failure.reason]
             assert failure.reason not in OUR_FAULTS, f"{self} {failure} {message[:200]!r}"

@@ -11,6 +11,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from authsvc.config import Settings
+from authsvc.rpc.server import SPARE_BYTES
 from authsvc.store.db import Database
 from authsvc.v1 import auth_service_pb2 as pb
 from tests.rpc.conftest import Run
@@ -200,26 +201,35 @@ def refresh_of(size: int) -> bytes:
 async def test_message_over_the_setting_is_an_error_of_the_caller(service: Service) -> None:
     """A message of the greatest size is read; one byte more is refused by its size, whatever is in it."""
     most = service.settings.server.max_message_bytes
-    fits, over, far_over = [
-        await send(service, REFRESH, refresh_of(size)) for size in (most, most + 1, 4 * 1024 * 1024 - 1)
+    fits, over, further_over = [
+        await send(service, REFRESH, refresh_of(size)) for size in (most, most + 1, most + SPARE_BYTES)
     ]
     assert fits is not None
     assert over is not None
-    assert far_over is not None
+    assert further_over is not None
     assert fits.violations == [("refresh_token", "LENGTH")]
-    assert over.reason == far_over.reason == "INVALID_FIELDS"
-    assert over.violations == far_over.violations == [("", "MESSAGE_SIZE")]
+    assert over.reason == further_over.reason == "INVALID_FIELDS"
+    assert over.violations == further_over.violations == [("", "MESSAGE_SIZE")]
 
 
 @pytest.mark.parametrize("compression", [grpc.Compression.NoCompression, grpc.Compression.Gzip])
-async def test_message_over_four_mebibytes_is_refused_by_the_transport(
-    service: Service, compression: grpc.Compression
+@pytest.mark.parametrize("beyond", [1, 8 * 1024 * 1024])
+async def test_message_far_over_the_setting_is_refused_by_the_transport(
+    service: Service, compression: grpc.Compression, beyond: int
 ) -> None:
-    """What is over 4 MiB never gets to a handler, nor does what unpacks to more than that."""
+    """What is further over never gets to a handler, nor does what unpacks to more than that."""
+    size = service.settings.server.max_message_bytes + SPARE_BYTES + beyond
     with pytest.raises(grpc.aio.AioRpcError) as failed:
-        await raw(service, REFRESH)(b"\0" * 8 * 1024 * 1024, compression=compression)
+        await raw(service, REFRESH)(b"\0" * size, compression=compression)
     assert failed.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
     assert (await service.stub.GetSigningKeys(pb.GetSigningKeysRequest())).keys
+
+
+async def test_request_without_a_message_is_an_error_of_the_caller(service: Service) -> None:
+    """A call of one message that ends without it is told so."""
+    with pytest.raises(grpc.aio.AioRpcError) as failed:
+        await service.channel.stream_unary(REFRESH, request_serializer=bytes, response_deserializer=bytes)(iter([]))
+    assert failure_of(failed.value).violations == [("", "MESSAGE_FORMAT")]
 
 
 # Deadlines and cancellation

@@ -22,6 +22,7 @@ from authsvc.telemetry.metrics import Metrics
 from authsvc.v1 import auth_service_pb2 as pb
 from authsvc.v1.sign_in_step_pb2 import SignInStep
 from tests.clock import FakeClock
+from tests.mail.post_office import PostOffice
 from tests.service import Account, Service, fails
 from tests.signing_keys import signing_keys_of
 
@@ -83,6 +84,21 @@ async def test_server_with_another_master_key_does_not_serve(
         clock.advance(READINESS_INTERVAL)
         assert (await watch.read()).status == SERVING
         watch.cancel()
+
+
+@pytest.mark.usefixtures("account")
+async def test_server_with_another_master_key_leaves_mail_alone(
+    settings: Settings, with_new_key: Settings, ring: KeyRing, clock: FakeClock, database: Database
+) -> None:
+    """Mail that this replica could not render is not claimed by it, not even between its start and its first look."""
+    office = PostOffice(database, ring, clock, settings.mail)
+    await office.owe("grace@example.com")
+    async with health(with_new_key, clock) as stub:
+        request = health_pb2.HealthCheckRequest(service=AUTH_SERVICE)
+        await asyncio.sleep(0.5)
+        assert (await stub.Check(request)).status == NOT_SERVING
+    (waiting,) = [row for row in await office.rows() if row.state == "QUEUED"]
+    assert (waiting.attempts, waiting.is_leased) == (0, False)
 
 
 async def test_passwords_outlive_the_master_key(

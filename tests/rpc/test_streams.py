@@ -13,7 +13,9 @@ import pytest
 from structlog.testing import capture_logs
 
 from authsvc.config import ServerSettings
+from authsvc.core.operators.identity import Identity
 from authsvc.errors import CodeMismatch, PermissionDenied
+from authsvc.rpc.admission import Admission
 from authsvc.rpc.call import Context, current_call
 from authsvc.rpc.interceptor import CallInterceptor
 from authsvc.telemetry.metrics import Metrics
@@ -34,7 +36,9 @@ async def join(names: AsyncIterator[pb.ResetPasswordRequest], _context: Context)
         if each.username == "wait":
             await asyncio.sleep(0.6)
         seen.append(each.username)
-    return pb.GetCurrentUserResponse(username=" ".join(seen), user_id=current_call.get().operator)
+    operator = current_call.get().operator
+    assert operator is not None
+    return pb.GetCurrentUserResponse(username=" ".join(seen), user_id=operator.name)
 
 
 async def split(name: pb.ResetPasswordRequest, _context: Context) -> AsyncIterator[pb.ResetPasswordRequest]:
@@ -93,11 +97,12 @@ def named(name: str) -> bytes:
     return pb.ResetPasswordRequest(username=name).SerializeToString()
 
 
-async def guard(_context: Context, metadata: Mapping[str, str]) -> str:
+async def guard(_context: Context, metadata: Mapping[str, str], method: str) -> Identity:
     """Let the holder of the key in."""
     if (KEY[0], metadata.get(KEY[0])) != KEY:
         raise PermissionDenied
-    return "ops"
+    assert method in ("Join", "Split")
+    return Identity("ops", frozenset())
 
 
 @asynccontextmanager
@@ -105,7 +110,15 @@ async def serving(settings: ServerSettings) -> AsyncIterator[Streams]:
     """Run a server with both methods behind the interceptor."""
     metrics = Metrics()
     server = grpc.aio.server(
-        interceptors=[CallInterceptor(settings=settings, metrics=metrics, hash_wait=timedelta, guards={SERVICE: guard})]
+        interceptors=[
+            CallInterceptor(
+                settings=settings,
+                metrics=metrics,
+                hash_wait=timedelta,
+                guards={SERVICE: guard},
+                admission=Admission(settings=settings),
+            )
+        ]
     )
     handlers = {
         "Join": grpc.stream_unary_rpc_method_handler(

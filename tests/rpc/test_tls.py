@@ -113,11 +113,18 @@ async def test_mutual_tls_lets_in_who_has_a_certificate_of_the_authority(
 @pytest.mark.parametrize(
     ("identity", "is_trusted"),
     [
-        ("web.example.com", True),  # a subject alternative name
-        ("client-by-name", True),  # a common name
-        ("example.com", False),
-        ("web.example.com.", False),
-        ("WEB.EXAMPLE.COM", False),
+        ("dns:web.example.com", True),
+        ("uri:spiffe://example.com/web", True),
+        ("cn:client-by-name", True),
+        # Names of one kind are none of another.
+        ("cn:web.example.com", False),
+        ("uri:web.example.com", False),
+        ("dns:client-by-name", False),
+        ("dns:spiffe://example.com/web", False),
+        ("dns:192.0.2.80", False),
+        ("dns:example.com", False),
+        ("dns:web.example.com.", False),
+        ("dns:WEB.EXAMPLE.COM", False),
     ],
 )
 async def test_callers_are_trusted_by_the_names_in_their_certificate(
@@ -129,8 +136,9 @@ async def test_callers_are_trusted_by_the_names_in_their_certificate(
     identity: str,
     is_trusted: bool,
 ) -> None:
-    """The client address of a caller is believed if a name of its certificate is in the setting, letter by letter."""
-    client = issue(certificates / "client-by-name", "web.example.com", issuer=ca)
+    """The client address of a caller is believed if a name of its certificate is in the setting, kind and letters."""
+    names = ("web.example.com", "spiffe://example.com/web", "192.0.2.80")
+    client = issue(certificates / "client-by-name", *names, issuer=ca)
     trusting = changed(mutual_tls, server={"trusted_callers": f"10.0.0.0/8, {identity}"})
     async with running(trusting, clock) as server, channel_to(server, ca, client) as channel:
         await call(channel)
@@ -138,11 +146,22 @@ async def test_callers_are_trusted_by_the_names_in_their_certificate(
     assert len(await sources(database)) == 1
 
 
+async def test_a_trusted_caller_is_a_source_by_its_certificate(
+    mutual_tls: Settings, clock: FakeClock, ca: Issued, certificates: Path, database: Database
+) -> None:
+    """What a trusted caller that tells no client address does is counted for the name by which it is trusted."""
+    client = issue(certificates / "silent", "web.example.com", issuer=ca)
+    trusting = changed(mutual_tls, server={"trusted_callers": "dns:web.example.com"})
+    async with running(trusting, clock) as server, channel_to(server, ca, client) as channel:
+        await stub_of(channel).ResetPassword(pb.ResetPasswordRequest(username="ada"), timeout=10)
+    assert await sources(database) == {"source:caller:dns:web.example.com"}
+
+
 async def test_without_a_certificate_no_name_is_believed(
     tls: Settings, clock: FakeClock, ca: Issued, database: Database
 ) -> None:
     """Where clients show no certificate nobody is trusted by a name."""
-    trusting = changed(tls, server={"trusted_callers": "web.example.com, client-by-name, localhost"})
+    trusting = changed(tls, server={"trusted_callers": "dns:web.example.com, cn:client-by-name, dns:localhost"})
     async with running(trusting, clock) as server, channel_to(server, ca) as channel:
         await call(channel)
     assert f"source:{ADDRESS}" not in await sources(database)

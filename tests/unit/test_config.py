@@ -106,8 +106,14 @@ def test_names_are_those_of_sections_and_fields() -> None:
         ("AUTHSVC_SERVER_TRUSTED_CALLERS", "", ()),
         (
             "AUTHSVC_SERVER_TRUSTED_CALLERS",
-            " 10.0.0.0/8, 192.0.2.7 ,2001:db8::/32,, web.example.com",
-            (ip_network("10.0.0.0/8"), ip_network("192.0.2.7/32"), ip_network("2001:db8::/32"), "web.example.com"),
+            " 10.0.0.0/8, 192.0.2.7 ,2001:db8::/32,, dns:web.example.com,cn:A web",
+            (
+                ip_network("10.0.0.0/8"),
+                ip_network("192.0.2.7/32"),
+                ip_network("2001:db8::/32"),
+                "dns:web.example.com",
+                "cn:A web",
+            ),
         ),
         ("AUTHSVC_KEYS_MASTER", "id:key", SecretStr("id:key")),
     ],
@@ -116,6 +122,32 @@ def test_value_is_read_from_the_environment(name: str, text: str, value: object)
     """Each kind of value is read as its type."""
     section, field = NAMES[name]
     assert getattr(getattr(load({name: text}), section), field) == value
+
+
+@pytest.mark.parametrize("setting", ["AUTHSVC_SERVER_TRUSTED_CALLERS", "AUTHSVC_ADMIN_IDENTITIES"])
+@pytest.mark.parametrize("name", ["web.example.com", "10.0.0.0/33", "spiffe://a/b", "DNS:a", "dns:", "ip:192.0.2.1"])
+def test_name_of_a_certificate_says_its_kind(setting: str, name: str) -> None:
+    """A name without its kind, or an address that is none, is refused with what to write instead."""
+    (fault,) = faults({setting: name})
+    assert fault.startswith(f"{setting}: ")
+    assert f"dns:{name}, uri:{name} or cn:{name}" in fault
+
+
+@pytest.mark.parametrize("identity", ["dns:a=", "dns:a=everything", "dns:a=read,dns:b=none", "uri:b://c?d=e", "cn:a=b"])
+def test_scopes_of_a_certificate_are_such(identity: str) -> None:
+    """What stands behind the name of an operator's certificate is scopes, and a name with an equals sign has some."""
+    (fault, *_) = faults({"AUTHSVC_ADMIN_IDENTITIES": identity})
+    assert "must end in scopes, one of read, support, users, secrets, all" in fault
+
+
+def test_certificates_of_operators_have_scopes() -> None:
+    """Each name has its scopes, and without any the least."""
+    identities = "dns:a.example.com=users+support, cn:Ada=Lovelace=all, uri:spiffe://b"
+    assert load({"AUTHSVC_ADMIN_IDENTITIES": identities}).admin.scopes() == {
+        "dns:a.example.com": {"users", "support"},
+        "cn:Ada=Lovelace": {"all"},
+        "uri:spiffe://b": {"read"},
+    }
 
 
 @pytest.mark.parametrize("text", ["", "soon", "nan", "inf", "-inf", "1e400", "1e18", "-1", "5 minutes"])
@@ -191,7 +223,7 @@ def test_settings_file_has_sections_and_the_environment_wins(tmp_path: Path) -> 
         port = 7000
         workers = "2"
         reflection = true
-        trusted_callers = ["10.0.0.0/8", "web"]
+        trusted_callers = ["10.0.0.0/8", "cn:web"]
         [tokens]
         access_ttl_seconds = 450.5
         [keys]
@@ -200,7 +232,7 @@ def test_settings_file_has_sections_and_the_environment_wins(tmp_path: Path) -> 
     )
     settings = load({**environ, "AUTHSVC_SERVER_PORT": "8000"})
     assert (settings.server.port, settings.server.workers, settings.server.reflection) == (8000, 2, True)
-    assert settings.server.trusted_callers == (ip_network("10.0.0.0/8"), "web")
+    assert settings.server.trusted_callers == (ip_network("10.0.0.0/8"), "cn:web")
     assert settings.tokens.access_ttl == timedelta(seconds=450.5)
     assert settings.keys.master.get_secret_value() == "from the file"
 

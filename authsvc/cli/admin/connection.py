@@ -108,6 +108,8 @@ def reason_of(error: grpc.RpcError) -> str:
             reason = info.reason
             if reason == "INTERNAL":
                 reason = f"{reason} (request {info.metadata['request_id']})"
+            if scope := info.metadata.get("scope"):
+                reason = f"{reason} (needs scope {scope})"
         detail.Unpack(bad)
     broken = "; ".join(f"{each.field} {each.description}".strip() for each in bad.field_violations)
     return f"{reason}: {status.message}" + (f": {broken}" if broken else "")

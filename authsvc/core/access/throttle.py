@@ -27,6 +27,8 @@ MINUTE = timedelta(minutes=1)
 SHORTEST_WAIT = timedelta(milliseconds=100)
 # So many times the codes of one source go to an account for the widest network around it.
 SENDS_OF_NETWORK = 2
+# What a counter can hold.
+MOST = 2**31 - 1
 # Stored.
 _TRY_AT = "TRY_AT"
 
@@ -283,9 +285,11 @@ class Throttle:
 
     def _of_source(self, action: Action, caller: Caller) -> tuple[Allowance, ...]:
         networks = caller.networks
-        per_source = self._calls[action].per_source
+        # A caller that names no client speaks for many, and which of them it does not say.
+        factor = self._limits.unnamed_client_factor if caller.is_unnamed else 1
+        per_source = min(self._calls[action].per_source * factor, MOST)
         return tuple(
-            Allowance(f"source:{network}", per_source * times)
+            Allowance(f"source:{network}", min(per_source * times, MOST))
             for network, times in zip(networks, self._times.get(len(networks), ()), strict=True)
         )
 
