@@ -35,6 +35,8 @@ SPARE_BYTES = 16 * 1024
 STREAM_WINDOW_BYTES = 8 * 1024
 # Time for those who watch the health to hear of the end, and for calls that have arrived to be taken.
 LAST_WORDS = timedelta(milliseconds=100)
+# In which an event loop with nothing else to do takes the next call.
+TURN = timedelta(milliseconds=1)
 # Between two looks at the connections while the server runs, and while it stops.
 LOOK_EVERY = timedelta(milliseconds=250)
 DRAIN_EVERY = timedelta(milliseconds=10)
@@ -181,7 +183,7 @@ class Server:
         """
         self._sockets.stop_listening()
         await self._health.enter_graceful_shutdown()
-        await SystemClock().sleep(last_words)
+        await _turns(last_words)
         self._admission.stop()
         await self._answer_all(within=self._settings.drain_timeout)
         self._admission.cut()
@@ -194,6 +196,12 @@ class Server:
         while not self._admission.is_idle and monotonic() < end:
             self._sockets.cut_all_but(self._admission.peers())
             await SystemClock().sleep(DRAIN_EVERY)
+
+
+async def _turns(duration: timedelta) -> None:
+    """Sleep for so long, and for as many turns of the event loop: a busy one takes calls that have arrived late."""
+    for _ in range(duration // TURN):
+        await SystemClock().sleep(TURN)
 
 
 def _address(settings: ServerSettings) -> str:
