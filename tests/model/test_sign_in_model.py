@@ -17,7 +17,7 @@ from tests.model.driver import Driver
 from tests.model.walk import Walk
 
 # Few and always the same for every run of the tests; CONTRIBUTING.md tells how to take more, and others.
-FEW = 25
+FEW = 30
 WALKS = int(os.environ.get("MODEL_WALKS", FEW))
 SEED = int(os.environ.get("MODEL_SEED", "0"))
 # A shorter walk to the same failure is searched for; it takes minutes.

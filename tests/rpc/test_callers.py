@@ -101,7 +101,12 @@ async def test_trusted_caller_that_tells_no_address_is_a_source_by_itself(run: R
         await service.stub.ResetPassword(pb.ResetPasswordRequest(username="ada"), metadata=[(CLIENT_IP, "192.0.2.1")])
         assert (service.metrics.registry.get_sample_value("authsvc_unnamed_clients_total") or 0) >= 7
     subjects = await database.fetch("select subject from rate_windows where action = 'RESET'")
-    assert {row["subject"] for row in subjects} == {"*", "source:caller:127.0.0.1", "source:192.0.2.1"}
+    assert {row["subject"] for row in subjects} == {
+        "*",
+        "source:caller:127.0.0.1",
+        "source:192.0.2.1",
+        "source:192.0.2.0/24",
+    }
 
 
 @pytest.mark.parametrize("key", [CLIENT_IP, "authsvc-client-user-agent", "authsvc-request-id", "authorization"])
