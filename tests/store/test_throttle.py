@@ -12,6 +12,7 @@ from authsvc.store.db import Database
 from authsvc.store.ended import Ended
 from authsvc.store.throttle import Allowance, Budget, FailureKey, Lock
 from tests.clock import TICK, FakeClock
+from tests.store.rows import insert_session, insert_user, visit_by
 
 SECOND = timedelta(seconds=1)
 HOUR = timedelta(hours=1)
@@ -197,6 +198,26 @@ async def test_purge_takes_counters_that_nothing_was_added_to(failures: Failures
     assert [await purge() for _ in range(3)] == [2, 1, 0]
     assert await failures.lock(name="u3") is not None
     assert await failures.lock(name="ada") is not None
+
+
+async def test_purge_takes_counters_of_lanes_that_are_no_more(failures: Failures) -> None:
+    """A counter of a lane goes, closed or not, once neither is its lane known nor was anything added to it lately."""
+    user_id = await insert_user(failures.database, now=failures.now)
+    visit = visit_by(b"device", b"source", now=failures.now)
+    await insert_session(failures.database, user_id, now=failures.now, visit=visit)
+    lanes = {
+        "known": f"device:{b'device'.hex()}",
+        "gone": f"source:{b'gone'.hex()}",
+        "session": f"session:{user_id.hex}",
+    }
+    for lane in (*lanes.values(), ""):
+        await failures.spend(lane=Lane(lane))
+    await failures.spend(lane=Lane(f"source:{b'late'.hex()}"), at=TICK)
+    await failures.database.execute("update failures set count = $1", CLOSE_AT)
+    purged = await throttle.purge_lane_failures(failures.database, updated_before=failures.now, limit=10)
+    left = {row["factor"] for row in await failures.database.fetch("select factor from failures")}
+    assert purged == 2
+    assert left == {"PASSWORD", f"PASSWORD {lanes['known']}", f"PASSWORD source:{b'late'.hex()}"}
 
 
 def budget(*allowances: Allowance, window: timedelta = HOUR) -> Budget:
