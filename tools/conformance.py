@@ -1,4 +1,4 @@
-"""Read docs/security/conformance.toml, find what it names that does not exist, and write docs/security/conformance.md."""
+"""Read docs/security/conformance.toml, find what it names that does not exist, and write the document."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ STANDS = {
     "unmet": "not met",
     "none": "does not apply",
 }
+NONE = "-"
 # What has to be shown by a test, or said to be held by the code alone.
 HELD = ("met", "setting")
 _RANGE = re.compile(r"(.*?)(\d+)-(\d+)")
@@ -101,8 +102,9 @@ def conformance() -> str:
         "",
         "<!-- Made by `make docs` from docs/security/conformance.toml. -->",
         "",
-        "What standards of the field ask, in words of ours, and how authsvc stands to it, as it comes. A test fails when a setting, a",
-        "path, a name or a test that is named here is gone. Attacks and what they cost: [threat-model.md](threat-model.md).",
+        "What standards of the field ask, in words of ours, and how authsvc stands to it, as it comes. A test fails",
+        "when a setting, a path, a name or a test that is named here is gone. Attacks and what they cost:",
+        "[threat-model.md](threat-model.md).",
         "",
         "- **met**: as it comes.",
         "- **by setting**: with the settings that are named; what the default is stands beside it.",
@@ -134,8 +136,8 @@ def conformance() -> str:
 
 def _row(id_: str, requirement: Requirement) -> str:
     stands = f"**{STANDS[requirement.stands]}**" + (f": {requirement.why}" if requirement.why else "")
-    held = ", ".join(f"`{name}`" for name in (*requirement.settings, *requirement.code)) or "–"
-    shown = ", ".join(f"`{test}`" for test in requirement.tests) or ("code alone" if requirement.code_alone else "–")
+    held = ", ".join(f"`{name}`" for name in (*requirement.settings, *requirement.code)) or NONE
+    shown = ", ".join(f"`{test}`" for test in requirement.tests) or ("code alone" if requirement.code_alone else NONE)
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in (id_, requirement.asks, stands, held, shown)) + " |"
 
 
