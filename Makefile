@@ -76,7 +76,7 @@ freeze: $(VENV)/.ready ## At a release: take the protos as released; later ones 
 	@$(BIN)/buf breaking --against protos/released.binpb
 	@$(BIN)/buf build --exclude-source-info --output protos/released.binpb
 
-docs: $(VENV)/.ready ## Write docs/configuration.md and docs/errors.md from the code.
+docs: $(VENV)/.ready ## Write docs/configuration.md, docs/errors.md and docs/security/conformance.md.
 	@$(BIN)/python -m tools.generate_docs
 
 lock: $(VENV)/.ready ## Resolve the dependencies (newest versions: make lock ARGS=--upgrade).

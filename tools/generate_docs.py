@@ -1,4 +1,4 @@
-"""Write the documents that are made from the code: docs/configuration.md and docs/errors.md.
+"""Write the documents that are made: docs/configuration.md, docs/errors.md and docs/security/conformance.md.
 
 Usage: python -m tools.generate_docs
 """
@@ -12,6 +12,7 @@ from authsvc.config import SETTINGS_FILE
 from authsvc.config.describe import Value, described, sections
 from authsvc.errors import Reason
 from authsvc.rpc.status import CODES
+from tools.conformance import conformance
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = ROOT / "docs"
@@ -79,7 +80,7 @@ def errors() -> str:
     return "\n".join(lines) + "\n"
 
 
-GENERATED = {"configuration.md": configuration, "errors.md": errors}
+GENERATED = {"configuration.md": configuration, "errors.md": errors, "security/conformance.md": conformance}
 
 
 def _default(value: Value) -> str:
@@ -95,7 +96,7 @@ def _default(value: Value) -> str:
 
 
 def main() -> None:
-    """Write both documents."""
+    """Write all of them."""
     for name, make in GENERATED.items():
         (DOCUMENTS / name).write_text(make(), encoding="utf-8")
 

@@ -48,6 +48,16 @@ async def test_passwords_that_are_accepted(service: Service, password: str) -> N
     assert step_of(await service.sign_in("byron", password=password)) == "CONFIRM_SIGN_UP"
 
 
+async def test_every_character_of_a_password_counts(service: Service) -> None:
+    """Of a password of the greatest length nothing is cut off (ASVS 5 V6.2.8, NIST SP 800-63B-4 §3.1.1.2)."""
+    longest = "x7-gQ!2z" * 32
+    await service.sign_up("ada", password=longest)
+    for other in (longest[:-1], f"{longest[:-1]}y", longest[:72]):
+        async with fails("NOT_AUTHORIZED"):
+            await service.sign_in("ada", password=other)
+    assert step_of(await service.sign_in("ada", password=longest)) == "CONFIRM_SIGN_UP"
+
+
 @pytest.mark.parametrize("mfa", ["OFF", "OPTIONAL"])
 async def test_longer_passwords_without_mfa(run: Run, mfa: str) -> None:
     """Where MFA is not required a password has at least 15 characters."""
