@@ -25,17 +25,20 @@ from authsvc.delivery.mail.carrier import MailCarrier
 from authsvc.delivery.mail.smtp import SmtpSender
 from authsvc.delivery.sms.carrier import SmsCarrier
 from authsvc.domain import Medium
-from authsvc.errors import DatabaseUnavailable
+from authsvc.errors import DatabaseUnavailable, DomainError
 from authsvc.ground import Ground
 from authsvc.rpc.admin import AdminServicer
 from authsvc.rpc.auth import AuthServicer
 from authsvc.rpc.challenge_hook import ChallengeHookClient
 from authsvc.rpc.server import LAST_WORDS, Server
+from authsvc.store import passwords
 from authsvc.store.db import Database
 from authsvc.store.migrate import is_current, read_migrations
 from authsvc.telemetry.metrics import Metrics
 
 READINESS_INTERVAL = timedelta(seconds=1)
+# How long a process may not know of a kind of imported hash that nobody has signed in with.
+MEASURING_INTERVAL = timedelta(minutes=10)
 
 _log = structlog.get_logger()
 
@@ -53,7 +56,7 @@ class App:
         janitor: Janitor,
         metrics: Metrics,
     ) -> None:
-        self._database = ground.database
+        self._readiness = ground.readiness
         self._server = server
         self._signing_keys = signing_keys
         self._dispatcher = dispatcher
@@ -103,10 +106,11 @@ class App:
             readiness = tasks.create_task(self._watch_readiness())
             connections = tasks.create_task(self._server.keep_connections_in_bounds())
             janitor = tasks.create_task(self._janitor.run())
+            measuring = tasks.create_task(self._keep_measuring_hashes())
             mail = tasks.create_task(self._dispatcher.run())
             await stop.wait()
             _log.info("draining")
-            for task in (readiness, connections, janitor):
+            for task in (readiness, connections, janitor, measuring):
                 task.cancel()
             await self._server.stop(last_words)
             # After the server: the last calls' mail is sent too.
@@ -130,12 +134,25 @@ class App:
             self._metrics.set_hashes(self._hasher.waiting)
             await self._clock.sleep(READINESS_INTERVAL)
 
+    async def _keep_measuring_hashes(self) -> None:
+        """Learn, at the start and now and then, what imported hashes there are and how long they take."""
+        while True:
+            pause = MEASURING_INTERVAL
+            try:
+                await self._hasher.measure(await passwords.list_imported(self._readiness))
+            except DomainError:
+                pause = READINESS_INTERVAL
+            except Exception as error:
+                # Nobody would start this again.
+                _log.error("imported_hashes_unmeasured", exc_info=error)
+            await self._clock.sleep(pause)
+
     async def _obstacle(self) -> str:
         """Return what keeps calls from being served; empty if nothing does."""
         try:
-            if not await is_current(self._database, self._migrations):
+            if not await is_current(self._readiness, self._migrations):
                 return "the schema is behind: run `authsvc migrate`"
-            await self._signing_keys.ensure_one()
+            await self._signing_keys.ensure_one(over=self._readiness)
             await self._signing_keys.current()
         except UnsealError:
             # Every sign-in would fail at its end. A rollout with the wrong key must stop at its first replica.
@@ -156,11 +173,15 @@ async def _open_ground(stack: AsyncExitStack, settings: Settings, clock: Clock, 
     # Counting must never wait for work to give a connection back, nor for the disk.
     counters = await Database.open(settings.database, size=settings.database.throttle_pool_size, durable=False)
     stack.push_async_callback(counters.close)
+    # A replica that is busy still tells that it serves.
+    readiness = await Database.open(settings.database, size=1)
+    stack.push_async_callback(readiness.close)
     hashing = settings.passwords
     hasher = PasswordHasher(
         parameters=HashParameters(hashing.argon2_time_cost, hashing.argon2_memory_kib, hashing.argon2_parallelism),
         threads=hashing.hash_threads or len(os.sched_getaffinity(0)),
         queue=hashing.hash_queue,
+        imported_queue=hashing.imported_hash_queue,
     )
     stack.callback(hasher.close)
     hook = None
@@ -173,6 +194,7 @@ async def _open_ground(stack: AsyncExitStack, settings: Settings, clock: Clock, 
         ring=ring,
         database=database,
         counters=counters,
+        readiness=readiness,
         hasher=hasher,
         hook=hook,
         metrics=metrics,

@@ -3,6 +3,10 @@
 A hash takes tens of milliseconds and megabytes. The pool has as many threads as cores, so memory is bounded; the queue
 before it is short, so waiting is; and its threads are nicer by 10, so the event loop is scheduled first. argon2-cffi
 releases the GIL while it hashes.
+
+Imported hashes that cost more than those made here have a thread and a queue of their own: whoever tries passwords at
+them takes no place from the others. How long the dearest of them takes is known, so that a refusal can take as long
+whatever was tried.
 """
 
 from __future__ import annotations
@@ -11,18 +15,19 @@ import asyncio
 import contextlib
 import os
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Any, TypeVar
 
 from argon2 import PasswordHasher as Argon2
+from argon2 import extract_parameters
 from argon2.exceptions import InvalidHashError
 
 from authsvc.clock import monotonic
-from authsvc.crypto.foreign_hashes import parse_hash
-from authsvc.crypto.hash_fields import HashParameters
+from authsvc.crypto.foreign_hashes import cost_of, parse_hash
+from authsvc.crypto.hash_fields import HashParameters, HashRefused
 from authsvc.errors import Overloaded
 
 _T = TypeVar("_T")
@@ -33,12 +38,19 @@ DEAREST = HashParameters(time_cost=32, memory_kib=1_048_576, parallelism=16)
 NICE = 10
 # Weight of the newest duration in the running mean that RetryInfo is made of.
 _SMOOTHING = 0.1
+# Imported hashes wait apart if they are dearer than those made here by more than this.
+_DEARER = 4
+# How much longer than the dearest imported hash takes as a rule a refusal takes: hashes differ from run to run.
+_MARGIN = 1.5
 
 
 class PasswordHasher:
-    """Hash and verify passwords, at most `threads` at once and `queue` waiting."""
+    """Hash and verify passwords, at most `threads` at once and `queue` waiting.
 
-    def __init__(self, *, parameters: HashParameters, threads: int, queue: int) -> None:
+    Of dear imported hashes one is verified at once, and `imported_queue` wait.
+    """
+
+    def __init__(self, *, parameters: HashParameters, threads: int, queue: int, imported_queue: int = 16) -> None:
         self._parameters = parameters
         self._argon2 = Argon2(
             time_cost=parameters.time_cost, memory_cost=parameters.memory_kib, parallelism=parameters.parallelism
@@ -48,6 +60,11 @@ class PasswordHasher:
         self._taken = 0
         self._mean_seconds = 0.03
         self._executor = ThreadPoolExecutor(threads, thread_name_prefix="password-hash", initializer=_lower_priority)
+        self._imported_capacity = imported_queue + 1
+        self._imported_taken = 0
+        self._imported = ThreadPoolExecutor(1, thread_name_prefix="imported-password-hash", initializer=_lower_priority)
+        # By kind and cost.
+        self._imported_seconds: dict[str, float] = {}
         # Verified in place of an unknown user's hash, so that names which don't exist cost the same.
         self._dummy = self._argon2.hash("no password has this hash")
 
@@ -74,7 +91,7 @@ class PasswordHasher:
                 self._leave()
             else:
                 # Once its thread is free: a cancelled caller's hash still runs and still takes memory.
-                place.job.add_done_callback(lambda _: self._leave_from_thread(loop))
+                place.job.add_done_callback(lambda _: self._leave_from_thread(loop, self._leave))
 
     def expected_wait(self) -> timedelta:
         """Estimate how long a hash that comes now would take to finish."""
@@ -95,19 +112,63 @@ class PasswordHasher:
         """
         return parse_hash(hash_, self._parameters).text
 
+    @property
+    def refusal_time(self) -> timedelta:
+        """Tell how long a refused password takes at least, so that none tells an imported hash by its time."""
+        return timedelta(seconds=_MARGIN * max(self._imported_seconds.values(), default=0.0))
+
+    def is_dear(self, hash_: str) -> bool:
+        """Tell whether a hash is of another system and costs much more than those made here."""
+        if not hash_.startswith("$argon2id$"):
+            return True
+        try:
+            cost, own = extract_parameters(hash_), self._parameters
+        except InvalidHashError:
+            return True
+        return cost.time_cost * cost.memory_cost > _DEARER * own.time_cost * own.memory_kib
+
+    async def measure(self, imported: Iterable[str]) -> None:
+        """Learn how long imported hashes take, of each kind and cost one, and forget the kinds that are not there."""
+        known = {}
+        for hash_ in imported:
+            if not self.is_dear(hash_):
+                continue
+            cost = cost_of(hash_)
+            if cost not in self._imported_seconds:
+                async with self.place() as place:
+                    with contextlib.suppress(HashRefused, Overloaded):
+                        await self._verify_dear(place, hash_, "no password has this hash")
+            known[cost] = self._imported_seconds.get(cost, 0.0)
+        self._imported_seconds = known
+
     def close(self) -> None:
         """Stop the threads once what runs has finished; what waits is dropped."""
+        self._imported.shutdown(wait=True, cancel_futures=True)
         self._executor.shutdown(wait=True, cancel_futures=True)
 
     def _verify(self, hash_: str | None, password: str, typed: str | None) -> bool:
         stored = parse_hash(hash_ or self._dummy, DEAREST)
-        is_right = stored.verify(password.encode())
-        if hash_ is None:
-            return False
-        if is_right or typed in (None, password) or not self.needs_rehash(hash_):
-            return is_right
-        # Other systems hash what was typed, not its normal form.
-        return stored.verify(str(typed).encode())
+        # Other systems hash what was typed, not its normal form. Once: twice would tell them by their time.
+        is_foreign = hash_ is not None and typed is not None and self.needs_rehash(hash_)
+        return stored.verify((str(typed) if is_foreign else password).encode()) and hash_ is not None
+
+    async def _verify_dear(self, place: HashPlace, hash_: str, password: str, *, typed: str | None = None) -> bool:
+        if self._imported_taken >= self._imported_capacity:
+            mean = self._imported_seconds.get(cost_of(hash_), 1.0)
+            raise Overloaded(retry_after=timedelta(seconds=(self._imported_taken + 1) * mean))
+        loop = asyncio.get_running_loop()
+
+        def timed() -> tuple[bool, float]:
+            started = monotonic()
+            return self._verify(hash_, password, typed), monotonic() - started
+
+        self._imported_taken += 1
+        place.job = job = self._imported.submit(timed)
+        job.add_done_callback(lambda _: self._leave_from_thread(loop, self._leave_imported))
+        is_right, seconds = await asyncio.wrap_future(job)
+        mean = self._imported_seconds.setdefault(cost_of(hash_), seconds)
+        self._imported_seconds[cost_of(hash_)] = mean + _SMOOTHING * (seconds - mean)
+        return is_right
 
     async def _run(self, place: HashPlace, work: Callable[[], _T]) -> _T:
         def timed() -> tuple[_T, float]:
@@ -120,12 +181,15 @@ class PasswordHasher:
         self._mean_seconds += _SMOOTHING * (seconds - self._mean_seconds)
         return result
 
-    def _leave_from_thread(self, loop: asyncio.AbstractEventLoop) -> None:
+    def _leave_from_thread(self, loop: asyncio.AbstractEventLoop, leave: Callable[[], None]) -> None:
         with contextlib.suppress(RuntimeError):  # the loop has closed, and nobody counts any more
-            loop.call_soon_threadsafe(self._leave)
+            loop.call_soon_threadsafe(leave)
 
     def _leave(self) -> None:
         self._taken -= 1
+
+    def _leave_imported(self) -> None:
+        self._imported_taken -= 1
 
 
 class HashPlace:
@@ -144,11 +208,14 @@ class HashPlace:
     async def verify(self, hash_: str | None, password: str, *, typed: str | None = None) -> bool:
         """Tell whether `password` has `hash_`; None, for an unknown user, costs the same and is never right.
 
-        `typed` is the password before it was normalised: a hash of another system may be of that.
+        `typed` is the password before it was normalised: a hash of another system is of that.
 
         Raises:
             HashRefused: what is stored is no hash.
+            Overloaded: it is a dear one of another system, and too many such wait.
         """
+        if hash_ is not None and self._hasher.is_dear(hash_):
+            return await self._hasher._verify_dear(self, hash_, password, typed=typed)  # noqa: SLF001  # one module, two halves
         return await self._hasher._run(self, lambda: self._hasher._verify(hash_, password, typed))  # noqa: SLF001  # one module, two halves
 
 

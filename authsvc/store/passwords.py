@@ -117,3 +117,17 @@ select exists (
 async def has_hash(executor: Executor, *, user_id: UserId, hash_: str, now: datetime) -> bool:
     """Tell whether the account's password hash is still `hash_`, and has not ended."""
     return bool(await executor.fetchval(HAS_HASH, user_id, hash_, now))
+
+
+# Of each kind and cost one; `like` the index that has imported hashes alone.
+LIST_IMPORTED = """
+select min(hash) as hash
+  from passwords
+ where hash not like '$argon2id$v=19$%'
+ group by case when hash like '$2%' then left(hash, 7) else regexp_replace(hash, '[$][^$]*[$][^$]*$', '') end
+"""
+
+
+async def list_imported(executor: Executor) -> list[str]:
+    """List imported hashes, of each kind and cost one, but Argon2id's own."""
+    return [row["hash"] for row in await executor.fetch(LIST_IMPORTED)]

@@ -73,11 +73,12 @@ class Arena:
             await connection.close()
 
     async def subjects(self, username: str) -> list[str]:
-        """Return the subjects of all mail to a user, once no mail is on its way."""
+        """Return the subjects of mail to a user, once none is on its way; notices alike wait for the next minute."""
         async with self.database() as connection:
 
             async def is_sent() -> bool:
-                return not await connection.fetchval("select exists (select from outbox where state = 'QUEUED')")
+                due = "select exists (select from outbox where state = 'QUEUED' and not_before <= now())"
+                return not await connection.fetchval(due)
 
             await until(is_sent)
         return [header_in(mail.message, "Subject") for mail in self.mailbox.read(email_of(username))]

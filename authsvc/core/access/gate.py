@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 
-from authsvc.clock import Clock
+from authsvc.clock import Clock, SystemClock, monotonic
 from authsvc.config import ChallengesSettings
 from authsvc.core.access.caller import Caller
 from authsvc.core.access.lanes import lane_of_session
@@ -23,7 +23,15 @@ from authsvc.core.messages.kinds import AccountLocked
 from authsvc.core.messages.notices import Notices
 from authsvc.crypto.password_hash import HashPlace, PasswordHasher
 from authsvc.domain import Lane, User, UsernameKey
-from authsvc.errors import CodeMismatch, Conflict, InvalidPassword, NotAuthorized, SessionExpired, Violation
+from authsvc.errors import (
+    CodeMismatch,
+    Conflict,
+    InvalidPassword,
+    NotAuthorized,
+    SessionExpired,
+    UserNotFound,
+    Violation,
+)
 from authsvc.store import challenges, passwords, users
 from authsvc.store.challenges import Challenge
 from authsvc.store.db import RETRY_CONFLICT, Database, Executor
@@ -137,12 +145,24 @@ class Gate:
             Overloaded: too many hashes wait; nothing was counted.
             LimitExceeded: too many wrong passwords for this account.
         """
-        async with self.hasher.place() as place:
-            count = await self.throttle.spend_try(PASSWORD.guarded, counted_as or username_key, lane)
-            async with self._tells(PASSWORD.guarded, username_key, count=count):
-                yield PasswordGuess(
-                    place=place, username_key=username_key, database=self.database, hasher=self.hasher, clock=self.clock
-                )
+        started = monotonic()
+        try:
+            async with self.hasher.place() as place:
+                count = await self.throttle.spend_try(PASSWORD.guarded, counted_as or username_key, lane)
+                async with self._tells(PASSWORD.guarded, username_key, count=count):
+                    yield PasswordGuess(
+                        place=place,
+                        username_key=username_key,
+                        database=self.database,
+                        hasher=self.hasher,
+                        clock=self.clock,
+                    )
+        except (NotAuthorized, UserNotFound):
+            # As long as for the dearest imported hash, whoever's password it was. Without a place: it costs nothing.
+            rest = self.hasher.refusal_time - timedelta(seconds=monotonic() - started)
+            if rest > timedelta():
+                await SystemClock().sleep(rest)
+            raise
 
     async def hash_unlike_present(self, username_key: UsernameKey, password: Password, violation: Violation) -> str:
         """Hash a new password of an account whose user has just proved the present one.

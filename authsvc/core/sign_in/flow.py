@@ -123,7 +123,7 @@ class SignIn:
             return await self._without_password(credential)
         if not verified.is_right:
             raise NotAuthorized
-        async with self.database.transaction() as transaction:
+        async with self.database.transaction(of=credential.user_id) as transaction:
             user = await users.lock(transaction, user_id=credential.user_id)
             if user is None or not await verified.holds(transaction, user):
                 return None
