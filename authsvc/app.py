@@ -13,8 +13,10 @@ import structlog
 from authsvc.clock import Clock
 from authsvc.composition import Composition
 from authsvc.config import Settings
+from authsvc.core.access.refusal_times import RefusalTimes
 from authsvc.core.janitor import Janitor
 from authsvc.core.sessions.signing_keys import SigningKeys
+from authsvc.crypto.foreign_line import ForeignBounds
 from authsvc.crypto.hash_fields import HashParameters
 from authsvc.crypto.password_hash import PasswordHasher
 from authsvc.crypto.sealing import KeyRing, UnsealError, parse_master_keys
@@ -25,20 +27,17 @@ from authsvc.delivery.mail.carrier import MailCarrier
 from authsvc.delivery.mail.smtp import SmtpSender
 from authsvc.delivery.sms.carrier import SmsCarrier
 from authsvc.domain import Medium
-from authsvc.errors import DatabaseUnavailable, DomainError
+from authsvc.errors import DatabaseUnavailable
 from authsvc.ground import Ground
 from authsvc.rpc.admin import AdminServicer
 from authsvc.rpc.auth import AuthServicer
 from authsvc.rpc.challenge_hook import ChallengeHookClient
 from authsvc.rpc.server import LAST_WORDS, Server
-from authsvc.store import passwords
 from authsvc.store.db import Database
 from authsvc.store.migrate import is_current, read_migrations
 from authsvc.telemetry.metrics import Metrics
 
 READINESS_INTERVAL = timedelta(seconds=1)
-# How long a process may not know of a kind of imported hash that nobody has signed in with.
-MEASURING_INTERVAL = timedelta(minutes=10)
 
 _log = structlog.get_logger()
 
@@ -62,6 +61,12 @@ class App:
         self._dispatcher = dispatcher
         self._janitor = janitor
         self._hasher = ground.hasher
+        self._refusal_times = RefusalTimes(
+            database=ground.database,
+            hasher=ground.hasher,
+            clock=ground.clock,
+            on_time=metrics.set_refusal_time,
+        )
         self._metrics = metrics
         self._drain_timeout = ground.settings.server.drain_timeout
         self._clock = ground.clock
@@ -106,11 +111,11 @@ class App:
             readiness = tasks.create_task(self._watch_readiness())
             connections = tasks.create_task(self._server.keep_connections_in_bounds())
             janitor = tasks.create_task(self._janitor.run())
-            measuring = tasks.create_task(self._keep_measuring_hashes())
+            refusal_times = tasks.create_task(self._refusal_times.run())
             mail = tasks.create_task(self._dispatcher.run())
             await stop.wait()
             _log.info("draining")
-            for task in (readiness, connections, janitor, measuring):
+            for task in (readiness, connections, janitor, refusal_times):
                 task.cancel()
             await self._server.stop(last_words)
             # After the server: the last calls' mail is sent too.
@@ -133,19 +138,6 @@ class App:
                 known = obstacle
             self._metrics.set_hashes(self._hasher.waiting)
             await self._clock.sleep(READINESS_INTERVAL)
-
-    async def _keep_measuring_hashes(self) -> None:
-        """Learn, at the start and now and then, what imported hashes there are and how long they take."""
-        while True:
-            pause = MEASURING_INTERVAL
-            try:
-                await self._hasher.measure(await passwords.list_imported(self._readiness))
-            except DomainError:
-                pause = READINESS_INTERVAL
-            except Exception as error:
-                # Nobody would start this again.
-                _log.error("imported_hashes_unmeasured", exc_info=error)
-            await self._clock.sleep(pause)
 
     async def _obstacle(self) -> str:
         """Return what keeps calls from being served; empty if nothing does."""
@@ -181,7 +173,11 @@ async def _open_ground(stack: AsyncExitStack, settings: Settings, clock: Clock, 
         parameters=HashParameters(hashing.argon2_time_cost, hashing.argon2_memory_kib, hashing.argon2_parallelism),
         threads=hashing.hash_threads or len(os.sched_getaffinity(0)),
         queue=hashing.hash_queue,
-        imported_queue=hashing.imported_hash_queue,
+        foreign=ForeignBounds(
+            threads=hashing.imported_hash_threads,
+            queue=hashing.imported_hash_queue,
+            per_source=hashing.imported_hash_tries,
+        ),
     )
     stack.callback(hasher.close)
     hook = None

@@ -94,12 +94,22 @@ class PasswordsSettings(Section):
     hash_threads: int = field(0, "Hashes at once in one worker process; 0 means one for each core.", ge=0, le=256)
     imported_hash_queue: int = field(
         16,
-        "Imported hashes dearer than those made here that may wait in one worker process, apart; one more is "
-        "OVERLOADED.",
+        "Imported hashes dearer than those made here that may wait in one worker process, apart; beyond, they and "
+        "every wrong password are OVERLOADED.",
         ge=1,
         le=1_000,
     )
     hash_queue: int = field(64, "Hashes that may wait in one worker process; one more is OVERLOADED.", ge=1, le=10_000)
+    imported_hash_threads: int = field(
+        1, "Imported hashes dearer than those made here that are verified at once in one worker process.", ge=1, le=64
+    )
+    imported_hash_tries: int = field(
+        8,
+        "Passwords that one address may try at once in one worker process while imported hashes are in use; one more "
+        "is OVERLOADED.",
+        ge=1,
+        le=10_000,
+    )
 
     def broken_rules(self) -> Iterator[str]:
         """Yield what is wrong with the lengths."""

@@ -62,11 +62,6 @@ class StoredHash:
     verify: Callable[[bytes], bool] = field(compare=False)
 
 
-def cost_of(text: str) -> str:
-    """Return what of a stored hash stands before salt and hash: its kind and its cost."""
-    return text[:7] if text.startswith("$2") else text.rsplit("$", 2)[0]
-
-
 def parse_hash(text: str, most: HashParameters | None = None) -> StoredHash:
     """Read any kind of hash; `most` is a cost of Argon2 that is in bounds too.
 

@@ -34,6 +34,8 @@ LOOSE = {
     "CODES_MAX_WRONG": "20",
     "CODES_SENDS_PER_HOUR": "100",
     "CHALLENGES_MAX_WRONG": "20",
+    "PASSWORDS_IMPORTED_HASH_QUEUE": "100",
+    "PASSWORDS_IMPORTED_HASH_TRIES": "1000",
 }
 # As many connections as calls at once, so that all of them can stand before one row.
 ROOMY = {"DATABASE_POOL_SIZE": "28", "DATABASE_THROTTLE_POOL_SIZE": "4", "DATABASE_ACQUIRE_TIMEOUT_SECONDS": "15"}

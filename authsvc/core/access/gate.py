@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 
-from authsvc.clock import Clock, SystemClock, monotonic
+from authsvc.clock import Clock
 from authsvc.config import ChallengesSettings
 from authsvc.core.access.caller import Caller
 from authsvc.core.access.lanes import lane_of_session
@@ -29,7 +29,6 @@ from authsvc.errors import (
     InvalidPassword,
     NotAuthorized,
     SessionExpired,
-    UserNotFound,
     Violation,
 )
 from authsvc.store import challenges, passwords, users
@@ -85,7 +84,6 @@ class PasswordGuess:
     place: HashPlace
     username_key: UsernameKey
     database: Database
-    hasher: PasswordHasher
     clock: Clock
 
     async def verify(
@@ -98,12 +96,11 @@ class PasswordGuess:
         """
         credential = await passwords.find(self.database, username_key=of or self.username_key)
         stored = credential.hash if credential else None
-        is_right = await self.place.verify(stored, password.normal, typed=password.typed)
+        verified = await self.place.verify(stored, password.normal, typed=password.typed)
         now = self.clock.now()
-        if credential is None or stored is None or not is_right or _has_ended(credential, now):
+        if credential is None or stored is None or not verified.is_right or _has_ended(credential, now):
             return VerifiedPassword(credential, is_right=False, at=now, clock=self.clock)
-        is_old = rehashes and self.hasher.needs_rehash(stored)
-        rehashed = await self.place.hash(password.normal) if is_old else None
+        rehashed = verified.rehashed if rehashes else None
         return VerifiedPassword(credential, is_right=True, at=now, clock=self.clock, rehashed=rehashed)
 
     async def require(self, password: Password, *, rehashes: bool = True) -> VerifiedPassword:
@@ -135,34 +132,21 @@ class Gate:
 
     @asynccontextmanager
     async def guess_password(
-        self, username_key: UsernameKey, lane: Lane, *, counted_as: UsernameKey | None = None
+        self, username_key: UsernameKey, lane: Lane, *, caller: Caller, counted_as: UsernameKey | None = None
     ) -> AsyncIterator[PasswordGuess]:
         """Take a place in the hash queue, and count a try at the password of a name.
 
-        It is counted by `counted_as`, what was typed, where that is another name of the account.
+        It is counted by `counted_as`, what was typed, where that is another name of the account. NotAuthorized inside
+        is told after the same time for any name, by whatever system its hash was made.
 
         Raises:
-            Overloaded: too many hashes wait; nothing was counted.
+            Overloaded: too many hashes wait, or too many tries of this source; nothing was counted.
             LimitExceeded: too many wrong passwords for this account.
         """
-        started = monotonic()
-        try:
-            async with self.hasher.place() as place:
-                count = await self.throttle.spend_try(PASSWORD.guarded, counted_as or username_key, lane)
-                async with self._tells(PASSWORD.guarded, username_key, count=count):
-                    yield PasswordGuess(
-                        place=place,
-                        username_key=username_key,
-                        database=self.database,
-                        hasher=self.hasher,
-                        clock=self.clock,
-                    )
-        except (NotAuthorized, UserNotFound):
-            # As long as for the dearest imported hash, whoever's password it was. Without a place: it costs nothing.
-            rest = self.hasher.refusal_time - timedelta(seconds=monotonic() - started)
-            if rest > timedelta():
-                await SystemClock().sleep(rest)
-            raise
+        async with self.hasher.place_for_try(caller.source) as place:
+            count = await self.throttle.spend_try(PASSWORD.guarded, counted_as or username_key, lane)
+            async with self._tells(PASSWORD.guarded, username_key, count=count):
+                yield PasswordGuess(place=place, username_key=username_key, database=self.database, clock=self.clock)
 
     async def hash_unlike_present(self, username_key: UsernameKey, password: Password, violation: Violation) -> str:
         """Hash a new password of an account whose user has just proved the present one.
@@ -173,7 +157,7 @@ class Gate:
         """
         async with self.hasher.place() as place:
             credential = await passwords.find(self.database, username_key=username_key)
-            if credential is not None and await place.verify(credential.hash, password.normal):
+            if credential is not None and (await place.verify(credential.hash, password.normal)).is_right:
                 raise InvalidPassword(violations=(violation,))
             return await place.hash(password.normal)
 

@@ -88,7 +88,9 @@ class SignIn:
         admission.require(lane)
         trial = Trial(standings, lane, caller)
         async with self.audit.failures(AuditKind.SIGN_IN, caller, username_key=standings.username_key):
-            async with self.gate.guess_password(standings.username_key, lane, counted_as=standings.typed) as guess:
+            async with self.gate.guess_password(
+                standings.username_key, lane, caller=caller, counted_as=standings.typed
+            ) as guess:
                 advance = await self._try(guess, given, trial)
             return await self.progression.finish(advance, caller)
 
