@@ -13,10 +13,8 @@ import structlog
 from authsvc.clock import Clock
 from authsvc.composition import Composition
 from authsvc.config import Settings
-from authsvc.core.access.refusal_times import RefusalTimes
 from authsvc.core.janitor import Janitor
 from authsvc.core.sessions.signing_keys import SigningKeys
-from authsvc.crypto.foreign_line import ForeignBounds
 from authsvc.crypto.hash_fields import HashParameters
 from authsvc.crypto.password_hash import PasswordHasher
 from authsvc.crypto.sealing import KeyRing, UnsealError, parse_master_keys
@@ -55,18 +53,12 @@ class App:
         janitor: Janitor,
         metrics: Metrics,
     ) -> None:
-        self._readiness = ground.readiness
+        self._database = ground.database
         self._server = server
         self._signing_keys = signing_keys
         self._dispatcher = dispatcher
         self._janitor = janitor
         self._hasher = ground.hasher
-        self._refusal_times = RefusalTimes(
-            database=ground.database,
-            hasher=ground.hasher,
-            clock=ground.clock,
-            on_time=metrics.set_refusal_time,
-        )
         self._metrics = metrics
         self._drain_timeout = ground.settings.server.drain_timeout
         self._clock = ground.clock
@@ -111,11 +103,10 @@ class App:
             readiness = tasks.create_task(self._watch_readiness())
             connections = tasks.create_task(self._server.keep_connections_in_bounds())
             janitor = tasks.create_task(self._janitor.run())
-            refusal_times = tasks.create_task(self._refusal_times.run())
             mail = tasks.create_task(self._dispatcher.run())
             await stop.wait()
             _log.info("draining")
-            for task in (readiness, connections, janitor, refusal_times):
+            for task in (readiness, connections, janitor):
                 task.cancel()
             await self._server.stop(last_words)
             # After the server: the last calls' mail is sent too.
@@ -142,9 +133,9 @@ class App:
     async def _obstacle(self) -> str:
         """Return what keeps calls from being served; empty if nothing does."""
         try:
-            if not await is_current(self._readiness, self._migrations):
+            if not await is_current(self._database, self._migrations):
                 return "the schema is behind: run `authsvc migrate`"
-            await self._signing_keys.ensure_one(over=self._readiness)
+            await self._signing_keys.ensure_one()
             await self._signing_keys.current()
         except UnsealError:
             # Every sign-in would fail at its end. A rollout with the wrong key must stop at its first replica.
@@ -165,19 +156,11 @@ async def _open_ground(stack: AsyncExitStack, settings: Settings, clock: Clock, 
     # Counting must never wait for work to give a connection back, nor for the disk.
     counters = await Database.open(settings.database, size=settings.database.throttle_pool_size, durable=False)
     stack.push_async_callback(counters.close)
-    # A replica that is busy still tells that it serves.
-    readiness = await Database.open(settings.database, size=1)
-    stack.push_async_callback(readiness.close)
     hashing = settings.passwords
     hasher = PasswordHasher(
         parameters=HashParameters(hashing.argon2_time_cost, hashing.argon2_memory_kib, hashing.argon2_parallelism),
         threads=hashing.hash_threads or len(os.sched_getaffinity(0)),
         queue=hashing.hash_queue,
-        foreign=ForeignBounds(
-            threads=hashing.imported_hash_threads,
-            queue=hashing.imported_hash_queue,
-            per_source=hashing.imported_hash_tries,
-        ),
     )
     stack.callback(hasher.close)
     hook = None
@@ -190,7 +173,6 @@ async def _open_ground(stack: AsyncExitStack, settings: Settings, clock: Clock, 
         ring=ring,
         database=database,
         counters=counters,
-        readiness=readiness,
         hasher=hasher,
         hook=hook,
         metrics=metrics,

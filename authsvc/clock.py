@@ -37,8 +37,3 @@ class SystemClock:
 def monotonic() -> float:
     """Return seconds on a clock that never steps, for durations."""
     return time.monotonic()
-
-
-async def pause(duration: timedelta) -> None:
-    """Let real time pass, whatever the clock is: for what must take as long as something else that was measured."""
-    await asyncio.sleep(duration.total_seconds())

@@ -5,7 +5,6 @@ from __future__ import annotations
 from authsvc.core.access.challenges import ChallengeSessions
 from authsvc.core.access.gate import Gate
 from authsvc.core.access.lanes import Lanes
-from authsvc.core.access.pace import Paces
 from authsvc.core.access.throttle import Throttle
 from authsvc.core.accounts.addresses import Confirmations
 from authsvc.core.accounts.attributes import AttributeRules
@@ -81,15 +80,14 @@ class Composition:
         self.signing_keys = keys = SigningKeys(
             database=database, ring=ring, audit=audit, settings=settings.tokens, clock=clock
         )
-        paces = Paces.of(settings.limits)
-        self.bearers = Bearers(database=database, signing_keys=keys, settings=settings.tokens, paces=paces, clock=clock)
+        self.bearers = Bearers(database=database, signing_keys=self.signing_keys, settings=settings.tokens, clock=clock)
         self.sessions = Sessions(
             database=database, ring=ring, lanes=lanes, signing_keys=keys, settings=settings.tokens, clock=clock
         )
         self.user_sessions = UserSessions(
             database=database, ring=ring, audit=audit, settings=settings.tokens, clock=clock
         )
-        self.signed_in = SignedIn(database=database, bearers=self.bearers, throttle=throttle, audit=audit, clock=clock)
+        self.signed_in = SignedIn(database=database, bearers=self.bearers, audit=audit, clock=clock)
         self.calls = Unauthenticated(database=database, throttle=throttle, audit=audit, clock=clock)
         self.changes = Changes(database=database, audit=audit, clock=clock)
         limits = settings.challenges
@@ -323,7 +321,6 @@ class Composition:
         return Refreshes(
             database=ground.database,
             ring=ground.ring,
-            throttle=self.throttle,
             sessions=self.sessions,
             notices=self.notices,
             audit=self.audit,

@@ -169,7 +169,7 @@ class LimitExceeded(DomainError, reason=Reason.LIMIT_EXCEEDED, text="too many tr
 
 
 class Overloaded(DomainError, reason=Reason.OVERLOADED, text="the service is overloaded"):
-    """Refuse work that there is no room for, in a queue or a line, or no time before the server stops."""
+    """Refuse work that there is no room for, or no time before the server stops."""
 
 
 class DatabaseUnavailable(DomainError, reason=Reason.DATABASE_UNAVAILABLE, text="the database is not available"):

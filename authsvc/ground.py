@@ -17,8 +17,8 @@ from authsvc.telemetry.metrics import Metrics
 class Ground:
     """Hold what is opened at the start and closed at the end: everything else is made of it.
 
-    `counters` is a pool of its own: counting must never wait for work to give a connection back; nor must `readiness`,
-    one connection. `hook` is None where sign-ins end without a challenge of the operator's own.
+    `counters` is a pool of its own: counting must never wait for work to give a connection back. `hook` is None where
+    sign-ins end without a challenge of the operator's own.
     """
 
     settings: Settings
@@ -26,7 +26,6 @@ class Ground:
     ring: KeyRing
     database: Database
     counters: Database
-    readiness: Database
     hasher: PasswordHasher
     hook: ChallengeHook | None
     metrics: Metrics

@@ -127,11 +127,4 @@ def _environment(dsn: str) -> dict[str, str]:
         "AUTHSVC_LIMITS_SIGN_IN_PER_SOURCE": "1000000",
         "AUTHSVC_LIMITS_SIGN_IN_CONFIRM_PER_SOURCE": "1000000",
         "AUTHSVC_LIMITS_SIGN_IN_GLOBAL": "1000000",
-        **{
-            f"AUTHSVC_LIMITS_{what}_PER_{whose}": "1000000"
-            for what in ("CALLS", "CHANGES")
-            for whose in ("SESSION", "USER")
-        },
-        # Mails are measured from the call that owes them.
-        "AUTHSVC_CODES_SEND_WITHIN_SECONDS": "0",
     }

@@ -18,7 +18,6 @@ from pydantic import SecretStr
 
 from authsvc.clock import SystemClock
 from authsvc.config import (
-    CodesSettings,
     DatabaseSettings,
     KeysSettings,
     LimitsSettings,
@@ -114,7 +113,6 @@ def settings(database_url: str, master_key: MasterKey) -> Settings:
             "database": DatabaseSettings(url=SecretStr(database_url), pool_size=5, throttle_pool_size=2),
             "keys": KeysSettings(master=SecretStr(master_key.line())),
             "passwords": PasswordsSettings(argon2_time_cost=1, argon2_memory_kib=8, argon2_parallelism=1),
-            "codes": CodesSettings(send_within=timedelta()),
             "limits": LimitsSettings(
                 sign_up_per_source=10_000,
                 sign_up_confirm_per_source=10_000,
@@ -123,10 +121,6 @@ def settings(database_url: str, master_key: MasterKey) -> Settings:
                 resend_per_source=10_000,
                 reset_per_source=10_000,
                 reset_confirm_per_source=10_000,
-                calls_per_session=1_000_000,
-                calls_per_user=1_000_000,
-                changes_per_session=10_000,
-                changes_per_user=10_000,
             ),
         }
     )

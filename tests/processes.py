@@ -42,9 +42,7 @@ CHEAP_HASHES = {
 }
 # Three times as long as the default ones.
 DEAR_HASHES = {"PASSWORDS_ARGON2_TIME_COST": "32", "PASSWORDS_ARGON2_MEMORY_KIB": "4096"}
-NO_SOURCE_LIMITS = {f"AUTHSVC_LIMITS_{action}_PER_SOURCE": "1000000" for action in Action} | {
-    f"AUTHSVC_LIMITS_{what}_PER_{whose}": "1000000" for what in ("CALLS", "CHANGES") for whose in ("SESSION", "USER")
-}
+NO_SOURCE_LIMITS = {f"AUTHSVC_LIMITS_{action}_PER_SOURCE": "1000000" for action in Action}
 
 
 def environment(dsn: str, *, master_key: str, smtp_port: int, **changes: str) -> dict[str, str]:
@@ -63,7 +61,6 @@ def environment(dsn: str, *, master_key: str, smtp_port: int, **changes: str) ->
         "AUTHSVC_MAIL_SMTP_PORT": str(smtp_port),
         "AUTHSVC_MAIL_SMTP_TLS": "none",
         "AUTHSVC_SERVER_PORT": "0",
-        "AUTHSVC_CODES_SEND_WITHIN_SECONDS": "0",
         **{f"AUTHSVC_{name}": value for name, value in changes.items()},
     }
 

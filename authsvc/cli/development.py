@@ -32,8 +32,6 @@ DEFAULTS = {
     "AUTHSVC_SERVER_REFLECTION": "true",
     "AUTHSVC_SERVER_TRUSTED_CALLERS": "127.0.0.0/8, ::1",
     "AUTHSVC_LOG_FORMAT": "console",
-    # Whoever develops waits for no code.
-    "AUTHSVC_CODES_SEND_WITHIN_SECONDS": "0",
 }
 # What it may not: there are a database, keys, a mail server and an SMS webhook here, and one process.
 OWN = frozenset(

@@ -32,10 +32,7 @@ class DatabaseSettings(Section):
     """Postgres 14 or newer."""
 
     url: SecretStr = field(SecretStr(""), "libpq URL of the database, `postgresql://user:password@host/name`.")
-    pool_size: int = field(10, "Most connections of one worker process for what calls do and for mail.", ge=2, le=200)
-    row_queue: int = field(
-        100, "Calls that may wait for one account in a worker process; one more is OVERLOADED.", ge=10, le=10_000
-    )
+    pool_size: int = field(10, "Most connections of one worker process, throttling excluded.", ge=2, le=200)
     throttle_pool_size: int = field(3, "Most connections of one worker process for throttling.", ge=1, le=50)
     connect_timeout: Duration = field(5 * SECOND, "For one connection attempt.", ge=SECOND, le=MINUTE)
     acquire_timeout: Duration = field(

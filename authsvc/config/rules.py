@@ -92,24 +92,7 @@ class PasswordsSettings(Section):
     argon2_memory_kib: int = field(19_456, "Argon2id memory of one hash, KiB.", ge=8, le=1_048_576)
     argon2_parallelism: int = field(1, "Argon2id lanes.", ge=1, le=16)
     hash_threads: int = field(0, "Hashes at once in one worker process; 0 means one for each core.", ge=0, le=256)
-    imported_hash_queue: int = field(
-        16,
-        "Imported hashes dearer than those made here that may wait in one worker process, apart; beyond, they and "
-        "every wrong password are OVERLOADED.",
-        ge=1,
-        le=1_000,
-    )
     hash_queue: int = field(64, "Hashes that may wait in one worker process; one more is OVERLOADED.", ge=1, le=10_000)
-    imported_hash_threads: int = field(
-        1, "Imported hashes dearer than those made here that are verified at once in one worker process.", ge=1, le=64
-    )
-    imported_hash_tries: int = field(
-        8,
-        "Passwords that one address may try at once in one worker process while imported hashes are in use; one more "
-        "is OVERLOADED.",
-        ge=1,
-        le=10_000,
-    )
 
     def broken_rules(self) -> Iterator[str]:
         """Yield what is wrong with the lengths."""
@@ -150,13 +133,6 @@ class CodesSettings(Section):
         30 * SECOND, "Wait before a sign-in code is sent again.", ge=SECOND, le=5 * MINUTE
     )
     sign_in_sends_per_hour: int = field(10, "The same for sign-in codes, over each medium.", ge=1, le=100)
-    send_within: Duration = field(
-        2 * SECOND,
-        "Time within which codes that anybody can ask for by a name are sent, at a random moment, so that the work "
-        "tells no names apart; 0 sends them at once.",
-        ge=0 * SECOND,
-        le=30 * SECOND,
-    )
     max_wrong: int = field(5, "Wrong tries that burn a code.", ge=1, le=20)
     sends_to_address_per_hour: int = field(
         10,
@@ -293,16 +269,4 @@ class LimitsSettings(Section):
     )
     reset_confirm_global: int = field(
         40_000, "Confirmations of password resets an hour in all; above it the same.", ge=1, le=100_000_000
-    )
-    calls_per_session: int = field(
-        1_200, "Calls of one session a minute, in each worker process.", ge=10, le=100_000_000
-    )
-    calls_per_user: int = field(
-        4_800, "Calls of one user a minute over all sessions, in each worker process.", ge=10, le=100_000_000
-    )
-    changes_per_session: int = field(
-        120, "Changes of the account by one session an hour; refreshes count apart.", ge=10, le=1_000_000
-    )
-    changes_per_user: int = field(
-        480, "Changes of the account by one user an hour over all sessions; refreshes count apart.", ge=10, le=1_000_000
     )

@@ -10,7 +10,6 @@ import structlog
 
 from authsvc.clock import Clock
 from authsvc.config import Settings
-from authsvc.core.audit.erasure import Erasures
 from authsvc.core.audit.retention import AuditRetention
 from authsvc.crypto.sealing import KeyRing
 from authsvc.crypto.tokens import jitter
@@ -45,7 +44,6 @@ class Janitor:
     def __init__(self, *, database: Database, ring: KeyRing, settings: Settings, clock: Clock) -> None:
         self._database = database
         self._audit = AuditRetention(database=database, ring=ring, retention=settings.audit.retention)
-        self._erasures = Erasures(database=database)
         self._settings = settings
         self._clock = clock
 
@@ -101,8 +99,6 @@ class Janitor:
             "users": lambda: users.purge_unconfirmed(
                 db, created_before=now - self._settings.accounts.unconfirmed_purge, now=now, limit=BATCH
             ),
-            # After the users: theirs are erased in the same round.
-            "erasures": self._erasures.finish,
             "signing_keys": lambda: signing_keys.purge(db, expired_before=ended),
             "audit_months": lambda: self._audit.prune(now),
         }

@@ -16,7 +16,7 @@ from authsvc.config import MailSettings
 from authsvc.core.messages.sealed import unseal
 from authsvc.crypto.sealing import KeyRing
 from authsvc.delivery.backoff import backoff
-from authsvc.delivery.carriers import Carrier, Outgoing, Send
+from authsvc.delivery.carriers import Carrier, Outgoing
 from authsvc.delivery.failures import PermanentFailure, TemporaryFailure
 from authsvc.domain import MailState, Medium
 from authsvc.errors import Conflict, DatabaseUnavailable, DomainError
@@ -64,9 +64,7 @@ class Attempts:
             log_failure("mail outcome not noted", error, **_named(claimed))
 
     def tell(self, mail: ClaimedMail | ExpiredMail, outcome: str, *, level: int = logging.INFO, **why: str) -> None:
-        """Log and count what came of a message; a decoy is none."""
-        if isinstance(mail, ClaimedMail) and mail.is_decoy:
-            return
+        """Log and count what came of a message."""
         _log.log(level, f"mail {outcome}", **_named(mail), **why)
         self.on_outcome(mail.medium, mail.kind, outcome)
 
@@ -91,14 +89,22 @@ class Attempts:
             return PermanentFailure("tried too often, with unknown outcome")
         carrier = self.carriers[claimed.medium]
         try:
-            # In a thread: calls that are served meanwhile must not wait for the whole of it.
-            send = await asyncio.to_thread(self._prepare, carrier, claimed)
+            message, recipient = unseal(
+                self.ring, claimed.sealed_parameters, kind=claimed.kind, message_id=claimed.mail_id
+            )
+            send = carrier.prepare(
+                Outgoing(
+                    message=message,
+                    recipient=recipient,
+                    message_id=claimed.mail_id,
+                    created_at=claimed.created_at,
+                    expires_at=claimed.expires_at,
+                )
+            )
         except Exception as error:
             # No verdict on the message: a replica with a newer release, or with another master key, may know how.
             # The type alone, because texts quote what they choke on.
             return TemporaryFailure(f"cannot be rendered: {type(error).__name__}")
-        if claimed.is_decoy:
-            return None
         try:
             # In all, not for each socket operation: a server that dribbles would hold the message beyond its lease.
             async with asyncio.timeout(carrier.send_timeout.total_seconds()):
@@ -110,19 +116,6 @@ class Attempts:
         except Exception as error:  # a fault of ours, after which the others must go on
             return TemporaryFailure(f"cannot be sent: {type(error).__name__}")
         return None
-
-    def _prepare(self, carrier: Carrier, claimed: ClaimedMail) -> Send:
-        """Read and render the message; return what sends it."""
-        message, recipient = unseal(self.ring, claimed.sealed_parameters, kind=claimed.kind, message_id=claimed.mail_id)
-        return carrier.prepare(
-            Outgoing(
-                message=message,
-                recipient=recipient,
-                message_id=claimed.mail_id,
-                created_at=claimed.created_at,
-                expires_at=claimed.expires_at,
-            )
-        )
 
     async def _note(self, claimed: ClaimedMail, note: Callable[[], Awaitable[bool]]) -> None:
         """Note an outcome, trying for as long as the lease keeps others from sending the message again."""

@@ -98,24 +98,14 @@ class Dispatcher:
             try:
                 if self._is_serving:
                     await self._start_sends(sends)
-                pause = await self._until_next()
             except Exception as error:  # nobody would start it again
                 failures += 1
                 log_failure("outbox unavailable", error)
                 await self._wait(backoff(RECONNECT_FIRST, RECONNECT_MAX, failures))
             else:
                 failures = 0
-                # For a hint, for a finished send that makes room, for the next message to be due, or until it is time
-                # to look regardless.
-                await self._wait(pause)
-
-    async def _until_next(self) -> timedelta:
-        """Return how long to wait for the next message that is due, and at most the interval of polls."""
-        now = self._clock.now()
-        media = self._attempts.carriers
-        due = [await outbox.find_next_due(self._database, medium=medium, after=now) for medium in media]
-        waits = [each - now for each in due if each is not None]
-        return min([*waits, jittered(self._settings.poll_interval)])
+                # For a hint, for a finished send that makes room, or until it is time to look regardless.
+                await self._wait(jittered(self._settings.poll_interval))
 
     async def _wait(self, at_most: timedelta) -> None:
         with contextlib.suppress(TimeoutError):

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from authsvc.domain import Event, UserId
-from authsvc.store.db import Executor, find_one, values_of, wrote_one
+from authsvc.store.db import Executor, affected, find_one, values_of, wrote_one
 
 # As many as the migration makes.
 CHAINS = 16
@@ -106,6 +106,18 @@ async def append(executor: Executor, *, event: Event, seal: bytes) -> bool:
     False if the chain has another end: it was not held.
     """
     return await wrote_one(executor, APPEND, *values_of(event), seal)
+
+
+ERASE_OF_USER = """
+update audit_events
+   set username = null, client_ip = null, client_user_agent = null, personal_salt = null
+ where user_id = $1
+"""
+
+
+async def erase_of_user(executor: Executor, *, user_id: UserId) -> int:
+    """Erase the personal data of a user's events, in a transaction that holds the user's chain."""
+    return affected(await executor.execute(ERASE_OF_USER, user_id))
 
 
 LIST_OF_USER = f"""{_SELECT} where e.user_id = $1

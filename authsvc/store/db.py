@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable, Hashable, Iterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, nullcontext
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from dataclasses import fields
 from datetime import timedelta
 from functools import cache
@@ -16,7 +16,6 @@ import asyncpg
 
 from authsvc.config import DatabaseSettings
 from authsvc.errors import Conflict, DatabaseUnavailable
-from authsvc.store.turns import Turns
 
 # A failover takes seconds; a client that comes back after one is neither late nor a storm.
 RETRY_UNAVAILABLE = timedelta(seconds=1)
@@ -110,7 +109,6 @@ class Database:
     def __init__(self, *, pool: asyncpg.Pool, settings: DatabaseSettings) -> None:
         self._pool = pool
         self._acquire_seconds = settings.acquire_timeout.total_seconds()
-        self._turns = Turns(queue=settings.row_queue)
 
     @classmethod
     async def open(
@@ -157,19 +155,9 @@ class Database:
         return _Loan(pool=self._pool, seconds=self._acquire_seconds)
 
     @asynccontextmanager
-    async def transaction(self, *, of: Hashable | None = None) -> AsyncIterator[Executor]:
-        """Run statements that happen together or not at all.
-
-        `of` names what the transaction locks that many calls may want at once, by the key that they lock it by: an
-        account's id, a name, a chain of audit events. Of these one at a time has a connection; the others wait outside
-        the pool, so that they keep none from those who want something else.
-
-        Raises:
-            Overloaded: too many wait for the same thing.
-            DatabaseUnavailable: see `connection`.
-        """
-        turn = nullcontext() if of is None else self._turns.take(of)
-        async with turn, self.connection() as connection, connection.transaction():
+    async def transaction(self) -> AsyncIterator[Executor]:
+        """Run statements that happen together or not at all."""
+        async with self.connection() as connection, connection.transaction():
             yield connection
 
     async def fetch(self, query: str, *args: object) -> list[Any]:

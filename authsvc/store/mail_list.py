@@ -11,8 +11,7 @@ from authsvc.store.db import Executor, wrote_one
 LIST_LATEST = """
 select mail_id, kind, medium, state, created_at, not_before, expires_at, finished_at, attempts, last_error
   from outbox
- where not is_decoy
-   and ($1::text is null or state = $1)
+ where ($1::text is null or state = $1)
    and ($2::timestamptz is null or (created_at, mail_id) < ($2, $3::uuid))
  order by created_at desc, mail_id desc
  limit $4

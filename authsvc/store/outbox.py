@@ -2,8 +2,6 @@
 
 A mail here is a message over any medium. A worker holds a mail by its lease. Every claim raises `attempts`, which so
 names the lease: what a worker says about a mail counts only as long as nobody has claimed the mail since.
-
-What waits is what has its parameters: mails that are queued, and decoys, which go to nobody.
 """
 
 from __future__ import annotations
@@ -26,28 +24,29 @@ CHANNEL = "authsvc_outbox"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewMail:
-    """Hold a mail for the queue, not to be sent before a time; a decoy is sent to nobody."""
+    """Hold a mail for the queue; without parameters it is stored as dropped."""
 
     mail_id: MailId
     user_id: UserId | None = None
     kind: str
     medium: Medium
-    sealed_parameters: bytes
+    sealed_parameters: bytes | None
     supersede_key: str | None
-    not_before: datetime
     expires_at: datetime | None
-    is_decoy: bool = False
 
 
 INSERT = """
 with inserted as (
     insert into outbox (
         mail_id, kind, medium, sealed_parameters, supersede_key, state, created_at, not_before, expires_at, finished_at,
-        user_id, is_decoy
+        user_id
     )
     values (
-        $1, $2, $3, $4, $5, case when $9 then 'DROPPED' else 'QUEUED' end, $6, $10, $7,
-        case when $9 then $6::timestamptz end, $8, $9
+        $1, $2, $3, $4, $5,
+        case when $4::bytea is null then 'DROPPED' else 'QUEUED' end,
+        $6, $6, $7,
+        case when $4::bytea is null then $6::timestamptz end,
+        $8
     )
     returning mail_id
 )
@@ -57,7 +56,10 @@ select pg_notify('authsvc_outbox', '')
 
 
 async def insert(executor: Executor, *, mail: NewMail, now: datetime) -> None:
-    """Put a mail into the queue and wake the workers."""
+    """Put a mail into the queue and wake the workers.
+
+    One that is dropped costs the same, so that a name which doesn't exist takes as long as one that does.
+    """
     await executor.execute(
         INSERT,
         mail.mail_id,
@@ -68,8 +70,6 @@ async def insert(executor: Executor, *, mail: NewMail, now: datetime) -> None:
         now,
         mail.expires_at,
         mail.user_id,
-        mail.is_decoy,
-        mail.not_before,
     )
 
 
@@ -80,7 +80,7 @@ update outbox
        leased_until = null,
        finished_at = $2
  where supersede_key = $1
-   and sealed_parameters is not null
+   and state = 'QUEUED'
 """
 
 
@@ -105,7 +105,6 @@ class ClaimedMail:
     created_at: datetime
     expires_at: datetime | None
     leased_until: datetime
-    is_decoy: bool = False
 
 
 # Materialized: inlined into the update, the selection might run more than once and lock more than its limit.
@@ -113,12 +112,12 @@ CLAIM = """
 with due as materialized (
     select mail_id
       from outbox
-     where sealed_parameters is not null
+     where state = 'QUEUED'
        and medium = $4
        and not_before <= $1
        and (leased_until is null or leased_until <= $1)
        and (expires_at is null or expires_at > $1)
-     order by expires_at nulls last, not_before
+     order by not_before
      limit $3
        for update skip locked
 )
@@ -128,17 +127,14 @@ update outbox
   from due
  where outbox.mail_id = due.mail_id
 returning outbox.mail_id, outbox.kind, outbox.medium, outbox.sealed_parameters, outbox.attempts,
-          outbox.created_at, outbox.expires_at, outbox.leased_until, outbox.is_decoy
+          outbox.created_at, outbox.expires_at, outbox.leased_until
 """
 
 
 async def claim(
     executor: Executor, *, medium: Medium, now: datetime, leased_until: datetime, limit: int
 ) -> list[ClaimedMail]:
-    """Lease up to `limit` mails of a medium that are due; a lease that is over counts as none.
-
-    Those of use for the shortest time come first, and of those without an end the longest due.
-    """
+    """Lease up to `limit` mails of a medium that are due, longest due first; a lease that is over counts as none."""
     rows = await executor.fetch(CLAIM, now, leased_until, limit, medium)
     return [ClaimedMail(**(dict(row) | {"medium": Medium(row["medium"])})) for row in rows]
 
@@ -149,7 +145,7 @@ select exists (
       from outbox
      where mail_id = $1
        and attempts = $2
-       and sealed_parameters is not null
+       and state = 'QUEUED'
        and leased_until > $4
        and (expires_at is null or expires_at > $3)
 )
@@ -165,21 +161,21 @@ async def is_wanted(
 
 FINISH = """
 update outbox
-   set state = case when is_decoy then 'DROPPED' else $3 end,
+   set state = $3,
        last_error = $4,
        sealed_parameters = null,
        leased_until = null,
        finished_at = $5
  where mail_id = $1
    and attempts = $2
-   and sealed_parameters is not null
+   and state = 'QUEUED'
 """
 
 
 async def finish(
     executor: Executor, *, mail_id: MailId, attempts: int, state: MailState, last_error: str | None, now: datetime
 ) -> bool:
-    """End a mail, a decoy as dropped, and wipe its parameters; False if the lease was lost or it has an end already."""
+    """End a mail and wipe its parameters; False if the lease was lost or the mail has an end already."""
     return await wrote_one(executor, FINISH, mail_id, attempts, state, last_error, now)
 
 
@@ -190,7 +186,7 @@ update outbox
        leased_until = null
  where mail_id = $1
    and attempts = $2
-   and sealed_parameters is not null
+   and state = 'QUEUED'
 """
 
 
@@ -236,21 +232,6 @@ async def expire(executor: Executor, *, now: datetime, limit: int) -> list[Expir
     """End up to `limit` mails whose time has passed, and return them."""
     rows = await executor.fetch(EXPIRE, now, limit)
     return [ExpiredMail(**(dict(row) | {"medium": Medium(row["medium"])})) for row in rows]
-
-
-FIND_NEXT_DUE = """
-select min(not_before)
-  from outbox
- where sealed_parameters is not null
-   and medium = $2
-   and not_before > $1
-"""
-
-
-async def find_next_due(executor: Executor, *, medium: Medium, after: datetime) -> datetime | None:
-    """Find when the next mail of a medium is due that is not yet."""
-    due: datetime | None = await executor.fetchval(FIND_NEXT_DUE, after, medium)
-    return due
 
 
 FIND_OLDEST_DUE = """

@@ -117,29 +117,3 @@ select exists (
 async def has_hash(executor: Executor, *, user_id: UserId, hash_: str, now: datetime) -> bool:
     """Tell whether the account's password hash is still `hash_`, and has not ended."""
     return bool(await executor.fetchval(HAS_HASH, user_id, hash_, now))
-
-
-# Jumps from one cost to the next in the index on them: a statement of a few steps, however many accounts there are.
-LIST_COSTS = """
-with recursive costs as (
-    (select password_cost(hash) as cost, hash from passwords order by password_cost(hash) limit 1)
-    union all
-    select dearer.cost, dearer.hash
-      from costs c
-     cross join lateral (
-         select password_cost(p.hash) as cost, p.hash
-           from passwords p
-          where password_cost(p.hash) > c.cost
-          order by password_cost(p.hash)
-          limit 1
-     ) dearer
-)
-select cost, hash
-  from costs
- limit $1
-"""
-
-
-async def list_costs(executor: Executor, *, limit: int) -> list[tuple[str, str]]:
-    """List what the stored hashes cost: the kind and parameters of each cost in use, with one hash that has it."""
-    return [(row["cost"], row["hash"]) for row in await executor.fetch(LIST_COSTS, limit)]

@@ -225,15 +225,3 @@ delete from rate_windows
 async def delete_windows(executor: Executor, *, actions: list[str], subject: str) -> None:
     """Forget the calls of some actions by one subject, and by what is named after it with a space between."""
     await executor.execute(DELETE_WINDOWS, actions, subject)
-
-
-DELETE_WINDOWS_BELOW = """
-delete from rate_windows
- where action = any($1::text[])
-   and (subject = $2 or starts_with(subject, $2 || ' '))
-"""
-
-
-async def delete_windows_below(executor: Executor, *, actions: list[str], subject: str) -> None:
-    """Forget the calls of some actions by one subject, and by those whose names begin with it."""
-    await executor.execute(DELETE_WINDOWS_BELOW, actions, subject)

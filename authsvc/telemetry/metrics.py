@@ -34,12 +34,6 @@ class Metrics:
             registry=registry,
             multiprocess_mode="livesum",
         )
-        self._refusal_time = Gauge(
-            "authsvc_refusal_seconds",
-            "What the refusal of a password takes beyond a hash: as long as the dearest imported one in use.",
-            registry=registry,
-            multiprocess_mode="livemax",
-        )
         self._mail_age = Gauge(
             "authsvc_mail_age_seconds",
             "How long the message that is due longest has waited, by medium.",
@@ -85,10 +79,6 @@ class Metrics:
     def set_hashes(self, waiting: int) -> None:
         """Note how many password hashes run or wait."""
         self._hashes.set(waiting)
-
-    def set_refusal_time(self, time: timedelta) -> None:
-        """Note what the refusal of a password takes beyond a hash."""
-        self._refusal_time.set(time.total_seconds())
 
     def set_mail_age(self, medium: Medium, age: timedelta) -> None:
         """Note how long the message of a medium that is due longest has waited."""

@@ -12,7 +12,7 @@ import pytest
 
 from authsvc.clock import SystemClock
 from authsvc.core.messages.kinds import Recipient, SignInCode
-from authsvc.core.messages.notices import Notices, Terms
+from authsvc.core.messages.notices import Notices
 from authsvc.crypto.sealing import KeyRing, MasterKey
 from authsvc.domain import Medium
 from authsvc.store.db import Database
@@ -50,7 +50,7 @@ async def owe(database: Database, ring: KeyRing, number: str, code: str) -> None
             Recipient(to=number, username="ada"),
             medium=Medium.SMS,
             now=now,
-            terms=Terms(expires_at=now + timedelta(minutes=3)),
+            expires_at=now + timedelta(minutes=3),
         )
 
 

@@ -13,7 +13,7 @@ from uuid import UUID
 from authsvc.clock import Clock
 from authsvc.config import MailSettings
 from authsvc.core.messages.kinds import Message, Recipient, SignUpCode
-from authsvc.core.messages.notices import Notices, Terms
+from authsvc.core.messages.notices import Notices
 from authsvc.crypto.sealing import KeyRing
 from authsvc.delivery.attempts import Attempts
 from authsvc.delivery.carriers import Carrier
@@ -78,7 +78,8 @@ class PostOffice:
                     Recipient(to=to, username="ada", locale=locale),
                     medium=medium,
                     now=now,
-                    terms=Terms(expires_at=None if expires_in is None else now + expires_in, supersede_key=key),
+                    expires_at=None if expires_in is None else now + expires_in,
+                    supersede_key=key,
                 )
 
     def carriers(self, sender: Sender | None = None) -> dict[Medium, Carrier]:

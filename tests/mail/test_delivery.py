@@ -232,7 +232,6 @@ async def test_mail_that_cannot_be_rendered_dies_in_the_end(
             medium=Medium.EMAIL,
             sealed_parameters=office.ring.seal(Purpose.MAIL, json.dumps(parameters).encode(), bound_to=str(mail_id)),
             supersede_key=None,
-            not_before=clock.now(),
             expires_at=None,
         ),
         now=clock.now(),

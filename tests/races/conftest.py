@@ -34,8 +34,6 @@ LOOSE = {
     "CODES_MAX_WRONG": "20",
     "CODES_SENDS_PER_HOUR": "100",
     "CHALLENGES_MAX_WRONG": "20",
-    "PASSWORDS_IMPORTED_HASH_QUEUE": "100",
-    "PASSWORDS_IMPORTED_HASH_TRIES": "1000",
 }
 # As many connections as calls at once, so that all of them can stand before one row.
 ROOMY = {"DATABASE_POOL_SIZE": "28", "DATABASE_THROTTLE_POOL_SIZE": "4", "DATABASE_ACQUIRE_TIMEOUT_SECONDS": "15"}
@@ -75,12 +73,11 @@ class Arena:
             await connection.close()
 
     async def subjects(self, username: str) -> list[str]:
-        """Return the subjects of mail to a user, once none is on its way; notices alike wait for the next minute."""
+        """Return the subjects of all mail to a user, once no mail is on its way."""
         async with self.database() as connection:
 
             async def is_sent() -> bool:
-                due = "select exists (select from outbox where state = 'QUEUED' and not_before <= now())"
-                return not await connection.fetchval(due)
+                return not await connection.fetchval("select exists (select from outbox where state = 'QUEUED')")
 
             await until(is_sent)
         return [header_in(mail.message, "Subject") for mail in self.mailbox.read(email_of(username))]

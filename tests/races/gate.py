@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -14,11 +13,8 @@ USER = "select from users where username_key = $1 for update"
 SESSIONS = "select from sessions where user_id = $1::uuid for update"
 SIGNING_KEYS = "lock table signing_keys in share row exclusive mode"
 
-# Longer than a call takes to come to its lock.
-QUIET_SECONDS = 0.5
-
 _WAITING = """
-select count(distinct pid)
+select count(distinct pid) >= $1
   from pg_locks
  where not granted
 """
@@ -31,19 +27,10 @@ class Gate:
         self.connection = connection
 
     async def wait_for(self, count: int) -> None:
-        """Return once so many calls wait.
-
-        Of the calls that want one account, one in each process waits here, and the others in line behind it, where
-        nobody sees them: once none has come for a while, they all have.
-        """
-        seen, since = 0, time.monotonic()
+        """Return once so many calls wait."""
 
         async def all_wait() -> bool:
-            nonlocal seen, since
-            waiting = int(await self.connection.fetchval(_WAITING))
-            if waiting != seen:
-                seen, since = waiting, time.monotonic()
-            return waiting >= count or (waiting > 0 and time.monotonic() - since > QUIET_SECONDS)
+            return bool(await self.connection.fetchval(_WAITING, count))
 
         await until(all_wait)
 

@@ -64,10 +64,7 @@ async def test_one_verification(arena: Arena, name: str) -> None:
     assert len(succeeded(outcomes)) == 1
     assert Counter(reasons(outcomes)) == {"SESSION_EXPIRED": SETUPS - 1}
     assert await active_devices(arena, name) == 2
-    assert len(await arena.subjects(name)) == 2, "the code, and a notice of the first authenticator"
-    async with arena.database() as connection:
-        waiting = "select count(*) from outbox where state = 'QUEUED' and user_id = $1::uuid"
-        assert await connection.fetchval(waiting, user.user_id) == 1, "a notice of the other one, a minute later"
+    assert len(await arena.subjects(name)) == 3, "the code, and a notice of each authenticator"
 
 
 async def test_last_two_removed(arena: Arena, name: str) -> None:

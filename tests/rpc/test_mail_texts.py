@@ -6,7 +6,6 @@ from datetime import timedelta
 from email.message import EmailMessage
 from email.utils import parsedate_to_datetime
 
-from authsvc.core.messages.notices import INTERVAL
 from authsvc.store.db import Database
 from authsvc.v1 import auth_service_pb2 as pb
 from tests.mail.reading import HtmlPage, paragraphs_of_text
@@ -92,15 +91,14 @@ async def test_password_changed(service: Service) -> None:
     by_update = await service.mail(account.email, after=before)
     code = await reset_code(service, account)
     before = service.catcher.last_number()
-    service.clock.advance(INTERVAL)
     await confirm_reset(service, "ada", code, "Another-5-lemons-tree")
     by_reset = await service.mail(account.email, after=before)
     assert by_update["Message-ID"] != by_reset["Message-ID"]
-    for mail, minute in ((by_update, "12:00"), (by_reset, "12:01")):
+    for mail in (by_update, by_reset):
         assert read(mail) == (
             "Your password was changed",
             [
-                f"The password of the account Ada was changed on 2030-01-15 {minute} UTC.",
+                "The password of the account Ada was changed on 2030-01-15 12:00 UTC.",
                 "If it was you, there is nothing to do. If it was not, reset your password now and check that your "
                 "second factor is still yours.",
             ],

@@ -8,7 +8,6 @@ from uuid import uuid4
 import grpc
 import pytest
 
-from authsvc.core.messages.notices import INTERVAL
 from authsvc.store.db import Database
 from tests.clock import TICK
 from tests.rpc.account_calls import add_authenticator, devices, mfa, prefer, recorded, remove_device
@@ -91,7 +90,6 @@ async def test_last_one_goes_where_mfa_is_optional(run: Run) -> None:
 
 async def test_removal_is_told_once(service: Service, ada: Account, database: Database) -> None:
     """A removal is told by mail and recorded; removing what is not there is no error, and is neither."""
-    service.clock.advance(INTERVAL)
     await add_authenticator(service, ada.tokens)
     device, _ = await devices(service, ada.tokens)
     mails = await settle(service, database)

@@ -33,7 +33,7 @@ class Queue:
         *,
         kind: str = "MFA_CHANGED",
         medium: Medium = Medium.EMAIL,
-        is_decoy: bool = False,
+        sealed: bytes | None = SEALED,
         key: str | None = None,
         at: timedelta = timedelta(),
         expires: timedelta | None = None,
@@ -47,10 +47,8 @@ class Queue:
                 mail_id=MailId(mail_id),
                 kind=kind,
                 medium=medium,
-                sealed_parameters=SEALED,
+                sealed_parameters=sealed,
                 supersede_key=key,
-                not_before=self.now + at,
-                is_decoy=is_decoy,
                 expires_at=None if expires is None else self.now + expires,
             ),
             now=self.now + at,
@@ -128,35 +126,12 @@ async def test_mail_of_a_rolled_back_transaction_never_was(queue: Queue) -> None
     assert await queue.claim() == []
 
 
-async def test_decoy_is_claimed_like_a_mail(queue: Queue) -> None:
-    """A mail owed to a name that doesn't exist has its end from the first, and waits and is wiped all the same."""
-    mail_id = await queue.insert(is_decoy=True, key="name")
+async def test_mail_without_parameters_is_never_sent(queue: Queue) -> None:
+    """A mail owed to a name that doesn't exist is stored with its end."""
+    mail_id = await queue.insert(sealed=None, key="name")
+    assert await queue.claim() == []
     row = await queue.row(mail_id)
-    assert (row["state"], row["finished_at"], row["sealed_parameters"]) == ("DROPPED", queue.now, SEALED)
-    (claimed,) = await queue.claim()
-    assert claimed.is_decoy
-    assert await queue.is_wanted(claimed)
-    assert await queue.finish(claimed)
-    row = await queue.row(mail_id)
-    assert (row["state"], row["sealed_parameters"]) == ("DROPPED", None)
-    assert await queue.claim(at=2 * LEASE) == []
-
-
-async def test_what_ends_first_is_claimed_first(queue: Queue) -> None:
-    """A code waits for no notice, however long those have waited, and the code that ends first for no other code."""
-    notice = await queue.insert(at=-timedelta(hours=1))
-    day, minutes = [await queue.insert(expires=expires) for expires in (timedelta(days=1), timedelta(minutes=10))]
-    assert [mail.mail_id for mail in await queue.claim(limit=1)] == [minutes]
-    assert [mail.mail_id for mail in await queue.claim(limit=1)] == [day]
-    assert [mail.mail_id for mail in await queue.claim(limit=1)] == [notice]
-
-
-async def test_next_due_mail_is_found(queue: Queue) -> None:
-    """A worker knows when the next mail is due that is not yet, decoys included."""
-    for at in (0, 9, 5):
-        await queue.insert(at=timedelta(seconds=at), is_decoy=at == 5)
-    next_due = outbox.find_next_due(queue.database, medium=Medium.EMAIL, after=queue.now)
-    assert await next_due == queue.now + timedelta(seconds=5)
+    assert (row["state"], row["finished_at"]) == ("DROPPED", queue.now)
 
 
 async def test_claim_takes_the_longest_due_up_to_its_limit(queue: Queue) -> None:
@@ -322,7 +297,7 @@ async def test_oldest_due_mail_is_found(queue: Queue) -> None:
     await queue.insert(at=TICK)
     assert await outbox.find_oldest_due(queue.database, medium=Medium.EMAIL, now=queue.now) is None
     await queue.insert(at=timedelta(seconds=-7))
-    await queue.insert(at=timedelta(seconds=-9), is_decoy=True)
+    await queue.insert(at=timedelta(seconds=-9), sealed=None)
     await queue.insert(at=timedelta(seconds=-8), medium=Medium.SMS)
     assert await outbox.find_oldest_due(queue.database, medium=Medium.EMAIL, now=queue.now) == queue.now - timedelta(
         seconds=7
@@ -331,8 +306,8 @@ async def test_oldest_due_mail_is_found(queue: Queue) -> None:
 
 async def test_purge_removes_only_what_ended_before(queue: Queue) -> None:
     """Ended mails go in batches once they are old enough; waiting ones never."""
-    old = [await queue.insert(is_decoy=True, at=-TICK) for _ in range(3)]
-    new = await queue.insert(is_decoy=True)
+    old = [await queue.insert(sealed=None, at=-TICK) for _ in range(3)]
+    new = await queue.insert(sealed=None)
     waiting = await queue.insert(at=-TICK)
     counts = [await ended.purge(queue.database, what=Ended.OUTBOX, before=queue.now, limit=2) for _ in range(3)]
     assert counts == [2, 1, 0]

@@ -72,7 +72,7 @@ class ChallengeSessions:
             SessionExpired: the account is gone.
             UserDisabled: it was disabled meanwhile.
         """
-        async with self.database.transaction(of=challenge.user_id) as transaction:
+        async with self.database.transaction() as transaction:
             user = await users.lock(transaction, user_id=challenge.user_id)
             if user is None:
                 raise SessionExpired

@@ -23,14 +23,7 @@ from authsvc.core.messages.kinds import AccountLocked
 from authsvc.core.messages.notices import Notices
 from authsvc.crypto.password_hash import HashPlace, PasswordHasher
 from authsvc.domain import Lane, User, UsernameKey
-from authsvc.errors import (
-    CodeMismatch,
-    Conflict,
-    InvalidPassword,
-    NotAuthorized,
-    SessionExpired,
-    Violation,
-)
+from authsvc.errors import CodeMismatch, Conflict, InvalidPassword, NotAuthorized, SessionExpired, Violation
 from authsvc.store import challenges, passwords, users
 from authsvc.store.challenges import Challenge
 from authsvc.store.db import RETRY_CONFLICT, Database, Executor
@@ -84,6 +77,7 @@ class PasswordGuess:
     place: HashPlace
     username_key: UsernameKey
     database: Database
+    hasher: PasswordHasher
     clock: Clock
 
     async def verify(
@@ -96,11 +90,12 @@ class PasswordGuess:
         """
         credential = await passwords.find(self.database, username_key=of or self.username_key)
         stored = credential.hash if credential else None
-        verified = await self.place.verify(stored, password.normal, typed=password.typed)
+        is_right = await self.place.verify(stored, password.normal, typed=password.typed)
         now = self.clock.now()
-        if credential is None or stored is None or not verified.is_right or _has_ended(credential, now):
+        if credential is None or stored is None or not is_right or _has_ended(credential, now):
             return VerifiedPassword(credential, is_right=False, at=now, clock=self.clock)
-        rehashed = verified.rehashed if rehashes else None
+        is_old = rehashes and self.hasher.needs_rehash(stored)
+        rehashed = await self.place.hash(password.normal) if is_old else None
         return VerifiedPassword(credential, is_right=True, at=now, clock=self.clock, rehashed=rehashed)
 
     async def require(self, password: Password, *, rehashes: bool = True) -> VerifiedPassword:
@@ -132,21 +127,22 @@ class Gate:
 
     @asynccontextmanager
     async def guess_password(
-        self, username_key: UsernameKey, lane: Lane, *, caller: Caller, counted_as: UsernameKey | None = None
+        self, username_key: UsernameKey, lane: Lane, *, counted_as: UsernameKey | None = None
     ) -> AsyncIterator[PasswordGuess]:
         """Take a place in the hash queue, and count a try at the password of a name.
 
-        It is counted by `counted_as`, what was typed, where that is another name of the account. NotAuthorized inside
-        is told after the same time for any name, by whatever system its hash was made.
+        It is counted by `counted_as`, what was typed, where that is another name of the account.
 
         Raises:
-            Overloaded: too many hashes wait, or too many tries of this source; nothing was counted.
+            Overloaded: too many hashes wait; nothing was counted.
             LimitExceeded: too many wrong passwords for this account.
         """
-        async with self.hasher.place_for_try(caller.source) as place:
+        async with self.hasher.place() as place:
             count = await self.throttle.spend_try(PASSWORD.guarded, counted_as or username_key, lane)
             async with self._tells(PASSWORD.guarded, username_key, count=count):
-                yield PasswordGuess(place=place, username_key=username_key, database=self.database, clock=self.clock)
+                yield PasswordGuess(
+                    place=place, username_key=username_key, database=self.database, hasher=self.hasher, clock=self.clock
+                )
 
     async def hash_unlike_present(self, username_key: UsernameKey, password: Password, violation: Violation) -> str:
         """Hash a new password of an account whose user has just proved the present one.
@@ -157,7 +153,7 @@ class Gate:
         """
         async with self.hasher.place() as place:
             credential = await passwords.find(self.database, username_key=username_key)
-            if credential is not None and (await place.verify(credential.hash, password.normal)).is_right:
+            if credential is not None and await place.verify(credential.hash, password.normal):
                 raise InvalidPassword(violations=(violation,))
             return await place.hash(password.normal)
 

@@ -13,9 +13,8 @@ import structlog
 from authsvc.clock import Clock
 from authsvc.config import LimitsSettings, Settings
 from authsvc.core.access.caller import Caller
-from authsvc.core.access.pace import UserAction
 from authsvc.crypto.sealing import KeyRing, Purpose
-from authsvc.domain import STRANGERS, Lane, SessionId, UserId, UsernameKey
+from authsvc.domain import STRANGERS, Lane, UsernameKey
 from authsvc.errors import LimitExceeded
 from authsvc.store import throttle
 from authsvc.store.db import Database, Executor
@@ -180,21 +179,6 @@ class Throttle:
         """
         (await self._spend_call(action, (self._of_all(action),))).require(lane)
 
-    async def spend_change(self, action: UserAction, session_id: SessionId, user_id: UserId) -> None:
-        """Count what a session changes, against the session and against its user.
-
-        Raises:
-            LimitExceeded: either had its changes of this hour.
-        """
-        # The session first, as in `spend_call`: one that is refused takes nothing from the user's others.
-        allowances = (
-            Allowance(f"user:{user_id} {session_id}", self._limits.changes_per_session),
-            Allowance(f"user:{user_id}", self._limits.changes_per_user),
-        )
-        full = await self._spend(Budget(action, HOUR, allowances))
-        if full is not None:
-            raise LimitExceeded(retry_after=full[1])
-
     async def spend_send(self, sends: Sends, username_key: UsernameKey) -> None:
         """Count a code sent to a signed-in user.
 
@@ -298,10 +282,6 @@ class Throttle:
         """Forget the codes that were sent to an account, with its name, in the transaction that erases it."""
         actions = [f"SEND_{key}" for key in keys]
         await throttle.delete_windows(executor, actions=actions, subject=_account(username_key))
-
-    async def forget_changes(self, executor: Executor, user_id: UserId) -> None:
-        """Forget what a user changed, in the transaction that erases the account."""
-        await throttle.delete_windows_below(executor, actions=list(UserAction), subject=f"user:{user_id}")
 
     def _of_source(self, action: Action, caller: Caller) -> tuple[Allowance, ...]:
         networks = caller.networks

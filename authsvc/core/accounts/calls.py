@@ -14,7 +14,6 @@ from functools import partial
 from authsvc.clock import Clock
 from authsvc.core.access.caller import Caller
 from authsvc.core.access.changes import Change
-from authsvc.core.access.pace import UserAction
 from authsvc.core.access.throttle import Action, Admission, Throttle
 from authsvc.core.audit.trail import Audit, AuditEvent, AuditKind, Tried
 from authsvc.core.sessions.bearers import Bearer, Bearers, event_of
@@ -37,7 +36,6 @@ class SignedIn:
 
     database: Database
     bearers: Bearers
-    throttle: Throttle
     audit: Audit
     clock: Clock
 
@@ -95,11 +93,8 @@ class SignedIn:
         Raises:
             TokenRevoked: the session has ended since the call began, or the account is disabled or gone.
             ReauthenticationRequired: the change is sensitive, and the token from before the latest proof.
-            LimitExceeded: too many changes by this session or this user.
-            Overloaded: too many calls wait for the account.
         """
-        await self.throttle.spend_change(UserAction.ACCOUNT, bearer.standing.session_id, bearer.standing.user_id)
-        async with self.database.transaction(of=bearer.standing.user_id) as transaction:
+        async with self.database.transaction() as transaction:
             user, held = await self.bearers.hold(transaction, bearer)
             if is_sensitive:
                 self.bearers.require_current(held)
@@ -154,16 +149,11 @@ class Unauthenticated:
         return self.audit.failures(kind, caller, username_key=username_key)
 
     @asynccontextmanager
-    async def undertake(
-        self, kind: AuditKind, caller: Caller, *, of: UsernameKey | UserId
-    ) -> AsyncIterator[Undertaking]:
-        """Record what is done inside as the last thing of its transaction, which is `of` one name or account.
-
-        Raises:
-            Overloaded: too many calls wait for the same.
-        """
-        async with self.database.transaction(of=of) as transaction:
-            undertaking = Undertaking(transaction, self.clock.now())
+    async def undertake(self, kind: AuditKind, caller: Caller) -> AsyncIterator[Undertaking]:
+        """Record what is done inside as the last thing of its transaction."""
+        now = self.clock.now()
+        async with self.database.transaction() as transaction:
+            undertaking = Undertaking(transaction, now)
             yield undertaking
             if not undertaking.is_void:
                 await self.audit.record(transaction, AuditEvent(kind, caller, undertaking.user_id))

@@ -48,7 +48,6 @@ class Deletion:
             await self.throttle.forget_all(executor, name)
             sends = [*SENT_KEYS, *(purpose.sends for purpose in PURPOSES)]
             await self.throttle.forget_sends(executor, name, sends)
-        await self.throttle.forget_changes(executor, user.user_id)
         await users.delete(executor, user_id=user.user_id)
 
 

@@ -73,7 +73,7 @@ class ResetCodes:
         lane = await self.lanes.find(username_key, caller)
         admission.require(lane)
         await self.codes.spend_send_in(lane, RESET_PASSWORD, typed, caller=caller)
-        async with self.calls.undertake(AuditKind.RESET_PASSWORD, caller, of=username_key) as undertaking:
+        async with self.calls.undertake(AuditKind.RESET_PASSWORD, caller) as undertaking:
             executor = undertaking.executor
             # A change of the address comes before as a whole, or ends this code: none must live on at a former address.
             user = await users.lock_name(executor, username_key=username_key)
@@ -149,7 +149,7 @@ class PasswordReset:
         code_try = await self.sessions.take(session.value if session else "", naming, caller, admission=admission)
         async with self.calls.tries(AuditKind.CONFIRM_RESET_PASSWORD, caller, naming.username_key):
             user_id, hash_ = await self._verify(code_try, naming, code=digits.value, new=new)
-            async with self.calls.undertake(AuditKind.CONFIRM_RESET_PASSWORD, caller, of=user_id) as undertaking:
+            async with self.calls.undertake(AuditKind.CONFIRM_RESET_PASSWORD, caller) as undertaking:
                 executor, now = undertaking.executor, undertaking.now
                 user = await users.lock(executor, user_id=user_id)
                 if user is None:

@@ -88,7 +88,7 @@ class PasswordUpdate:
         former, new = await self._parse(bearer, previous, proposed)
         async with self.signed_in.tries(bearer, AuditKind.UPDATE_PASSWORD):
             lane = lane_of_session(bearer.standing.session_id)
-            async with self.gate.guess_password(bearer.standing.username_key, lane, caller=bearer.caller) as guess:
+            async with self.gate.guess_password(bearer.standing.username_key, lane) as guess:
                 verified = await guess.require(former, rehashes=False)
                 hash_ = await guess.hash(new)
             async with self.signed_in.change(bearer, AuditKind.UPDATE_PASSWORD, is_sensitive=True) as change:

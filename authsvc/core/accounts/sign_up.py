@@ -148,7 +148,7 @@ class SignUp:
         if is_new:
             async with self.hasher.place() as place:
                 hash_ = await place.hash(account.password.normal)
-            async with self.calls.undertake(AuditKind.SIGN_UP, caller, of=account.username.key) as undertaking:
+            async with self.calls.undertake(AuditKind.SIGN_UP, caller) as undertaking:
                 is_new = await self._make(undertaking, account, hash_)
         if is_new:
             return _outcome(account, account.user_id)

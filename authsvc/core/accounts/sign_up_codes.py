@@ -56,7 +56,7 @@ class SignUpCodes:
         async with self.calls.tries(AuditKind.CONFIRM_SIGN_UP, caller, username_keys[0]):
             await self.throttle.spend_try(SIGN_UP.guarded, login.value.username.key, STRANGERS)
             username_key = await self._compare(username_keys, digits.value)
-            async with self.calls.undertake(AuditKind.CONFIRM_SIGN_UP, caller, of=username_key) as undertaking:
+            async with self.calls.undertake(AuditKind.CONFIRM_SIGN_UP, caller) as undertaking:
                 executor, now = undertaking.executor, undertaking.now
                 # The account's row before the code's, as everywhere: a code resent meanwhile must wait, not deadlock.
                 user_id = await users.confirm(executor, username_key=username_key, now=now, by_email=by_email)
@@ -83,7 +83,7 @@ class SignUpCodes:
         await self.codes.spend_send_in(STRANGERS, SIGN_UP, login.username.key, caller=caller)
         addressee = await users.find(self.database, username_key=username_key)
         may_mail = await self.throttle.spend_address(addressee.email_key if addressee else None)
-        async with self.calls.undertake(AuditKind.SEND_SIGN_UP_CODE, caller, of=username_key) as undertaking:
+        async with self.calls.undertake(AuditKind.SEND_SIGN_UP_CODE, caller) as undertaking:
             executor, now = undertaking.executor, undertaking.now
             # Before the account is read: a sign-up that takes the name over meanwhile must be seen, or its code would
             # be replaced by one that is sent to the former account's address.

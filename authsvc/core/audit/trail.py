@@ -11,7 +11,6 @@ import structlog
 
 from authsvc.clock import Clock
 from authsvc.core.access.caller import Caller
-from authsvc.core.audit import erasure
 from authsvc.core.audit.chain import chain_of, end_parts, event_digest, is_sealed, personal_digest
 from authsvc.crypto.sealing import KeyRing
 from authsvc.crypto.tokens import new_handle, new_id
@@ -147,13 +146,13 @@ class Audit:
         """Add events to their chains, as the last thing that a transaction does; all of them in one call.
 
         The lock of a chain is held from here to the commit. A deletion is recorded after the account's row is deleted:
-        the personal data of the user's events goes with it, of the first many at once, of more soon after.
+        the personal data of all of the user's events goes with it.
         """
         # In one order, so that two that record on several chains don't wait for each other.
         for chain, event in sorted(((_chain_of(event), event) for event in events), key=lambda each: each[0]):
             await self._append(executor, chain, event)
             if event.kind in DELETIONS and event.result is AuditResult.SUCCESS and event.user_id is not None:
-                await erasure.begin(executor, event.user_id)
+                await audit.erase_of_user(executor, user_id=event.user_id)
 
     @asynccontextmanager
     async def failures(
@@ -186,8 +185,7 @@ class Audit:
         event = replace(event, user_id=user_id, session_id=tried.session_id, details=tried.details)
         # A name that nobody has is on one chain too, so that many tries at it wait as at one that somebody has.
         chain = _chain_of(event) if user_id or not tried.username_key else chain_of(tried.username_key.encode())
-        # Calls that are refused at once wait for one chain: outside the pool, like those that wait for one account.
-        async with self.database.transaction(of=chain) as transaction:
+        async with self.database.transaction() as transaction:
             await self._append(transaction, chain, event)
 
     async def _append(self, executor: Executor, chain: int, event: AuditEvent) -> None:

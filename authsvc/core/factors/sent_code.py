@@ -16,7 +16,7 @@ from authsvc.core.factors.kinds import Spec
 from authsvc.core.factors.rules import FactorRules
 from authsvc.core.messages.codes import NO_CODE, CodeDelivery, address_of, delivery_of
 from authsvc.core.messages.kinds import MfaChange, MfaChanged, SignInCode
-from authsvc.core.messages.notices import Notices, Terms, addressed
+from authsvc.core.messages.notices import Notices, addressed
 from authsvc.core.names import parse_code
 from authsvc.crypto.sealing import KeyRing, Purpose
 from authsvc.crypto.tokens import new_code
@@ -152,7 +152,8 @@ class SignInCodes:
             addressed(user, address_of(user, medium)) if made.may_send else None,
             medium=medium,
             now=opening.now,
-            terms=Terms(expires_at=opening.expires_at, supersede_key=f"{_PURPOSE} {opening.digest.hex()}"),
+            expires_at=opening.expires_at,
+            supersede_key=f"{_PURPOSE} {opening.digest.hex()}",
         )
 
     def _address(self, spec: Spec, user: User) -> bytes:

@@ -11,10 +11,10 @@ from authsvc.config import CodesSettings
 from authsvc.core.access.caller import Caller
 from authsvc.core.access.throttle import Guarded, Sends, Throttle
 from authsvc.core.messages.kinds import AttributeCode, CodeMessage, EmailTaken, Recipient, ResetPasswordCode, SignUpCode
-from authsvc.core.messages.notices import Notices, Terms
+from authsvc.core.messages.notices import Notices
 from authsvc.core.names import mask_email, mask_phone
 from authsvc.crypto.sealing import KeyRing, Purpose
-from authsvc.crypto.tokens import jitter, new_code
+from authsvc.crypto.tokens import new_code
 from authsvc.domain import STRANGERS, Lane, Medium, User, UsernameKey
 from authsvc.errors import CodeExpired, CodeMismatch
 from authsvc.store import codes
@@ -41,8 +41,6 @@ class CodePurpose:
     message: type[CodeMessage]
     terms: Callable[[CodesSettings], tuple[int, timedelta]]
     verifies_address: bool = True
-    # Anybody may ask for one, by a name: when it is sent must not tell whether somebody has the name.
-    is_for_strangers: bool = False
 
 
 _SIGN_UP_CODE = Guarded("SIGN_UP_CODE", is_closable=False)
@@ -54,7 +52,6 @@ SIGN_UP = CodePurpose(
     sends="SIGN_UP_CODE",
     message=SignUpCode,
     terms=lambda codes: (codes.sign_up_digits, codes.sign_up_ttl),
-    is_for_strangers=True,
 )
 RESET_PASSWORD = CodePurpose(
     key="RESET_PASSWORD",
@@ -62,7 +59,6 @@ RESET_PASSWORD = CodePurpose(
     sends="RESET_CODE",
     message=ResetPasswordCode,
     terms=lambda codes: (codes.reset_digits, codes.reset_ttl),
-    is_for_strangers=True,
     verifies_address=False,
 )
 # Asked for by who is known to the account.
@@ -195,11 +191,8 @@ class Codes:
             (owner or to) if to else None,
             medium=medium,
             now=now,
-            terms=Terms(
-                expires_at=issued.expires_at,
-                delay=self.settings.send_within * jitter() if purpose.is_for_strangers else timedelta(),
-                supersede_key=None if ref.is_one_of_many else ref.supersede_key,
-            ),
+            expires_at=issued.expires_at,
+            supersede_key=None if ref.is_one_of_many else ref.supersede_key,
         )
         return issued
 

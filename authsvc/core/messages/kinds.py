@@ -32,10 +32,6 @@ class Recipient:
         return "Recipient(…)"
 
 
-# Whom a message for a name that does not exist is for: it waits and is rendered like any other, and is not sent.
-NOBODY = Recipient(to="nobody@authsvc.invalid", username="nobody")
-
-
 @dataclass(frozen=True, slots=True, repr=False)
 class Message:
     """Hold what a message says: its fields are what its words may show.
@@ -50,11 +46,6 @@ class Message:
     expires: ClassVar[bool] = False
     # Names the field that the words must show, and HTML puts weight on.
     highlighted: ClassVar[str] = ""
-
-    @property
-    def subject(self) -> str:
-        """Return what a notice is about: those about the same become one when there are many."""
-        return self.kind
 
     @property
     def highlight(self) -> str:
@@ -130,11 +121,6 @@ class MfaChanged(Notice):
 
     change: str = ""
 
-    @property
-    def subject(self) -> str:
-        """Return the change: none may pass unseen behind another one."""
-        return f"{self.kind} {self.change}"
-
 
 @_stored_as("REFRESH_TOKEN_REUSED")
 class RefreshTokenReused(Notice):
@@ -161,11 +147,6 @@ class RecoveryCodeUsed(Notice):
     """Tell that a recovery code stood in the place of the second factor."""
 
     recovery_codes_left: int | None = None
-
-    @property
-    def subject(self) -> str:
-        """Return which of the set it was: each is a sign-in of its own, and a set has few."""
-        return f"{self.kind} {self.recovery_codes_left}"
 
 
 @_stored_as("EMAIL_CHANGED")

@@ -44,7 +44,7 @@ class Changes:
         Raises:
             UserNotFound: there is no such user.
         """
-        async with self.database.transaction(of=ref) as transaction:
+        async with self.database.transaction() as transaction:
             user = await lock(transaction, ref)
             change = Change(executor=transaction, user=user, now=self.clock.now(), details=details)
             yield change

@@ -8,7 +8,6 @@ from datetime import datetime
 from authsvc.clock import Clock
 from authsvc.config import TokensSettings
 from authsvc.core.access.caller import Caller
-from authsvc.core.access.pace import Paces
 from authsvc.core.audit.trail import AuditEvent, AuditKind
 from authsvc.core.sessions.signing_keys import SigningKeys, VerifiedToken
 from authsvc.domain import Session, User
@@ -54,7 +53,6 @@ class Bearers:
     database: Database
     signing_keys: SigningKeys
     settings: TokensSettings
-    paces: Paces
     clock: Clock
 
     async def authenticate(self, access_token: str | None, caller: Caller) -> Bearer:
@@ -64,7 +62,6 @@ class Bearers:
             TokenInvalid: there is none, or it is not one of ours.
             TokenExpired: it is past its end.
             TokenRevoked: its session has ended, or its account is disabled or gone.
-            LimitExceeded: too many calls of its session or its user.
         """
         if not access_token:
             raise TokenInvalid
@@ -72,22 +69,15 @@ class Bearers:
         now = self.clock.now()
         if token.expires_at <= now:
             raise TokenExpired
-        # Before anything is asked for it.
-        self.paces.spend_session(token.session_id, now)
         standing = await sessions.find_standing(self.database, session_id=token.session_id)
         if standing is None or standing.revoked_at is not None or standing.disabled_at is not None:
             raise TokenRevoked
         if end_of(standing, self.settings) <= now:
             raise TokenExpired
-        self.paces.spend_user(standing.user_id, now)
         return Bearer(standing, token, caller)
 
     async def fetch(self, access_token: str | None, caller: Caller) -> Bearer | None:
-        """Return whom an access token stands for right now, or None for a bad or absent one.
-
-        Raises:
-            LimitExceeded: too many calls of its session or its user.
-        """
+        """Return whom an access token stands for right now, or None for a bad or absent one."""
         try:
             return await self.authenticate(access_token, caller)
         except (TokenInvalid, TokenExpired, TokenRevoked):

@@ -8,8 +8,6 @@ from datetime import datetime
 from authsvc.clock import Clock
 from authsvc.config import TokensSettings
 from authsvc.core.access.caller import Caller
-from authsvc.core.access.pace import UserAction
-from authsvc.core.access.throttle import Throttle
 from authsvc.core.audit.trail import Audit, AuditEvent, AuditKind, AuditResult
 from authsvc.core.fields import parse_handle
 from authsvc.core.messages import kinds
@@ -30,7 +28,6 @@ class Refreshes:
 
     database: Database
     ring: KeyRing
-    throttle: Throttle
     sessions: Sessions
     notices: Notices
     audit: Audit
@@ -47,15 +44,12 @@ class Refreshes:
             TokenRevoked: its session has ended, or its user was just proved again, which used the former tokens up.
             UserDisabled: its account is disabled.
             RefreshTokenReused: it was used before, and not just now; its session has been ended.
-            LimitExceeded: too many refreshes of this session or this user.
-            Overloaded: too many calls wait for the account.
         """
         given, now = parse_handle(refresh_token, field="refresh_token"), self.clock.now()
         found = await refresh_tokens.find(self.database, digests=self.ring.digests(Purpose.REFRESH_TOKEN, given))
         if found is None:
             raise TokenInvalid
-        await self.throttle.spend_change(UserAction.REFRESH, found.session_id, found.user_id)
-        async with self.database.transaction(of=found.user_id) as transaction:
+        async with self.database.transaction() as transaction:
             user = await users.lock(transaction, user_id=found.user_id)
             standing = await sessions.find_standing(transaction, session_id=found.session_id)
             if user is None or standing is None or standing.revoked_at is not None:
@@ -92,7 +86,7 @@ class Refreshes:
             return self.ring.open(
                 Purpose.REFRESH_SUCCESSOR, found.sealed_successor, bound_to=found.digest.hex()
             ).decode()
-        async with self.database.transaction(of=user.user_id) as transaction:
+        async with self.database.transaction() as transaction:
             if await sessions.revoke(transaction, session_id=used.session_id, user_id=user.user_id, now=now):
                 await self.notices.tell(transaction, user, kinds.RefreshTokenReused(), now=now)
                 event = AuditEvent(

@@ -66,25 +66,19 @@ class SigningKeys:
         self._public: dict[str, PublicKey] = {}
         self._private: dict[str, SigningKey] = {}
         self._read_at: datetime | None = None
-        # Readings are numbered in the order of their begin; which of them the present keys are of.
-        self._begun = self._kept = 0
         self._reading = asyncio.Lock()
         # Only tokens that proved right are remembered, and only for as long as the keys stay the same.
         self._verified = lru_cache(REMEMBERED_TOKENS)(self._verify)
 
-    async def ensure_one(self, *, over: Database | None = None) -> None:
-        """Make the first key if there is none; replicas that start at once end up with the same one.
-
-        Reads the keys anew, `over` a database of the caller's own where it must not wait for what others do.
-        """
-        database = over or self.database
-        await self._read(database)
+    async def ensure_one(self) -> None:
+        """Make the first key if there is none; replicas that start at once end up with the same one."""
+        await self._refresh()
         if not self._rows:
             key = SigningKey.generate(self.settings.algorithm)
-            async with database.transaction() as transaction:
+            async with self.database.transaction() as transaction:
                 now = self.clock.now()
                 await signing_keys.insert_first(transaction, key=self._row_of(key, now, active_from=now))
-            await self._read(database)
+            await self._refresh()
 
     async def rotate(self, *, immediately: bool = False) -> SigningKeyRow:
         """Publish a new key, to be used once verifiers had time to fetch it; return it.
@@ -174,20 +168,15 @@ class SigningKeys:
             return self._read_at is None or self.clock.now() - self._read_at >= if_older_than
 
         if is_older():
-            # One call asks for all that come meanwhile.
+            # One call asks for all that come meanwhile; and what was read before a key was made must not replace what
+            # was read after.
             async with self._reading:
                 if is_older():
-                    await self._read(self.database)
+                    await self._read()
 
-    async def _read(self, database: Database) -> None:
+    async def _read(self) -> None:
         now = self.clock.now()
-        self._begun += 1
-        number = self._begun
-        rows = await signing_keys.list_published(database, now=now)
-        # What was read before a key was made must not replace what was read after.
-        if number < self._kept:
-            return
-        self._kept = number
+        rows = await signing_keys.list_published(self.database, now=now)
         self._rows = rows
         public = {row.kid: self._public.get(row.kid) or PublicKey.from_jwk(row.public_jwk) for row in rows}
         if public.keys() != self._public.keys():

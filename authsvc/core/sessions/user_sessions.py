@@ -59,7 +59,7 @@ class UserSessions:
         """End the bearer's session or, `everywhere`, all sessions and half-done sign-ins of the user."""
         now = self.clock.now()
         user_id = bearer.standing.user_id
-        async with self.database.transaction(of=user_id) as transaction:
+        async with self.database.transaction() as transaction:
             # A sign-in that finishes at this moment, and what the session began, come before or after as a whole.
             await users.lock(transaction, user_id=user_id)
             if everywhere:
@@ -76,7 +76,7 @@ class UserSessions:
             InvalidFields: the id is none.
         """
         user_id, ended = bearer.standing.user_id, SessionId(parse_uuid(session_id, field="session_id"))
-        async with self.database.transaction(of=user_id) as transaction:
+        async with self.database.transaction() as transaction:
             # What the session began comes before as a whole, or finds it ended.
             await users.lock(transaction, user_id=user_id)
             if await sessions.revoke(transaction, session_id=ended, user_id=user_id, now=self.clock.now()):

@@ -88,9 +88,7 @@ class SignIn:
         admission.require(lane)
         trial = Trial(standings, lane, caller)
         async with self.audit.failures(AuditKind.SIGN_IN, caller, username_key=standings.username_key):
-            async with self.gate.guess_password(
-                standings.username_key, lane, caller=caller, counted_as=standings.typed
-            ) as guess:
+            async with self.gate.guess_password(standings.username_key, lane, counted_as=standings.typed) as guess:
                 advance = await self._try(guess, given, trial)
             return await self.progression.finish(advance, caller)
 
@@ -125,7 +123,7 @@ class SignIn:
             return await self._without_password(credential)
         if not verified.is_right:
             raise NotAuthorized
-        async with self.database.transaction(of=credential.user_id) as transaction:
+        async with self.database.transaction() as transaction:
             user = await users.lock(transaction, user_id=credential.user_id)
             if user is None or not await verified.holds(transaction, user):
                 return None

@@ -21,6 +21,7 @@ from authsvc.core.sign_in.answers import FactorAnswer
 from authsvc.domain import User
 from authsvc.store import passwords
 from authsvc.store.db import Executor
+from authsvc.store.sessions import Standing
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -51,7 +52,7 @@ class Reauthentication:
         await self.throttle.spend_all(Action.SIGN_IN_CONFIRM, lane_of_session(bearer.standing.session_id))
         if proof is None:
             raise refused("proof", "REQUIRED", "must be given")
-        verify = self._prepare(bearer, proof)
+        verify = self._prepare(bearer.standing, proof)
         details = {"proof": proof.name}
         async with self.signed_in.tries(bearer, AuditKind.REAUTHENTICATE, **details):
             accept = await verify()
@@ -63,7 +64,7 @@ class Reauthentication:
                 renewed = await self.sessions.renew(tx, change.bearer, proof.kind, now=now)
         return await self.sessions.further_tokens(user, renewed.standing, renewed.refresh_token)
 
-    def _prepare(self, bearer: Bearer, proof: FactorAnswer) -> Callable[[], Awaitable[Accept]]:
+    def _prepare(self, standing: Standing, proof: FactorAnswer) -> Callable[[], Awaitable[Accept]]:
         """Parse a proof; return what counts and verifies it.
 
         Raises:
@@ -71,17 +72,16 @@ class Reauthentication:
         """
         if proof.kind is PASSWORD.kind:
             password = self.policy.parse(proof.text, field=proof.name)
-            return lambda: self._verify_password(bearer, password)
+            return lambda: self._verify_password(standing, password)
         factor = self.factors.step_up(proof.kind)
         if factor is None:
             raise refused("proof", "KIND", "must be a kind of proof that is accepted here")
         answer = factor.parse_own(proof.text)
-        return lambda: self.gate.verify_own(bearer.standing, factor, answer)
+        return lambda: self.gate.verify_own(standing, factor, answer)
 
-    async def _verify_password(self, bearer: Bearer, password: Password) -> Accept:
-        standing = bearer.standing
+    async def _verify_password(self, standing: Standing, password: Password) -> Accept:
         lane = lane_of_session(standing.session_id)
-        async with self.gate.guess_password(standing.username_key, lane, caller=bearer.caller) as guess:
+        async with self.gate.guess_password(standing.username_key, lane) as guess:
             verified = await guess.require(password)
 
         async def accept(executor: Executor, user: User, _now: datetime) -> Accepted:

@@ -183,25 +183,19 @@ async def delete(executor: Executor, *, user_id: UserId) -> bool:
 
 
 PURGE_UNCONFIRMED = """
-with purged as (
-    delete from users
-     where user_id in (
-         select user_id
-           from users
-          where status = 'UNCONFIRMED'
-            and created_at <= $1
-            and reserved_until <= $2
-          limit $3
-            for update skip locked
-     )
-    returning user_id
-)
-insert into erasures (user_id)
-select user_id
-  from purged
+delete from users
+ where user_id in (
+     select user_id
+       from users
+      where status = 'UNCONFIRMED'
+        and created_at <= $1
+        and reserved_until <= $2
+      limit $3
+        for update skip locked
+ )
 """
 
 
 async def purge_unconfirmed(executor: Executor, *, created_before: datetime, now: datetime, limit: int) -> int:
-    """Delete unconfirmed accounts of before `created_before` whose code has expired, and note them for erasure."""
+    """Delete unconfirmed accounts of before `created_before` whose code has expired."""
     return affected(await executor.execute(PURGE_UNCONFIRMED, created_before, now, limit))
