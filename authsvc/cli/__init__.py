@@ -11,7 +11,7 @@ from authsvc.cli.failures import Failed
 
 # gRPC's core writes lines of its own to standard error, one at each orderly end; logs are JSON, each line of them. It
 # reads this when it is imported, which no command has done yet.
-os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # noqa: TID251  # no setting of ours
+os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # noqa: TID251  # gRPC reads it itself; it is no setting of ours
 
 # Name, which with `_` for `-` is also the module below this package, and line of help. A module is imported when its
 # command is called: what one of them needs (gRPC, a terminal's colours) must not slow down the others, least of all a
